@@ -1,0 +1,1 @@
+//! One connection, from TCP to Established (RFC 4271 §8).

@@ -1,0 +1,168 @@
+//! Path attributes as operators write them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An autonomous system number, always 32 bits (RFC 6793).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Asn(pub u32);
+
+impl Asn {
+    /// Stands in for a number above 65535 where only 16 bits fit (RFC 6793 §4.2.2 and §9).
+    pub const TRANS: u16 = 23456;
+
+    /// The number for a 16-bit field: itself, or [`TRANS`](Self::TRANS).
+    pub fn as_u16(self) -> u16 {
+        u16::try_from(self.0).unwrap_or(Asn::TRANS)
+    }
+
+    /// Whether it fits 16 bits.
+    pub fn is_two_octet(self) -> bool {
+        self.0 <= u32::from(u16::MAX)
+    }
+}
+
+impl fmt::Display for Asn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The ORIGIN attribute (RFC 4271 §5.1.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Interior to the originating AS.
+    #[default]
+    Igp,
+    /// Learned by EGP.
+    Egp,
+    /// By other means.
+    Incomplete,
+}
+
+impl Origin {
+    /// As written in configuration and output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Igp => "igp",
+            Origin::Egp => "egp",
+            Origin::Incomplete => "incomplete",
+        }
+    }
+}
+
+/// A community (RFC 1997).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Community(pub u32);
+
+/// IANA's well-known communities, by the names that operators use.
+const WELL_KNOWN: [(&str, u32); 8] = [
+    ("graceful-shutdown", 0xffff_0000),   // RFC 8326
+    ("accept-own", 0xffff_0001),          // RFC 7611
+    ("llgr-stale", 0xffff_0006),          // RFC 9494
+    ("no-llgr", 0xffff_0007),             // RFC 9494
+    ("blackhole", 0xffff_029a),           // RFC 7999
+    ("no-export", 0xffff_ff01),           // RFC 1997
+    ("no-advertise", 0xffff_ff02),        // RFC 1997
+    ("no-export-subconfed", 0xffff_ff03), // RFC 1997
+];
+
+impl Community {
+    /// GRACEFUL_SHUTDOWN (RFC 8326).
+    pub const GRACEFUL_SHUTDOWN: Community = Community(0xffff_0000);
+
+    /// The names that [`FromStr`] takes besides `high:low`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        WELL_KNOWN.iter().map(|(name, _)| *name)
+    }
+}
+
+impl FromStr for Community {
+    type Err = ();
+
+    /// `65000:100`, or a well-known name.
+    fn from_str(text: &str) -> Result<Community, ()> {
+        if let Some((_, value)) = WELL_KNOWN.iter().find(|(name, _)| *name == text) {
+            return Ok(Community(*value));
+        }
+        let (high, low) = text.split_once(':').ok_or(())?;
+        Ok(Community(u32::from(number::<u16>(high)?) << 16 | u32::from(number::<u16>(low)?)))
+    }
+}
+
+impl fmt::Display for Community {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match WELL_KNOWN.iter().find(|(_, value)| *value == self.0) {
+            Some((name, _)) => f.write_str(name),
+            None => write!(f, "{}:{}", self.0 >> 16, self.0 & 0xffff),
+        }
+    }
+}
+
+/// A large community (RFC 8092).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LargeCommunity(pub u32, pub u32, pub u32);
+
+impl FromStr for LargeCommunity {
+    type Err = ();
+
+    /// `65000:1:2`.
+    fn from_str(text: &str) -> Result<LargeCommunity, ()> {
+        let mut parts = text.split(':').map(number::<u32>);
+        let mut part = || parts.next().unwrap_or(Err(()));
+        let community = LargeCommunity(part()?, part()?, part()?);
+        if parts.next().is_none() { Ok(community) } else { Err(()) }
+    }
+}
+
+impl fmt::Display for LargeCommunity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.0, self.1, self.2)
+    }
+}
+
+/// Digits only: `from_str` alone would take a plus sign.
+fn number<T: FromStr>(text: &str) -> Result<T, ()> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(());
+    }
+    text.parse().map_err(|_| ())
+}
+
+/// The attributes that an operator chooses for a route. `None` leaves the choice to what is less specific:
+/// a VIP's word goes before a peer's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attributes {
+    /// ORIGIN; IGP unless set.
+    pub origin: Option<Origin>,
+    /// How often the local AS stands in the AS_PATH beyond the one time that eBGP asks for.
+    pub as_path_prepend: Option<u8>,
+    /// MULTI_EXIT_DISC (RFC 4271 §5.1.4); absent unless set.
+    pub med: Option<u32>,
+    /// LOCAL_PREF (RFC 4271 §5.1.5), to iBGP peers only; 100 unless set.
+    pub local_pref: Option<u32>,
+    /// Sorted, without duplicates. The VIP's and the peer's are joined.
+    pub communities: Vec<Community>,
+    /// Sorted, without duplicates. The VIP's and the peer's are joined.
+    pub large_communities: Vec<LargeCommunity>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn communities_both_ways() {
+        for text in ["65000:100", "0:0", "no-export", "graceful-shutdown", "blackhole"] {
+            assert_eq!(text.parse::<Community>().unwrap().to_string(), text);
+        }
+        for text in ["", "1", "1:", "65536:1", "1:2:3", "+1:2", "1:-2", " 1:2", "no-such"] {
+            assert!(text.parse::<Community>().is_err(), "{text}");
+        }
+        assert_eq!("65535:0".parse::<Community>(), Ok(Community::GRACEFUL_SHUTDOWN));
+        assert_eq!("4294967295:1:2".parse::<LargeCommunity>().unwrap().to_string(), "4294967295:1:2");
+        for text in ["1:2", "1:2:3:4", "4294967296:1:2", "1::2"] {
+            assert!(text.parse::<LargeCommunity>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `[bgp]` and `[[bgp.peer]]`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attributes::{Asn, Attributes};
+use crate::prefix::{Family, Prefix};
+
+/// `[bgp]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bgp {
+    /// Our AS; not 0, not AS_TRANS.
+    pub local_as: Asn,
+    /// Our BGP Identifier; not 0.0.0.0.
+    pub router_id: Ipv4Addr,
+    /// `[[bgp.peer]]`, in the order of the files. Names are unique, and so are addresses.
+    pub peers: Vec<Arc<Peer>>,
+}
+
+/// `[[bgp.peer]]`, complete: what `[bgp]` sets for all is filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Unique; the peer's identity across reloads.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: IpAddr,
+    /// The interface of a link-local address (`fe80::1%eth0`).
+    pub zone: Option<String>,
+    /// 179 unless set.
+    pub port: u16,
+    /// The address that we connect from; the kernel's choice unless set. Of the same family as `address`.
+    pub source: Option<IpAddr>,
+    /// Our AS.
+    pub local_as: Asn,
+    /// Our BGP Identifier.
+    pub router_id: Ipv4Addr,
+    /// The AS that the peer must have.
+    pub peer_as: PeerAs,
+    /// Sorted, without duplicates, not empty.
+    pub families: Vec<Family>,
+    /// For IPv4 routes.
+    pub next_hop_ipv4: NextHop4,
+    /// For IPv6 routes.
+    pub next_hop_ipv6: NextHop6,
+    /// What we offer.
+    pub hold_time: HoldTime,
+    /// The shortest time between two attempts to connect; failures in a row lengthen it.
+    pub connect_retry: Duration,
+    /// For all routes to this peer; a VIP's own word goes first.
+    pub attributes: Attributes,
+    /// Which routes the peer gets.
+    pub export: ExportFilter,
+}
+
+impl Peer {
+    /// Whether the peer is in our own AS, as far as the configuration tells.
+    pub fn is_internal(&self) -> bool {
+        match self.peer_as {
+            PeerAs::Number(asn) => asn == self.local_as,
+            PeerAs::Internal => true,
+            PeerAs::External => false,
+        }
+    }
+}
+
+/// `peer_as`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAs {
+    /// This one.
+    Number(Asn),
+    /// Ours.
+    Internal,
+    /// Any but ours.
+    External,
+}
+
+/// `next_hop_ipv4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextHop4 {
+    /// Our address on the session, when that is IPv4.
+    SelfAddress,
+    /// This one.
+    Address(Ipv4Addr),
+}
+
+/// `next_hop_ipv6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextHop6 {
+    /// Our address on the session, when that is a global IPv6 address.
+    SelfAddress,
+    /// This one (RFC 2545 §3: 16 octets).
+    Address(Ipv6Addr),
+    /// A global and a link-local one (RFC 2545 §3: 32 octets).
+    Pair(Ipv6Addr, Ipv6Addr),
+}
+
+/// A hold time (RFC 4271 §4.2). 1 and 2 seconds cannot be built, and 0 is `None`: no keepalives, no timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldTime(Option<Duration>);
+
+impl HoldTime {
+    /// Neither keepalives nor a hold timer.
+    pub const OFF: HoldTime = HoldTime(None);
+
+    /// `None` for 1 and 2, which RFC 4271 §4.2 forbids.
+    pub fn from_secs(seconds: u16) -> Option<HoldTime> {
+        match seconds {
+            0 => Some(HoldTime::OFF),
+            1 | 2 => None,
+            _ => Some(HoldTime(Some(Duration::from_secs(seconds.into())))),
+        }
+    }
+
+    /// As in an OPEN.
+    pub fn as_secs(self) -> u16 {
+        self.0.map_or(0, |time| u16::try_from(time.as_secs()).unwrap_or(u16::MAX))
+    }
+
+    /// The time, when there is one.
+    pub fn duration(self) -> Option<Duration> {
+        self.0
+    }
+
+    /// What two sides agree on: the smaller (RFC 4271 §4.2), so 0 with anything is 0.
+    pub fn negotiate(self, other: HoldTime) -> HoldTime {
+        HoldTime(self.0.zip(other.0).map(|(ours, theirs)| ours.min(theirs)))
+    }
+
+    /// Between KEEPALIVEs: a third (RFC 4271 §10).
+    pub fn keepalive(self) -> Option<Duration> {
+        self.0.map(|time| time / 3)
+    }
+}
+
+/// `export`: which VIPs a peer is told of. Everything unless set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExportFilter {
+    /// When given, only routes within one of these.
+    pub accept: Option<Vec<Prefix>>,
+    /// Never routes within one of these.
+    pub reject: Vec<Prefix>,
+}
+
+impl ExportFilter {
+    /// Whether `prefix` may be announced.
+    pub fn allows(&self, prefix: &Prefix) -> bool {
+        let within = |list: &[Prefix]| list.iter().any(|entry| entry.contains(prefix));
+        !within(&self.reject) && self.accept.as_deref().is_none_or(within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hold_times() {
+        let hold = |seconds| HoldTime::from_secs(seconds).unwrap();
+        assert_eq!((HoldTime::from_secs(1), HoldTime::from_secs(2)), (None, None));
+        assert_eq!(hold(9).negotiate(hold(3)), hold(3));
+        assert_eq!(hold(9).negotiate(HoldTime::OFF), HoldTime::OFF);
+        assert_eq!(hold(9).keepalive(), Some(Duration::from_secs(3)));
+        assert_eq!(HoldTime::OFF.keepalive(), None);
+    }
+
+    #[test]
+    fn an_accept_list_is_a_whitelist() {
+        let prefix = |text: &str| text.parse::<Prefix>().unwrap();
+        let filter =
+            ExportFilter { accept: Some(vec![prefix("192.0.2.0/24")]), reject: vec![prefix("192.0.2.128/25")] };
+        assert!(filter.allows(&prefix("192.0.2.1")));
+        assert!(!filter.allows(&prefix("192.0.2.200")));
+        assert!(!filter.allows(&prefix("2001:db8::1")));
+        assert!(ExportFilter::default().allows(&prefix("2001:db8::1")));
+    }
+}

@@ -1,0 +1,256 @@
+//! The configuration after validation: a [`Config`] cannot hold an invalid value.
+//!
+//! [`parse`] turns the text of the files into a [`Config`] or into every error found, each with its place.
+//! Reading the files, and looking at the files that they name, is the driver's work.
+
+pub mod attributes;
+pub mod bgp;
+pub mod check;
+pub mod diff;
+pub mod parse;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use attributes::{Asn, Attributes, Community, LargeCommunity, Origin};
+pub use bgp::{Bgp, ExportFilter, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
+pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
+pub use parse::parse;
+
+use crate::prefix::Prefix;
+
+/// Everything an operator can say, checked.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `[daemon]`.
+    pub daemon: Daemon,
+    /// `[bgp]`; `None` when there is no such table: then nothing is announced anywhere.
+    pub bgp: Option<Bgp>,
+    /// Every check that something uses, once each: the same probe with the same timing is one check, whoever uses it.
+    pub checks: Vec<Check>,
+    /// `[[service]]`, in the order of the files. Names are unique.
+    pub services: Vec<Service>,
+    /// Every address that a service stands on, with how it is announced (`[[vip]]`, or defaults).
+    pub vips: BTreeMap<Prefix, Vip>,
+    /// Files that the configuration names: the driver looks at them before it takes the configuration.
+    pub references: Vec<FileReference>,
+    /// What is allowed but probably not meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// `[daemon]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Where `herald status` and the like connect.
+    pub control_socket: PathBuf,
+    /// Size of the check pool.
+    pub workers: Workers,
+    /// How long the first announcement waits for first verdicts at most.
+    pub startup_deadline: Duration,
+    /// How long GRACEFUL_SHUTDOWN stands before the withdrawal at a clean stop; zero withdraws at once.
+    pub shutdown_drain: Duration,
+}
+
+impl Default for Daemon {
+    fn default() -> Daemon {
+        Daemon {
+            control_socket: PathBuf::from("/run/herald/control.sock"),
+            workers: Workers::Auto,
+            startup_deadline: Duration::from_secs(30),
+            shutdown_drain: Duration::from_secs(2),
+        }
+    }
+}
+
+/// `workers`: how many threads run checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// Enough that every check may time out at once, see [`Config::worker_demand`].
+    Auto,
+    /// So many; 1 to [`MAX_WORKERS`].
+    Fixed(usize),
+}
+
+/// The largest pool.
+pub const MAX_WORKERS: usize = 4096;
+
+/// `[[service]]`: a port on one or more VIPs, and the backends behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Unique; the service's identity across reloads.
+    pub name: Arc<str>,
+    /// Keys of [`Config::vips`]; at least one, no duplicates.
+    pub vips: Vec<Prefix>,
+    /// Of the traffic to the VIP; only a label and part of the service's uniqueness.
+    pub protocol: Protocol,
+    /// Of the traffic to the VIP; 1 to 65535.
+    pub port: u16,
+    /// How many backends must count.
+    pub required: Required,
+    /// In the order of the file; addresses are unique within the service.
+    pub backends: Vec<Backend>,
+}
+
+/// The transport protocol of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        })
+    }
+}
+
+/// `required`: when a service is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Required {
+    /// At least so many backends count; 0 is always up.
+    Backends(u32),
+    /// At least so many percent (0 to 100) of the configured backends count, rounded up.
+    Percent(u8),
+}
+
+impl Required {
+    /// The number of backends out of `configured` that must count.
+    pub fn of(self, configured: usize) -> usize {
+        match self {
+            Required::Backends(count) => count as usize,
+            Required::Percent(percent) => (configured * usize::from(percent)).div_ceil(100),
+        }
+    }
+}
+
+/// `[[service.backend]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// The backend's identity within its service.
+    pub address: SocketAddr,
+    /// A backend of weight 0 is checked but does not count.
+    pub weight: u32,
+    /// A disabled backend is checked but does not count.
+    pub enabled: bool,
+    /// All must pass; none at all always passes.
+    pub checks: Vec<CheckRef>,
+}
+
+/// A backend's use of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRef {
+    /// The check's name under `[checks]`, or its type for one written in place.
+    pub name: Arc<str>,
+    /// Index into [`Config::checks`].
+    pub check: usize,
+}
+
+/// `[[vip]]`: how one VIP is announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vip {
+    /// Indexes into [`Config::services`] of the services on this VIP; all must be up. Never empty.
+    pub services: Vec<usize>,
+    /// While healthy.
+    pub attributes: Arc<Attributes>,
+    /// How long the VIP must have been healthy before it is announced.
+    pub hold_up: Duration,
+    /// While unhealthy.
+    pub on_down: OnDown,
+}
+
+/// `on_down`: what an unhealthy VIP's route becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnDown {
+    /// Withdrawn.
+    Withdraw,
+    /// Announced with these attributes instead.
+    Degrade(Arc<Attributes>),
+}
+
+/// A file that the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileReference {
+    /// Where it is named.
+    pub position: Position,
+    /// Which file.
+    pub path: PathBuf,
+    /// What it is for.
+    pub role: FileRole,
+}
+
+/// What a named file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileRole {
+    /// `ca_file`: PEM certificates.
+    CertificateAuthority,
+    /// The first word of `command`: something that can be executed.
+    Command,
+}
+
+/// One finding about the configuration; displays as `FILE:LINE:COL: message`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Diagnostic {
+    /// Where.
+    pub position: Position,
+    /// What, and what was probably meant.
+    pub message: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.position, self.message)
+    }
+}
+
+/// A place in a configuration file; displays as `FILE:LINE:COL`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// As it was named when it was opened.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// The text of one configuration file.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// As it shall appear in diagnostics.
+    pub name: Arc<str>,
+    /// Its content.
+    pub text: String,
+}
+
+impl Config {
+    /// How many workers every check timing out at once would keep busy: the sum of timeout over interval,
+    /// where a check that may outlast its interval counts as one, rounded up.
+    pub fn worker_demand(&self) -> usize {
+        let share = |timing: &Timing| (timing.timeout.as_secs_f64() / timing.interval.as_secs_f64()).min(1.0);
+        self.checks.iter().map(|check| share(&check.timing)).sum::<f64>().ceil() as usize
+    }
+
+    /// The size of the pool: fixed, or the demand; at least 8, at most [`MAX_WORKERS`], never more than checks.
+    pub fn worker_count(&self) -> usize {
+        match self.daemon.workers {
+            Workers::Fixed(count) => count,
+            Workers::Auto => self.worker_demand().clamp(8, MAX_WORKERS).min(self.checks.len().max(1)),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The file as TOML tables, before it means anything.

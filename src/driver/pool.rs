@@ -1,0 +1,1 @@
+//! A fixed set of threads that run blocking probes.

@@ -1,0 +1,1 @@
+//! What `herald status` shows, taken from the cores at one moment.

@@ -1,0 +1,18 @@
+//! Herald health-checks the backends of virtual IPs and announces the healthy ones over BGP.
+//!
+//! Data runs one way: a worker's result → [`health`] → [`announce`] → [`rib`] → [`bgp::peer`] → bytes. [`engine`] owns
+//! the cores and routes between them; [`driver`] owns the sockets, threads and clocks; [`cli`] is what an operator
+//! types. Everything outside `driver` and `cli` is pure: time is an argument, actions are return values.
+
+pub mod announce;
+pub mod bgp;
+pub mod cli;
+pub mod config;
+pub mod driver;
+pub mod engine;
+pub mod health;
+pub mod prefix;
+pub mod rib;
+pub mod rng;
+pub mod timers;
+pub mod wall;

@@ -1,0 +1,78 @@
+//! Turns the monotonic instants that cores work with into the wall-clock times that people read.
+
+use std::fmt;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A pair of readings of both clocks, taken together by the driver.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    instant: Instant,
+    since_epoch: Duration,
+}
+
+impl WallClock {
+    /// `since_epoch` is the time since 1970-01-01 UTC that the wall clock showed at `instant`.
+    pub fn new(instant: Instant, since_epoch: Duration) -> WallClock {
+        WallClock { instant, since_epoch }
+    }
+
+    /// The wall-clock time of `at`.
+    pub fn timestamp(&self, at: Instant) -> Timestamp {
+        let since_epoch = if at >= self.instant {
+            self.since_epoch.saturating_add(at - self.instant)
+        } else {
+            self.since_epoch.saturating_sub(self.instant - at)
+        };
+        Timestamp(since_epoch)
+    }
+}
+
+/// A wall-clock time; displays and serialises as RFC 3339 UTC with milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(Duration);
+
+impl Timestamp {
+    /// Time since 1970-01-01 UTC.
+    pub fn since_epoch(self) -> Duration {
+        self.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_millis(UNIX_EPOCH + self.0).fmt(f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = humantime::parse_rfc3339(&text).map_err(de::Error::custom)?;
+        time.duration_since(UNIX_EPOCH).map(Timestamp).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
+    fn rfc3339_both_ways() {
+        let now = Instant::now();
+        let clock = WallClock::new(now, Duration::from_millis(1_767_225_600_123));
+        let stamp = clock.timestamp(now + Duration::from_secs(1));
+        assert_eq!(stamp.to_string(), "2026-01-01T00:00:01.123Z");
+        let json = serde_json::to_string(&stamp).unwrap();
+        assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), stamp);
+        assert_eq!(clock.timestamp(now - Duration::from_secs(1)).to_string(), "2025-12-31T23:59:59.123Z");
+    }
+}

@@ -1,1 +1,355 @@
-//! What `herald status` shows, taken from the cores at one moment.
+//! What `herald status` shows, taken from the cores at one moment, in the shape of `status --json`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use crate::announce::{VipCause, VipState};
+use crate::bgp::peer::{Peer, State};
+use crate::config::{self, Backend, Config};
+use crate::health::{BackendStatus, Health, ServiceState};
+use crate::prefix::{Family, Prefix};
+use crate::wall::{Timestamp, WallClock};
+
+/// Everything at one moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// In the order of their addresses.
+    pub vips: Vec<VipLine>,
+    /// In the order of the configuration.
+    pub services: Vec<ServiceLine>,
+    /// In the order of the configuration.
+    pub peers: Vec<PeerLine>,
+}
+
+/// One VIP.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VipLine {
+    /// With its prefix length.
+    pub address: String,
+    /// `announced`, `degraded`, `withdrawn` or `holding`.
+    pub state: String,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// Why, in words.
+    pub reason: String,
+    /// The services on it, by name.
+    pub services: Vec<String>,
+    /// The peers that have been told the route, by name.
+    pub peers: Vec<String>,
+}
+
+/// One service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceLine {
+    /// As configured.
+    pub name: String,
+    /// Whether enough backends count.
+    pub up: bool,
+    /// `up`, `down`, or `undecided` before the first verdicts.
+    pub state: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Backends that count.
+    pub available: usize,
+    /// Backends that must count.
+    pub required: usize,
+    /// In the order of the configuration.
+    pub backends: Vec<BackendLine>,
+}
+
+/// One backend of a service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackendLine {
+    /// Address and port.
+    pub address: String,
+    /// `up`, `down`, `undecided` or `disabled`.
+    pub state: String,
+    /// Since when it passes or fails its checks.
+    pub since: Timestamp,
+    /// A backend of weight 0 does not count.
+    pub weight: u32,
+    /// In the order of the configuration.
+    pub checks: Vec<CheckLine>,
+}
+
+/// One check of a backend.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckLine {
+    /// Its name under `[checks]`, or its type.
+    pub name: String,
+    /// `passing`, `failing` or `undecided`.
+    pub verdict: String,
+    /// Since when; `null` while undecided.
+    pub since: Option<Timestamp>,
+    /// What the last run found, in words; empty before the first.
+    pub detail: String,
+    /// How long the last run took, in microseconds.
+    pub took_us: u64,
+    /// Last runs in a row that contradict the verdict.
+    pub streak: u32,
+}
+
+/// One peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerLine {
+    /// As configured.
+    pub name: String,
+    /// As configured, with its zone.
+    pub address: String,
+    /// The TCP port.
+    pub port: u16,
+    /// Of RFC 4271 §8.2.2, in lower case.
+    pub state: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Routes that the peer has been told of, by family.
+    pub advertised: BTreeMap<Family, usize>,
+    /// Families in use on the session.
+    pub families: Vec<Family>,
+    /// Families not announced for want of a next hop.
+    pub without_next_hop: Vec<Family>,
+    /// Why the last session ended or the last attempt failed; `null` when all is well.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Timestamp>,
+    /// When the next attempt to connect is due.
+    pub retry_at: Option<Timestamp>,
+    /// How often the session was established.
+    pub established_count: u64,
+    /// Our AS.
+    pub local_as: config::Asn,
+    /// The AS that the peer said it is.
+    pub remote_as: Option<config::Asn>,
+    /// The peer's BGP Identifier.
+    pub remote_id: Option<Ipv4Addr>,
+    /// Negotiated, in seconds; 0 is none.
+    pub hold_time_s: Option<u16>,
+    /// Our address on the session.
+    pub local_address: Option<IpAddr>,
+}
+
+/// Why a VIP is as it is, with the names and numbers that people need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The cause as the announcing core knows it.
+    pub cause: VipCause,
+    /// The service that it names.
+    pub service: Option<ServiceReason>,
+}
+
+/// A service that keeps a VIP from being announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceReason {
+    /// As configured.
+    pub name: Arc<str>,
+    /// Backends that count.
+    pub available: usize,
+    /// Backends that must count.
+    pub required: usize,
+    /// All of its backends.
+    pub backends: usize,
+    /// A failing check of a backend that does not count: address, check and what its last run found.
+    pub failing: Option<(SocketAddr, Arc<str>, String)>,
+}
+
+impl Reason {
+    /// Looks up what `cause` means.
+    pub fn new(cause: VipCause, config: &Config, health: &Health) -> Reason {
+        let service = match cause {
+            VipCause::ServiceDown(service) | VipCause::ServiceUndecided(service) => {
+                ServiceReason::new(service, config, health)
+            }
+            VipCause::AllUp | VipCause::StartUp | VipCause::HoldUp(_) | VipCause::Stopping => None,
+        };
+        Reason { cause, service }
+    }
+}
+
+impl ServiceReason {
+    fn new(index: usize, config: &Config, health: &Health) -> Option<ServiceReason> {
+        let service = config.services.get(index)?;
+        let status = health.service(index);
+        let failing = service.backends.iter().flat_map(|backend| {
+            let failing = |check: &&config::CheckRef| health.check(check.check).passing == Some(false);
+            let check = backend.checks.iter().find(failing)?;
+            let detail = health.check(check.check).last.map(|last| last.detail.into_owned()).unwrap_or_default();
+            Some((backend.address, check.name.clone(), detail))
+        });
+        Some(ServiceReason {
+            name: service.name.clone(),
+            available: status.available,
+            required: status.required,
+            backends: service.backends.len(),
+            failing: failing.into_iter().next(),
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.cause, &self.service) {
+            (VipCause::ServiceDown(_), Some(service)) => write!(f, "service {} is down: {service}", service.name),
+            (VipCause::ServiceUndecided(_), Some(service)) => {
+                write!(f, "waiting for first verdicts of service {}", service.name)
+            }
+            (VipCause::ServiceDown(_), None) => f.write_str("a service is down"),
+            (VipCause::ServiceUndecided(_), None) => f.write_str("waiting for first verdicts"),
+            (VipCause::AllUp, _) => f.write_str("all services are up"),
+            (VipCause::StartUp, _) => f.write_str("healthy; waiting for first verdicts of other VIPs"),
+            (VipCause::HoldUp(_), _) => f.write_str("healthy; waiting for hold_up to pass"),
+            (VipCause::Stopping, _) => f.write_str("herald is stopping"),
+        }
+    }
+}
+
+impl fmt::Display for ServiceReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ServiceReason { available, required, backends, .. } = self;
+        write!(f, "{available} of {backends} backends available, {required} required")?;
+        match &self.failing {
+            Some((address, check, detail)) if detail.is_empty() => write!(f, " ({address} fails {check})"),
+            Some((address, check, detail)) => write!(f, " ({address} fails {check}: {detail})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Engine {
+    /// Everything at one moment; costs O(all).
+    pub fn status(&self, clock: &WallClock) -> Status {
+        // A reload keeps its peers' ids; people expect the order of the file.
+        let by_name: BTreeMap<_, _> = self.peers.values().map(|peer| (&peer.config().name, peer)).collect();
+        let in_order = self.config.bgp.iter().flat_map(|bgp| &bgp.peers);
+        let peers: Vec<&Peer> = in_order.filter_map(|peer| by_name.get(&peer.name).copied()).collect();
+        Status {
+            vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
+            services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
+            peers: peers.iter().map(|peer| peer_line(peer, clock)).collect(),
+        }
+    }
+
+    fn vip_line(&self, vip: &Prefix, entry: &config::Vip, peers: &[&Peer], clock: &WallClock) -> Option<VipLine> {
+        let status = self.announce.vip(vip)?;
+        let told = peers.iter().filter(|peer| peer.has_advertised(vip));
+        Some(VipLine {
+            address: vip.to_string(),
+            state: vip_state(status.state).to_owned(),
+            since: clock.timestamp(status.since),
+            reason: Reason::new(status.cause, &self.config, &self.health).to_string(),
+            services: entry.services.iter().map(|index| self.config.services[*index].name.to_string()).collect(),
+            peers: told.map(|peer| peer.config().name.to_string()).collect(),
+        })
+    }
+
+    fn service_line(&self, index: usize, clock: &WallClock) -> ServiceLine {
+        let service = &self.config.services[index];
+        let status = self.health.service(index);
+        let backends = service.backends.iter().zip(&status.backends);
+        ServiceLine {
+            name: service.name.to_string(),
+            up: status.state == ServiceState::Up,
+            state: service_state(status.state).to_owned(),
+            since: clock.timestamp(status.since),
+            available: status.available,
+            required: status.required,
+            backends: backends.map(|(backend, status)| self.backend_line(backend, status, clock)).collect(),
+        }
+    }
+
+    fn backend_line(&self, backend: &Backend, status: &BackendStatus, clock: &WallClock) -> BackendLine {
+        let state = match status {
+            _ if !backend.enabled => "disabled",
+            BackendStatus { up: true, .. } => "up",
+            BackendStatus { decided: false, .. } => "undecided",
+            BackendStatus { .. } => "down",
+        };
+        BackendLine {
+            address: backend.address.to_string(),
+            state: state.to_owned(),
+            since: clock.timestamp(status.since),
+            weight: backend.weight,
+            checks: backend.checks.iter().map(|check| self.check_line(check, clock)).collect(),
+        }
+    }
+
+    fn check_line(&self, check: &config::CheckRef, clock: &WallClock) -> CheckLine {
+        let status = self.health.check(check.check);
+        let verdict = match status.passing {
+            Some(true) => "passing",
+            Some(false) => "failing",
+            None => "undecided",
+        };
+        let took = status.last.as_ref().map(|last| last.took).unwrap_or_default();
+        CheckLine {
+            name: check.name.to_string(),
+            verdict: verdict.to_owned(),
+            since: status.since.map(|at| clock.timestamp(at)),
+            took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            detail: status.last.map(|last| last.detail.into_owned()).unwrap_or_default(),
+            streak: status.streak,
+        }
+    }
+}
+
+fn peer_line(peer: &Peer, clock: &WallClock) -> PeerLine {
+    let config = peer.config();
+    let status = peer.status();
+    PeerLine {
+        name: config.name.to_string(),
+        address: match &config.zone {
+            Some(zone) => format!("{}%{zone}", config.address),
+            None => config.address.to_string(),
+        },
+        port: config.port,
+        state: peer_state(status.state).to_owned(),
+        since: clock.timestamp(status.since),
+        advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
+        families: status.families,
+        without_next_hop: status.without_next_hop,
+        last_error: status.last_error.map(|cause| format!("{cause:?}")),
+        last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
+        retry_at: status.retry_at.map(|at| clock.timestamp(at)),
+        established_count: status.established_count,
+        local_as: config.local_as,
+        remote_as: status.remote_as,
+        remote_id: status.remote_id,
+        hold_time_s: status.hold_time.map(config::HoldTime::as_secs),
+        local_address: status.local_address,
+    }
+}
+
+/// As `status --json` spells it.
+pub fn vip_state(state: VipState) -> &'static str {
+    match state {
+        VipState::Announced => "announced",
+        VipState::Degraded => "degraded",
+        VipState::Withdrawn => "withdrawn",
+        VipState::Holding => "holding",
+    }
+}
+
+/// As `status --json` spells it.
+pub fn service_state(state: ServiceState) -> &'static str {
+    match state {
+        ServiceState::Undecided => "undecided",
+        ServiceState::Up => "up",
+        ServiceState::Down => "down",
+    }
+}
+
+/// As `status --json` spells it: RFC 4271's names in lower case.
+pub fn peer_state(state: State) -> &'static str {
+    match state {
+        State::Idle => "idle",
+        State::Connect => "connect",
+        State::Active => "active",
+        State::OpenSent => "opensent",
+        State::OpenConfirm => "openconfirm",
+        State::Established => "established",
+    }
+}

@@ -1,1 +1,3 @@
+//! The `herald` command.
+
 fn main() {}

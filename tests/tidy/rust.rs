@@ -1,15 +1,15 @@
 //! As much of Rust's grammar as the rules need.
 
 /// A function with a body.
-pub struct Function {
-    pub name: String,
+pub(crate) struct Function {
+    pub(crate) name: String,
     /// Where it begins.
-    pub line: usize,
-    pub lines: usize,
+    pub(crate) line: usize,
+    pub(crate) lines: usize,
 }
 
 /// Every function with a body, from `fn` to its closing brace.
-pub fn functions(tokens: &[Token]) -> Vec<Function> {
+pub(crate) fn functions(tokens: &[Token]) -> Vec<Function> {
     let mut found = Vec::new();
     for (at, pair) in tokens.windows(2).enumerate() {
         let (Kind::Word(keyword), Kind::Word(name)) = (&pair[0].kind, &pair[1].kind) else { continue };
@@ -37,7 +37,7 @@ pub fn functions(tokens: &[Token]) -> Vec<Function> {
 }
 
 /// Every path with its line, those in braces (`a::{b, c::d}`) written out.
-pub fn paths(tokens: &[Token]) -> Vec<(usize, Vec<String>)> {
+pub(crate) fn paths(tokens: &[Token]) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -76,14 +76,14 @@ fn path(tokens: &[Token], mut at: usize, prefix: &[String], found: &mut Vec<(usi
 
 /// A word, a text or a sign, and its line.
 #[derive(Debug)]
-pub struct Token {
-    pub line: usize,
-    pub kind: Kind,
+pub(crate) struct Token {
+    pub(crate) line: usize,
+    pub(crate) kind: Kind,
 }
 
 /// What a token is.
 #[derive(Debug, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Word(String),
     /// A string's text as written.
     Text(String),
@@ -91,7 +91,7 @@ pub enum Kind {
 }
 
 /// Just enough of Rust's grammar: comments, characters and lifetimes fall away.
-pub fn tokens(text: &str) -> Vec<Token> {
+pub(crate) fn tokens(text: &str) -> Vec<Token> {
     let mut found = Vec::new();
     let (mut rest, mut line) = (text, 1);
     while let Some(first) = rest.chars().next() {

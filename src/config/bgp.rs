@@ -14,7 +14,7 @@ pub struct Bgp {
     pub local_as: Asn,
     /// Our BGP Identifier; not 0.0.0.0.
     pub router_id: Ipv4Addr,
-    /// `[[bgp.peer]]`, in the order of the files. Names are unique, and so are addresses.
+    /// `[[bgp.peer]]`, in the order of the files. Names are unique, and so are address, zone and port together.
     pub peers: Vec<Arc<Peer>>,
 }
 

@@ -6,9 +6,7 @@
 pub mod attributes;
 pub mod bgp;
 pub mod check;
-pub mod diff;
 pub mod parse;
-mod raw;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,6 +52,8 @@ pub struct Daemon {
     pub startup_deadline: Duration,
     /// How long GRACEFUL_SHUTDOWN stands before the withdrawal at a clean stop; zero withdraws at once.
     pub shutdown_drain: Duration,
+    /// What the daemon says on stderr, where no other level is asked for on start.
+    pub log: LogLevel,
 }
 
 impl Default for Daemon {
@@ -63,6 +63,38 @@ impl Default for Daemon {
             workers: Workers::Auto,
             startup_deadline: Duration::from_secs(30),
             shutdown_drain: Duration::from_secs(2),
+            log: LogLevel::Info,
+        }
+    }
+}
+
+/// `log`: the least important messages that are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what is probably wrong.
+    Warn,
+    /// And every transition of a VIP, service, backend or peer.
+    Info,
+    /// And every verdict of a check.
+    Debug,
+    /// And everything else.
+    Trace,
+}
+
+impl LogLevel {
+    /// All, the quietest first.
+    pub const ALL: [LogLevel; 5] = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
+
+    /// As written in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
         }
     }
 }
@@ -189,7 +221,7 @@ pub struct FileReference {
 }
 
 /// What a named file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileRole {
     /// `ca_file`: PEM certificates.
     CertificateAuthority,

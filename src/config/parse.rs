@@ -1,12 +1,141 @@
 //! From the text of configuration files to a [`Config`], or to every error in them.
+//!
+//! [`table`] gives typed access to the TOML tables and [`findings`] keeps what is wrong; [`schema`] lists every key.
+//! Each kind of table has its file, which turns it into the validated type. Reading goes on after an error, with
+//! whatever is still known.
+
+mod address;
+mod attribute;
+mod check;
+mod daemon;
+mod findings;
+mod http;
+mod peer;
+mod schema;
+mod service;
+mod table;
+mod vip;
+mod warning;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use toml::de::DeTable;
 
 use super::{Config, Diagnostic, Source};
+use findings::{Findings, Place, quote};
+use table::Section;
 
-/// Parses and validates the main file and the drop-ins, in the order given.
+/// Above this size of a file, in bytes, only its first syntax error is looked for.
+const RECOVERABLE: usize = 1 << 20;
+
+/// Parses and validates the main file, which comes first, and the drop-ins, in the order given.
 ///
 /// # Errors
 /// Every error found, in the order of the files, each with its place.
 pub fn parse(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
-    let _ = sources;
-    todo!()
+    let mut findings = Findings::new(sources);
+    let tables: Vec<DeTable> =
+        sources.iter().enumerate().map(|(file, source)| read_toml(file, &source.text, &mut findings)).collect();
+    let mut roots = Vec::with_capacity(tables.len());
+    for (file, table) in tables.iter().enumerate() {
+        let root = Section::new(&schema::ROOT, table, Place { file, offset: 0 }, &mut findings);
+        if file > 0 {
+            refuse_in_drop_in(&root, &mut findings);
+        }
+        roots.push(root);
+    }
+
+    let (daemon, daemon_places) = daemon::read(roots.first(), &mut findings);
+    let (bgp, peer_places) = peer::read(&roots, &mut findings);
+    let mut checks = check::Checks::read(&roots, &mut findings);
+    let (services, service_places) = service::read(&roots, &mut checks, &mut findings);
+    let (vips, vip_places) = vip::read(&roots, &service_places, &mut findings);
+    let (checks, references) = checks.finish(&mut findings);
+
+    let mut config = Config { daemon, bgp, checks, services, vips, references, warnings: Vec::new() };
+    let nothing = roots.iter().all(|root| !root.has("bgp") && !root.has("service"));
+    if nothing && !findings.is_broken() {
+        let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \
+                       and [bgp] with a [[bgp.peer]] to announce them to";
+        findings.error(Place { file: 0, offset: 0 }, message);
+    }
+    let places =
+        warning::Places { daemon: daemon_places, peers: peer_places, services: service_places, vips: vip_places };
+    warning::look(&config, &places, &mut findings);
+    config.warnings = findings.finish()?;
+    Ok(config)
+}
+
+/// The tables of a file, as far as its syntax can be understood.
+fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable<'s> {
+    let (table, errors) = match DeTable::parse(text) {
+        Ok(table) => (table, Vec::new()),
+        Err(_) if text.len() <= RECOVERABLE => DeTable::parse_recoverable(text),
+        Err(error) => (toml::Spanned::new(0..0, DeTable::new()), vec![error]),
+    };
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let message = match (error.message(), text.get(span.clone())) {
+            ("duplicate key", Some(key)) => format!("{} is already defined in this file", quote(key.trim())),
+            (message, _) => message.to_owned(),
+        };
+        findings.syntax(file, span, message);
+    }
+    table.into_inner()
+}
+
+/// A drop-in adds; what is one for all stands in the main file.
+fn refuse_in_drop_in(root: &Section, findings: &mut Findings) {
+    const MAY: &str = "a drop-in may hold [[service]], [[vip]], [[bgp.peer]] and [checks.NAME]";
+    if let Some(daemon) = root.get("daemon") {
+        findings.error(daemon.key_place, format!("[daemon] belongs in the main file; {MAY}"));
+    }
+    let Some(bgp) = root.get("bgp") else { return };
+    let keys = bgp.entries(findings).unwrap_or_default();
+    let misplaced = keys.iter().filter(|key| key.name != "peer" && schema::BGP.keys.contains(&key.name));
+    for key in misplaced {
+        findings.error(key.key_place, format!("`{}` of [bgp] belongs in the main file; {MAY}", key.name));
+    }
+    if keys.is_empty() {
+        findings.error(bgp.key_place, format!("[bgp] belongs in the main file; {MAY}"));
+    }
+}
+
+/// Whether `name` is new; if not, the error says where it is already.
+fn is_new<K: Ord>(
+    seen: &mut BTreeMap<K, Place>,
+    key: K,
+    place: Place,
+    findings: &mut Findings,
+    what: impl FnOnce() -> String,
+) -> bool {
+    match seen.entry(key) {
+        std::collections::btree_map::Entry::Vacant(entry) => {
+            entry.insert(place);
+            true
+        }
+        std::collections::btree_map::Entry::Occupied(entry) => {
+            findings.conflict(place, format!("{}, already at", what()), *entry.get());
+            false
+        }
+    }
+}
+
+/// A name of the operator's choice: it shall be told apart in a line of text and in `service/address:port`.
+fn name<'t>(item: &table::Item<'t>, findings: &mut Findings) -> Option<&'t str> {
+    let text = item.string(findings)?;
+    let fault = if text.is_empty() {
+        "must not be empty"
+    } else if text.chars().count() > 128 {
+        "must have at most 128 characters"
+    } else if text.chars().any(|c| c.is_control() || c == '/') || text.trim() != text {
+        "must not hold slashes or control characters, nor begin or end with a space"
+    } else {
+        return Some(text);
+    };
+    findings.error(item.place, format!("`{}` {fault}", item.name));
+    None
 }

@@ -1,0 +1,65 @@
+//! `[daemon]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::findings::{Findings, Place};
+use super::schema;
+use super::table::{Item, Section};
+use crate::config::{Daemon, LogLevel, MAX_WORKERS, Workers};
+
+/// What fits the address of a Unix socket (`sun_path`), with its final zero.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Where warnings about `[daemon]` point.
+pub(super) struct Places {
+    pub(super) workers: Place,
+}
+
+pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, Places) {
+    let mut daemon = Daemon::default();
+    let mut places = Places { workers: Place { file: 0, offset: 0 } };
+    let table = root.and_then(|root| root.get("daemon")).and_then(|item| item.section(&schema::DAEMON, findings));
+    let Some(table) = table else { return (daemon, places) };
+    if let Some(path) = table.get("control_socket").and_then(|item| absolute_path(&item, findings)) {
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            let place = table.get("control_socket").map_or(table.place, |item| item.place);
+            findings.error(place, format!("`control_socket` must have at most {MAX_SOCKET_PATH} bytes"));
+        }
+        daemon.control_socket = path;
+    }
+    if let Some(item) = table.get("workers") {
+        places.workers = item.place;
+        daemon.workers = workers(&item, findings).unwrap_or(daemon.workers);
+    }
+    let hour = Duration::from_secs(3600);
+    if let Some(item) = table.get("startup_deadline") {
+        daemon.startup_deadline = item.duration(Duration::ZERO..=hour, findings).unwrap_or(daemon.startup_deadline);
+    }
+    if let Some(item) = table.get("shutdown_drain") {
+        daemon.shutdown_drain = item.duration(Duration::ZERO..=hour, findings).unwrap_or(daemon.shutdown_drain);
+    }
+    if let Some(item) = table.get("log") {
+        let levels: Vec<_> = LogLevel::ALL.iter().map(|level| (level.name(), *level)).collect();
+        daemon.log = item.choice(&levels, findings).unwrap_or(daemon.log);
+    }
+    (daemon, places)
+}
+
+fn workers(item: &Item, findings: &mut Findings) -> Option<Workers> {
+    if item.is_string() {
+        return item.choice(&[("auto", Workers::Auto)], findings);
+    }
+    let count = item.integer(1..=MAX_WORKERS as u32, findings)?;
+    Some(Workers::Fixed(count as usize))
+}
+
+/// A path that means the same wherever the daemon is started.
+pub(super) fn absolute_path(item: &Item, findings: &mut Findings) -> Option<PathBuf> {
+    let text = item.string(findings)?;
+    if !text.starts_with('/') || text.contains('\0') {
+        findings.error(item.place, format!("`{}` must be an absolute path", item.name));
+        return None;
+    }
+    Some(PathBuf::from(text))
+}

@@ -1,0 +1,243 @@
+//! The keys of `http` and `https` checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::findings::{Findings, quote};
+use super::table::{Item, Section};
+use super::{daemon, schema};
+use crate::config::{BodyMatch, HttpProbe, StatusRange, TlsProfile};
+
+/// Reading it takes memory in every worker at once.
+const MAX_BODY: u64 = 16 << 20;
+/// For a compiled expression, in bytes.
+const MAX_REGEX: usize = 1 << 20;
+
+/// Compiled expressions: many checks may share one text, and compiling takes time.
+pub(super) type RegexCache = BTreeMap<String, Result<regex::bytes::Regex, String>>;
+
+/// `None` when a key is wrong, which has been reported.
+pub(super) fn http_probe(
+    table: &Section,
+    https: bool,
+    regexes: &mut RegexCache,
+    findings: &mut Findings,
+) -> Option<HttpProbe> {
+    let method = table.get("method").map_or(Some("GET"), |item| method(&item, findings));
+    let path = table.get("path").map_or(Some("/"), |item| path(&item, findings));
+    let host = optional(table.get("host").map(|item| host(&item, findings)));
+    let headers = table.get("headers").map_or(Some(Vec::new()), |item| headers(&item, findings));
+    let expect = match table.get("expect") {
+        None => Some((default_status(), None)),
+        Some(item) => expect(&item, regexes, findings),
+    };
+    let max_body = table.get("max_body").map_or(Some(65_536), |item| item.integer(1..=MAX_BODY, findings));
+    let tls = if https { tls(table, findings).map(Some) } else { Some(None) };
+    let (status, body) = expect?;
+    if let (Some("HEAD"), Some(_), Some(item)) = (method, &body, table.get("expect")) {
+        findings.error(item.place, "the answer to HEAD has no body to expect anything of (RFC 9110 §9.3.2)");
+    }
+    Some(HttpProbe {
+        tls: tls?,
+        method: method?.to_owned(),
+        path: path?.to_owned(),
+        host: host?.map(str::to_owned),
+        headers: headers?,
+        status,
+        body,
+        max_body: max_body?,
+    })
+}
+
+fn default_status() -> Vec<StatusRange> {
+    vec![StatusRange { first: 200, last: 299 }]
+}
+
+/// A key that may be left out, but not be wrong.
+fn optional<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(value) => value.map(Some),
+    }
+}
+
+/// A token (RFC 9110 §5.6.2).
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// Case-sensitive (RFC 9110 §9.1), and all known ones are in upper case.
+fn method<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<&'t str> {
+    let text = item.string(findings)?;
+    let fault = if !is_token(text) {
+        format!("`method`: {} is not an HTTP method", quote(text))
+    } else if text.bytes().any(|b| b.is_ascii_lowercase()) {
+        format!("`method` is case-sensitive; did you mean `{}`?", text.to_ascii_uppercase())
+    } else if text == "CONNECT" {
+        "`method`: CONNECT asks for a tunnel, not for an answer".to_owned()
+    } else {
+        return Some(text);
+    };
+    findings.error(item.place, fault);
+    None
+}
+
+/// Path and query as RFC 3986 §3.3 and §3.4 write them.
+fn path<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<&'t str> {
+    let text = item.string(findings)?;
+    if !text.starts_with('/') {
+        findings.error(item.place, "`path` must begin with a slash");
+        return None;
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%".contains(c);
+    if let Some(c) = text.chars().find(|c| !allowed(*c)) {
+        let message =
+            format!("`path` must not hold {}: write it percent-encoded (RFC 3986 §2.1)", quote(&c.to_string()));
+        findings.error(item.place, message);
+        return None;
+    }
+    Some(text)
+}
+
+/// A host name or an IP address, without a port.
+fn host<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<&'t str> {
+    let text = item.string(findings)?;
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let is_name = text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label);
+    if is_name || text.parse::<std::net::IpAddr>().is_ok() {
+        return Some(text);
+    }
+    let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let hint = if has_port { ": it takes no port" } else { "" };
+    findings.error(item.place, format!("`{}`: {} is not a host name{hint}", item.name, quote(text)));
+    None
+}
+
+/// Field names and values (RFC 9110 §5.1 and §5.5).
+fn headers(item: &Item, findings: &mut Findings) -> Option<Vec<(String, String)>> {
+    /// Those that the request's framing and connection depend on.
+    const OURS: [&str; 7] = ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "expect"];
+    let mut headers = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut valid = true;
+    for entry in item.entries(findings)? {
+        let lower = entry.name.to_ascii_lowercase();
+        let fault = if !is_token(entry.name) {
+            Some(format!("{} is not the name of an HTTP header", quote(entry.name)))
+        } else if lower == "host" {
+            Some("set `host` of the check in place of the header".to_owned())
+        } else if OURS.contains(&lower.as_str()) {
+            Some(format!("header {} is not for a check to set", quote(entry.name)))
+        } else if !seen.insert(lower) {
+            Some(format!("header {} is given twice", quote(entry.name)))
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            findings.error(entry.key_place, fault);
+            valid = false;
+        }
+        let Some(value) = entry.string(findings) else {
+            valid = false;
+            continue;
+        };
+        if value.trim() != value || value.chars().any(|c| c != '\t' && !(' '..='~').contains(&c)) {
+            let message =
+                format!("the value of header {} must be printable ASCII, without spaces around it", quote(entry.name));
+            findings.error(entry.place, message);
+            valid = false;
+        }
+        headers.push((entry.name.to_owned(), value.to_owned()));
+    }
+    valid.then_some(headers)
+}
+
+fn expect(
+    item: &Item,
+    regexes: &mut RegexCache,
+    findings: &mut Findings,
+) -> Option<(Vec<StatusRange>, Option<BodyMatch>)> {
+    let table = item.section(&schema::EXPECT, findings)?;
+    let status = table.get("status").map_or_else(|| Some(default_status()), |item| statuses(&item, findings));
+    let body = optional(table.get("body").map(|item| match item.string(findings)? {
+        "" => {
+            findings.error(item.place, "`body` must not be empty");
+            None
+        }
+        text => Some(BodyMatch::Contains(text.to_owned())),
+    }));
+    let regex = optional(table.get("body_regex").map(|item| regex(&item, regexes, findings)));
+    if let (true, Some(item)) = (table.has("body"), table.get("body_regex")) {
+        findings.error(item.key_place, "`body` and `body_regex` exclude each other");
+    }
+    let (body, regex) = (body?, regex?);
+    Some((status?, body.or(regex.map(BodyMatch::Regex))))
+}
+
+fn regex(item: &Item, regexes: &mut RegexCache, findings: &mut Findings) -> Option<regex::bytes::Regex> {
+    let text = item.string(findings)?;
+    if text.is_empty() {
+        findings.error(item.place, "`body_regex` must not be empty");
+        return None;
+    }
+    let compile = || {
+        let regex = regex::bytes::RegexBuilder::new(text).size_limit(MAX_REGEX).build();
+        // The last line of the message says what is wrong; those before draw it.
+        regex.map_err(|error| {
+            error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        })
+    };
+    match regexes.entry(text.to_owned()).or_insert_with(compile) {
+        Ok(regex) => Some(regex.clone()),
+        Err(error) => {
+            findings.error(item.place, format!("`body_regex` is not a regular expression: {error}"));
+            None
+        }
+    }
+}
+
+/// Such as `["200-299", 301]`.
+fn statuses(item: &Item, findings: &mut Findings) -> Option<Vec<StatusRange>> {
+    let items = item.list(findings)?;
+    if items.is_empty() {
+        findings.error(item.place, "`status` must not be empty");
+        return None;
+    }
+    let mut ranges: Vec<StatusRange> = items.iter().filter_map(|item| status_range(item, findings)).collect();
+    let all = ranges.len() == items.len();
+    ranges.sort();
+    ranges.dedup();
+    all.then_some(ranges)
+}
+
+fn status_range(item: &Item, findings: &mut Findings) -> Option<StatusRange> {
+    if !item.is_string() {
+        return item.integer(100..=599u16, findings).map(|status| StatusRange { first: status, last: status });
+    }
+    let text = item.string(findings)?;
+    let status = |text: &str| {
+        let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|status| digits && (100..=599).contains(status))
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match status(first).zip(status(last)) {
+        Some((first, last)) if first <= last => Some(StatusRange { first, last }),
+        _ => {
+            let message =
+                format!("`status`: {} is not a status or range from 100 to 599, such as \"200-299\"", quote(text));
+            findings.error(item.place, message);
+            None
+        }
+    }
+}
+
+fn tls(table: &Section, findings: &mut Findings) -> Option<TlsProfile> {
+    let verify = table.get("verify").map_or(Some(true), |item| item.boolean(findings));
+    let ca_file = optional(table.get("ca_file").map(|item| daemon::absolute_path(&item, findings)));
+    let server_name = optional(table.get("server_name").map(|item| host(&item, findings)));
+    if let (Some(false), Some(item)) = (verify, table.get("ca_file")) {
+        findings.error(item.key_place, "`ca_file` does nothing with `verify = false`");
+    }
+    Some(TlsProfile { verify: verify?, ca_file: ca_file?, server_name: server_name?.map(str::to_owned) })
+}

@@ -1,0 +1,236 @@
+//! `[bgp]` and `[[bgp.peer]]`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::address::{families, host_address, host_ipv4, host_ipv6, is_link_local, peer_address, prefix};
+use super::attribute::{asn, attributes};
+use super::findings::{Findings, Place, quote};
+use super::table::{Item, Section};
+use super::{is_new, name, schema};
+use crate::config::{Asn, Bgp, ExportFilter, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
+use crate::prefix::Family;
+
+/// What `[bgp]` says for all peers. `None` where it is wrong or missing, which has been reported.
+struct Common {
+    local_as: Option<Asn>,
+    router_id: Option<Ipv4Addr>,
+    hold_time: HoldTime,
+    connect_retry: Duration,
+    port: u16,
+}
+
+/// Where warnings about peers point.
+#[derive(Default)]
+pub(super) struct Places {
+    /// `[bgp]`.
+    pub(super) bgp: Option<Place>,
+    /// By index into the peers.
+    pub(super) peers: Vec<Place>,
+}
+
+pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, Places) {
+    let mut places = Places::default();
+    let mut tables = Vec::new();
+    let mut common = None;
+    for (file, root) in roots.iter().enumerate() {
+        let Some(table) = root.get("bgp").and_then(|item| item.section(&schema::BGP, findings)) else { continue };
+        tables.extend(table.sections("peer", &schema::PEER, findings));
+        if file == 0 {
+            places.bgp = Some(table.place);
+            common = Some(read_common(&table, findings));
+        }
+    }
+    let Some(common) = common else {
+        if let (Some(table), false) = (tables.first(), findings.is_broken()) {
+            findings.error(table.place, "[[bgp.peer]] needs [bgp] with `local_as` and `router_id` in the main file");
+        }
+        return (None, places);
+    };
+    let (mut names, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+    let mut peers = Vec::new();
+    for table in &tables {
+        let Some(address) = table.need("address", findings) else { continue };
+        let given_name = table.get("name");
+        let named = given_name.unwrap_or(address);
+        let is_named = match given_name {
+            Some(item) => name(&item, findings),
+            None => address.string(findings),
+        };
+        if let Some(name) = is_named {
+            is_new(&mut names, name, named.place, findings, || format!("peer name {} is taken", quote(name)));
+        }
+        let Some(peer) = read_peer(table, &address, is_named, &common, findings) else { continue };
+        let endpoint = (peer.address, peer.zone.clone(), peer.port);
+        is_new(&mut addresses, endpoint, address.place, findings, || "another peer has this address".to_owned());
+        peers.push(Arc::new(peer));
+        places.peers.push(table.place);
+    }
+    let bgp = common.local_as.zip(common.router_id).map(|(local_as, router_id)| Bgp { local_as, router_id, peers });
+    (bgp, places)
+}
+
+fn read_common(table: &Section, findings: &mut Findings) -> Common {
+    let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
+    let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
+    Common {
+        local_as: table.need("local_as", findings).and_then(|item| asn(&item, findings)),
+        router_id: table.need("router_id", findings).and_then(|item| router_id(&item, findings)),
+        hold_time: hold_time.or(HoldTime::from_secs(9)).unwrap_or(HoldTime::OFF),
+        connect_retry: connect_retry.unwrap_or(Duration::from_secs(5)),
+        port: table.get("port").and_then(|item| item.integer(1..=u16::MAX, findings)).unwrap_or(179),
+    }
+}
+
+/// A peer, as far as its keys are right; `None` when what makes it a peer is missing. All faults are reported.
+fn read_peer(
+    table: &Section,
+    address_item: &Item,
+    name: Option<&str>,
+    common: &Common,
+    findings: &mut Findings,
+) -> Option<Peer> {
+    read_mode(table, findings);
+    let local_as = match table.get("local_as") {
+        Some(item) => asn(&item, findings),
+        None => common.local_as,
+    };
+    let peer_as = table.need("peer_as", findings).and_then(|item| peer_as(&item, findings));
+    let address = peer_address(address_item, findings);
+    let port = table.get("port").map_or(Some(common.port), |item| item.integer(1..=u16::MAX, findings));
+    let source = table.get("source").and_then(|item| source(&item, address.as_ref().map(|(a, _)| *a), findings));
+    let families = match table.get("families") {
+        Some(item) => families(&item, findings),
+        None => Some(Family::ALL.to_vec()),
+    };
+    let next_hop_ipv4 = table.get("next_hop_ipv4").and_then(|item| next_hop_ipv4(&item, findings));
+    let next_hop_ipv6 = table.get("next_hop_ipv6").and_then(|item| next_hop_ipv6(&item, findings));
+    let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
+    let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
+    let attributes = attributes(table, findings);
+    let export = table.get("export").map(|item| export(&item, findings));
+    let (address, zone) = address?;
+    let peer = Peer {
+        name: name?.into(),
+        address,
+        zone,
+        port: port?,
+        source,
+        local_as: local_as?,
+        router_id: common.router_id?,
+        peer_as: peer_as?,
+        families: families?,
+        next_hop_ipv4: next_hop_ipv4.unwrap_or(NextHop4::SelfAddress),
+        next_hop_ipv6: next_hop_ipv6.unwrap_or(NextHop6::SelfAddress),
+        hold_time: hold_time.unwrap_or(common.hold_time),
+        connect_retry: connect_retry.unwrap_or(common.connect_retry),
+        attributes,
+        export: export.unwrap_or_default(),
+    };
+    if let (Some(item), false) = (table.get("local_pref"), peer.is_internal()) {
+        let message = "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and this one is external: \
+                       use `med`, `as_path_prepend` or `communities`";
+        findings.error(item.key_place, message);
+    }
+    Some(peer)
+}
+
+fn read_mode(table: &Section, findings: &mut Findings) {
+    let Some(item) = table.get("mode") else { return };
+    let Some(text) = item.string(findings) else { return };
+    if schema::UNSUPPORTED_MODES.contains(&text) {
+        findings.error(item.place, format!("`mode = \"{text}\"` is not supported by this version, only \"active\""));
+    } else {
+        item.choice(&[("active", ())], findings);
+    }
+}
+
+/// A BGP Identifier: any number but 0 (RFC 6286 §2.1), written as an IPv4 address.
+fn router_id(item: &Item, findings: &mut Findings) -> Option<Ipv4Addr> {
+    let text = item.string(findings)?;
+    match text.parse::<Ipv4Addr>() {
+        Ok(id) if id.is_unspecified() => findings.error(item.place, "`router_id` must not be 0.0.0.0 (RFC 6286)"),
+        Ok(id) => return Some(id),
+        Err(_) => {
+            findings.error(item.place, format!("`router_id`: {} is not of the form of an IPv4 address", quote(text)));
+        }
+    }
+    None
+}
+
+fn peer_as(item: &Item, findings: &mut Findings) -> Option<PeerAs> {
+    if item.is_string() {
+        return item.choice(&[("internal", PeerAs::Internal), ("external", PeerAs::External)], findings);
+    }
+    asn(item, findings).map(PeerAs::Number)
+}
+
+/// RFC 4271 §4.2: 0, or at least 3 seconds.
+fn hold_time(item: &Item, findings: &mut Findings) -> Option<HoldTime> {
+    let time = item.duration(Duration::ZERO..=Duration::from_secs(u16::MAX.into()), findings)?;
+    let seconds = u16::try_from(time.as_secs()).ok().filter(|_| time.subsec_nanos() == 0);
+    let hold_time = seconds.and_then(HoldTime::from_secs);
+    if hold_time.is_none() {
+        findings.error(item.place, "`hold_time` must be 0s or whole seconds from 3s (RFC 4271 §4.2)");
+    }
+    hold_time
+}
+
+fn connect_retry(item: &Item, findings: &mut Findings) -> Option<Duration> {
+    item.duration(Duration::from_millis(100)..=Duration::from_secs(3600), findings)
+}
+
+fn source(item: &Item, peer: Option<IpAddr>, findings: &mut Findings) -> Option<IpAddr> {
+    let source = host_address(item, findings)?;
+    let Some(peer) = peer else { return Some(source) };
+    if Family::of(source) != Family::of(peer) {
+        findings.error(item.place, format!("`source`: `{source}` is not of the family of `{peer}`"));
+    } else if is_link_local(source) && !is_link_local(peer) {
+        findings.error(item.place, format!("`source`: `{source}` is link-local, but `{peer}` is not"));
+    }
+    Some(source)
+}
+
+fn next_hop_ipv4(item: &Item, findings: &mut Findings) -> Option<NextHop4> {
+    match item.string(findings)? {
+        "self" => Some(NextHop4::SelfAddress),
+        _ => host_ipv4(item, findings).map(NextHop4::Address),
+    }
+}
+
+/// One address, or a global and a link-local one (RFC 2545 §3).
+fn next_hop_ipv6(item: &Item, findings: &mut Findings) -> Option<NextHop6> {
+    if !item.is_list() {
+        return match item.string(findings)? {
+            "self" => Some(NextHop6::SelfAddress),
+            _ => host_ipv6(item, findings).map(NextHop6::Address),
+        };
+    }
+    let items = item.list(findings)?;
+    let [global, local] = items.as_slice() else {
+        findings.error(item.place, "`next_hop_ipv6` as a list must be a global and a link-local address");
+        return None;
+    };
+    let (global_address, local_address) = (host_ipv6(global, findings), host_ipv6(local, findings));
+    let (global_address, local_address) = (global_address?, local_address?);
+    if is_link_local(global_address.into()) {
+        findings.error(global.place, format!("`next_hop_ipv6`: `{global_address}`, the first, must not be link-local"));
+        return None;
+    }
+    if !is_link_local(local_address.into()) {
+        findings.error(local.place, format!("`next_hop_ipv6`: `{local_address}`, the second, must be link-local"));
+        return None;
+    }
+    Some(NextHop6::Pair(global_address, local_address))
+}
+
+fn export(item: &Item, findings: &mut Findings) -> ExportFilter {
+    let Some(table) = item.section(&schema::EXPORT, findings) else { return ExportFilter::default() };
+    let mut prefixes = |key| {
+        let items = table.get(key)?.list(findings)?;
+        Some(items.iter().filter_map(|item| prefix(item, findings)).collect::<Vec<_>>())
+    };
+    ExportFilter { accept: prefixes("accept"), reject: prefixes("reject").unwrap_or_default() }
+}

@@ -1,0 +1,133 @@
+//! Every key that a configuration may hold, table by table, and those that only later versions know.
+
+/// A kind of table.
+#[derive(Debug)]
+pub(super) struct Schema {
+    /// As it is called in messages.
+    pub(super) title: &'static str,
+    /// Its keys.
+    pub(super) keys: &'static [&'static str],
+}
+
+pub(super) static ROOT: Schema = Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip"] };
+
+pub(super) static DAEMON: Schema =
+    Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
+
+pub(super) static BGP: Schema =
+    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "peer"] };
+
+pub(super) static PEER: Schema = Schema {
+    title: "[[bgp.peer]]",
+    keys: &[
+        "name",
+        "address",
+        "port",
+        "source",
+        "peer_as",
+        "local_as",
+        "mode",
+        "families",
+        "next_hop_ipv4",
+        "next_hop_ipv6",
+        "hold_time",
+        "connect_retry",
+        "origin",
+        "med",
+        "local_pref",
+        "as_path_prepend",
+        "communities",
+        "export",
+    ],
+};
+
+pub(super) static EXPORT: Schema = Schema { title: "`export`", keys: &["accept", "reject"] };
+
+pub(super) static CHECK: Schema = Schema {
+    title: "a check",
+    keys: &[
+        "type",
+        "port",
+        "interval",
+        "timeout",
+        "rise",
+        "fall",
+        "fast_interval",
+        "method",
+        "path",
+        "host",
+        "headers",
+        "expect",
+        "max_body",
+        "verify",
+        "ca_file",
+        "server_name",
+        "command",
+    ],
+};
+
+/// The keys of [`CHECK`] that only some types have.
+pub(super) static CHECK_KEYS_BY_TYPE: &[(&[&str], &[&str])] = &[
+    (&["http", "https"], &["method", "path", "host", "headers", "expect", "max_body"]),
+    (&["https"], &["verify", "ca_file", "server_name"]),
+    (&["exec"], &["command"]),
+];
+
+pub(super) static EXPECT: Schema = Schema { title: "`expect`", keys: &["status", "body", "body_regex"] };
+
+pub(super) static SERVICE: Schema = Schema {
+    title: "[[service]]",
+    keys: &["name", "vips", "protocol", "port", "required", "checks", "check", "backend"],
+};
+
+pub(super) static BACKEND: Schema =
+    Schema { title: "[[service.backend]]", keys: &["address", "port", "weight", "enabled", "checks", "check"] };
+
+pub(super) static VIP: Schema = Schema {
+    title: "[[vip]]",
+    keys: &[
+        "address",
+        "hold_up",
+        "on_down",
+        "degraded",
+        "origin",
+        "med",
+        "local_pref",
+        "as_path_prepend",
+        "communities",
+    ],
+};
+
+pub(super) static DEGRADED: Schema =
+    Schema { title: "`degraded`", keys: &["origin", "med", "local_pref", "as_path_prepend", "communities"] };
+
+/// All of them.
+pub(super) static ALL: &[&Schema] =
+    &[&ROOT, &DAEMON, &BGP, &PEER, &EXPORT, &CHECK, &EXPECT, &SERVICE, &BACKEND, &VIP, &DEGRADED];
+
+/// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do
+/// must not look as if it did it. A feature that arrives takes its row away.
+static UNSUPPORTED: &[(&str, &[&str])] = &[
+    ("the file", &["glb", "gobgp"]),
+    ("[daemon]", &["http_listen", "state_file"]),
+    ("[bgp]", &["listen", "graceful_restart"]),
+    (
+        "[[bgp.peer]]",
+        &["password_file", "ttl_security", "multihop", "role", "extended_next_hop", "graceful_restart", "bfd"],
+    ),
+];
+
+/// Values that belong to the interface but to no version yet, by their key.
+pub(super) static UNSUPPORTED_MODES: &[&str] = &["passive", "both"];
+
+impl Schema {
+    pub(super) fn is_unsupported(&self, key: &str) -> bool {
+        UNSUPPORTED.iter().any(|(title, keys)| *title == self.title && keys.contains(&key))
+    }
+}
+
+/// The table that `key` belongs in, when it is one only.
+pub(super) fn home(key: &str) -> Option<&'static Schema> {
+    let mut homes = ALL.iter().filter(|schema| schema.keys.contains(&key));
+    homes.next().filter(|_| homes.next().is_none()).copied()
+}

@@ -1,0 +1,170 @@
+//! `[[service]]` and `[[service.backend]]`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::check::{CheckUse, Checks};
+use super::findings::{Findings, Place, quote};
+use super::table::{Item, Section};
+use super::{address, is_new, name, schema};
+use crate::config::{Backend, Protocol, Required, Service};
+use crate::prefix::Prefix;
+
+/// Where warnings about services point, and what stands on which VIP.
+#[derive(Default)]
+pub(super) struct Places {
+    /// By index into the services.
+    pub(super) services: Vec<Place>,
+    /// Every address that a service names, with the first place that names it. Also of services with errors.
+    pub(super) vips: BTreeMap<Prefix, Place>,
+    /// The same for what the valid services name: which services these are.
+    pub(super) services_by_vip: BTreeMap<Prefix, Vec<usize>>,
+}
+
+/// What must be unique.
+#[derive(Default)]
+struct Seen<'t> {
+    names: BTreeMap<&'t str, Place>,
+    ports: BTreeMap<(Prefix, u16, Protocol), Place>,
+}
+
+pub(super) fn read(roots: &[Section], checks: &mut Checks, findings: &mut Findings) -> (Vec<Service>, Places) {
+    let mut services = Vec::new();
+    let mut places = Places::default();
+    let mut seen = Seen::default();
+    for root in roots {
+        for table in root.sections("service", &schema::SERVICE, findings) {
+            let Some(service) = read_service(&table, checks, &mut seen, &mut places, findings) else { continue };
+            for vip in &service.vips {
+                places.services_by_vip.entry(*vip).or_default().push(services.len());
+            }
+            places.services.push(table.place);
+            services.push(service);
+        }
+    }
+    (services, places)
+}
+
+fn read_service<'t>(
+    table: &Section<'t>,
+    checks: &mut Checks,
+    seen: &mut Seen<'t>,
+    places: &mut Places,
+    findings: &mut Findings,
+) -> Option<Service> {
+    let name = table.need("name", findings).and_then(|item| {
+        let name = name(&item, findings)?;
+        is_new(&mut seen.names, name, item.place, findings, || format!("service name {} is taken", quote(name)));
+        Some(name)
+    });
+    let protocols = [Protocol::Tcp, Protocol::Udp].map(|p| (if p == Protocol::Tcp { "tcp" } else { "udp" }, p));
+    let protocol = table.get("protocol").map_or(Some(Protocol::Tcp), |item| item.choice(&protocols, findings));
+    let port = table.need("port", findings).and_then(|item| item.integer(1..=u16::MAX, findings));
+    let vips = read_vips(table, port.zip(protocol), seen, places, findings);
+    let required = table.get("required").map_or(Some(Required::Backends(1)), |item| required(&item, findings));
+    let uses = checks.read_uses(table, findings);
+    let backends = read_backends(table, port, uses.as_deref(), checks, findings);
+    Some(Service {
+        name: name?.into(),
+        vips: vips?,
+        protocol: protocol?,
+        port: port?,
+        required: required?,
+        backends: backends?,
+    })
+}
+
+fn read_vips(
+    table: &Section,
+    port: Option<(u16, Protocol)>,
+    seen: &mut Seen,
+    places: &mut Places,
+    findings: &mut Findings,
+) -> Option<Vec<Prefix>> {
+    let list = table.need("vips", findings)?;
+    let items = list.list(findings)?;
+    if items.is_empty() {
+        findings.error(list.place, "`vips` must not be empty");
+        return None;
+    }
+    let mut vips: Vec<Prefix> = Vec::with_capacity(items.len());
+    let mut own = BTreeMap::new();
+    for item in &items {
+        let Some(vip) = address::vip(item, findings) else { continue };
+        if !is_new(&mut own, vip, item.place, findings, || format!("VIP `{vip}` is listed twice")) {
+            continue;
+        }
+        if let Some((port, protocol)) = port {
+            let what = || format!("another service has {protocol} port {port} of VIP `{vip}`");
+            is_new(&mut seen.ports, (vip, port, protocol), item.place, findings, what);
+        }
+        places.vips.entry(vip).or_insert(item.place);
+        vips.push(vip);
+    }
+    Some(vips)
+}
+
+/// A number of backends, or a share such as `"50%"`.
+fn required(item: &Item, findings: &mut Findings) -> Option<Required> {
+    if !item.is_string() {
+        return item.integer(0..=u32::MAX, findings).map(Required::Backends);
+    }
+    let text = item.string(findings)?;
+    let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let percent = digits.and_then(|digits| digits.parse::<u8>().ok()).filter(|percent| *percent <= 100);
+    if percent.is_none() {
+        let message =
+            format!("`required` must be a number of backends or a share from \"0%\" to \"100%\", not {}", quote(text));
+        findings.error(item.place, message);
+    }
+    percent.map(Required::Percent)
+}
+
+fn read_backends(
+    table: &Section,
+    port: Option<u16>,
+    uses: Option<&[CheckUse]>,
+    checks: &mut Checks,
+    findings: &mut Findings,
+) -> Option<Vec<Backend>> {
+    let tables = table.sections("backend", &schema::BACKEND, findings);
+    let mut backends = Vec::with_capacity(tables.len());
+    let mut seen = BTreeMap::new();
+    let mut valid = true;
+    let mut unchecked = 0usize;
+    for table in &tables {
+        let address = table.need("address", findings).and_then(|item| backend_address(&item, findings));
+        let port = table.get("port").map_or(port, |item| item.integer(1..=u16::MAX, findings));
+        let weight = table.get("weight").map_or(Some(1), |item| item.integer(0..=u32::MAX, findings));
+        let enabled = table.get("enabled").map_or(Some(true), |item| item.boolean(findings));
+        let own_uses = checks.read_uses(table, findings);
+        let (Some(address), Some(port), Some(weight), Some(enabled)) = (address, port, weight, enabled) else {
+            valid = false;
+            continue;
+        };
+        let target = SocketAddr::new(address, port);
+        valid &= is_new(&mut seen, target, table.place, findings, || format!("backend {target} is listed twice"));
+        let uses = own_uses.as_deref().or(uses);
+        unchecked += usize::from(uses.is_none());
+        let checks = checks.place(uses.unwrap_or_default(), address, port);
+        backends.push(Backend { address: target, weight, enabled, checks });
+    }
+    if unchecked > 0 {
+        let message = "there is neither `checks` nor `check`: backends without a check always count; \
+                       write `checks = []` if that is meant";
+        findings.warning(table.place, message);
+    }
+    valid.then_some(backends)
+}
+
+fn backend_address(item: &Item, findings: &mut Findings) -> Option<std::net::IpAddr> {
+    let address = address::host_address(item, findings)?;
+    if address::is_link_local(address) {
+        findings.error(
+            item.place,
+            format!("`address`: `{address}` is link-local; a backend needs an address with a wider scope"),
+        );
+        return None;
+    }
+    Some(address)
+}

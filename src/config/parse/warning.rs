@@ -1,0 +1,113 @@
+//! What is allowed but probably not meant.
+
+use super::findings::{Findings, Place};
+use super::{daemon, peer, service, vip};
+use crate::config::{Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, Peer, Service, Workers};
+use crate::prefix::{Family, Prefix};
+
+/// Where the warnings point.
+pub(super) struct Places {
+    pub(super) daemon: daemon::Places,
+    pub(super) peers: peer::Places,
+    pub(super) services: service::Places,
+    pub(super) vips: vip::Places,
+}
+
+pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
+    let top = Place { file: 0, offset: 0 };
+    look_at_workers(config, places, findings);
+    for (service, place) in config.services.iter().zip(&places.services.services) {
+        look_at_service(service, *place, findings);
+    }
+    if config.services.is_empty() {
+        findings.warning(top, "there is no [[service]]: no VIP will be announced");
+    }
+    let Some(bgp) = &config.bgp else {
+        findings.warning(top, "there is no [bgp]: nothing will be announced to anybody");
+        return;
+    };
+    if bgp.peers.is_empty() {
+        let place = places.peers.bgp.unwrap_or(top);
+        findings.warning(place, "there is no [[bgp.peer]]: nothing will be announced to anybody");
+        return;
+    }
+    for (peer, place) in bgp.peers.iter().zip(&places.peers.peers) {
+        look_at_next_hops(peer, *place, config, findings);
+    }
+    look_at_vips(bgp, config, places, findings);
+}
+
+fn look_at_workers(config: &Config, places: &Places, findings: &mut Findings) {
+    let demand = config.worker_demand();
+    let (workers, why) = match config.daemon.workers {
+        Workers::Auto => (MAX_WORKERS, "the largest pool"),
+        Workers::Fixed(count) => (count, "`workers`"),
+    };
+    if demand > workers {
+        let covered = workers * 100 / demand;
+        let message = format!(
+            "{demand} workers would be busy if every check timed out at once, but {why} is {workers}: \
+             it covers {covered} % of that, and beyond it checks run late"
+        );
+        findings.warning(places.daemon.workers, message);
+    }
+}
+
+fn look_at_service(service: &Service, place: Place, findings: &mut Findings) {
+    let configured = service.backends.len();
+    let able = service.backends.iter().filter(|backend| backend.enabled && backend.weight > 0).count();
+    let required = service.required.of(configured);
+    let name = &service.name;
+    if configured == 0 {
+        let outcome = if required == 0 { "up" } else { "down" };
+        findings.warning(place, format!("service `{name}` has no backends: it is always {outcome}"));
+    } else if required > able {
+        let message =
+            format!("service `{name}` requires {required} backends, but only {able} can count: it is always down");
+        findings.warning(place, message);
+    }
+}
+
+/// Whether the peer is to be told of any VIP of this family.
+fn wants(peer: &Peer, family: Family, config: &Config) -> bool {
+    peer.families.contains(&family) && config.vips.keys().any(|vip| vip.family() == family && peer.export.allows(vip))
+}
+
+/// A route needs a next hop of its family, and the session's own address is not always one.
+fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut Findings) {
+    let (name, transport) = (&peer.name, Family::of(peer.address));
+    if peer.next_hop_ipv4 == NextHop4::SelfAddress && transport == Family::Ipv6 && wants(peer, Family::Ipv4, config) {
+        let message = format!(
+            "peer `{name}`: IPv4 VIPs will not be announced to it, because the session runs over IPv6 \
+             and `next_hop_ipv4` is not set to an address"
+        );
+        findings.warning(place, message);
+    }
+    let why = match (transport, peer.zone.is_some()) {
+        (Family::Ipv4, _) => "runs over IPv4",
+        (Family::Ipv6, true) => "runs over link-local addresses",
+        (Family::Ipv6, false) => return,
+    };
+    if peer.next_hop_ipv6 == NextHop6::SelfAddress && wants(peer, Family::Ipv6, config) {
+        let message = format!(
+            "peer `{name}`: IPv6 VIPs will not be announced to it, because the session {why} \
+             and `next_hop_ipv6` is not set to an address"
+        );
+        findings.warning(place, message);
+    }
+}
+
+fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Findings) {
+    let is_told =
+        |vip: &Prefix| bgp.peers.iter().any(|peer| peer.families.contains(&vip.family()) && peer.export.allows(vip));
+    let untold = config.vips.keys().filter(|vip| !is_told(vip));
+    for (vip, place) in untold.filter_map(|vip| places.vips.vips.get(vip).map(|place| (vip, place))) {
+        let message = format!("VIP `{vip}` will not be announced: `export` or `families` of every peer rules it out");
+        findings.warning(*place, message);
+    }
+    if !bgp.peers.iter().any(|peer| peer.is_internal()) {
+        for place in &places.vips.local_prefs {
+            findings.warning(*place, "`local_pref` is sent to internal peers only, and no peer is internal");
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The file as TOML tables, before it means anything.

@@ -1,12 +1,20 @@
 //! Decides per VIP, from the state of its services, whether and how it is announced.
 //!
 //! Pure: services' states come in, wanted routes go out through [`Announce::poll_route`].
+//!
+//! A VIP is healthy when every service on it is up. `vip` holds the rules for one VIP; this file holds all of them,
+//! the start-up wait, and the end.
 
+mod vip;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Attributes, Config};
+use crate::config::{Attributes, Community, Config};
 use crate::prefix::Prefix;
+use crate::timers::Deadlines;
+use vip::{Stage, Vip};
 
 /// What a VIP is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +34,13 @@ pub enum VipState {
 pub enum VipCause {
     /// Every service on it is up.
     AllUp,
-    /// This service (an index into the configuration) is down.
+    /// This service (an index into the configuration) is down; where several are, the first.
     ServiceDown(usize),
-    /// This service has no verdict yet.
+    /// This service has no verdict yet. A VIP that is announced stays so meanwhile.
     ServiceUndecided(usize),
     /// The daemon has just started, and other VIPs still wait for their first verdicts.
     StartUp,
-    /// Healthy, but not yet for `hold_up`; announced at this time.
+    /// Healthy, but not yet for `hold_up`; announced (with its healthy attributes) at this time.
     HoldUp(Instant),
     /// The daemon is stopping.
     Stopping,
@@ -76,72 +84,240 @@ pub struct VipStatus {
 /// The state of all VIPs.
 #[derive(Debug)]
 pub struct Announce {
-    // private
+    stage: Stage,
+    /// When the first configuration came.
+    began: Option<Instant>,
+    /// End of the start-up wait, or of the drain.
+    stage_ends: Option<Instant>,
+    /// In the order of their prefixes.
+    vips: Vec<Vip>,
+    /// For each service its health and the VIPs that it stands on.
+    services: Vec<(ServiceHealth, Vec<usize>)>,
+    /// VIPs with no service down and one undecided.
+    undecided: usize,
+    /// VIPs whose route is wanted.
+    announced: usize,
+    holds: Deadlines<usize>,
+    /// The latest word on each route that changed.
+    routes: BTreeMap<Prefix, Option<Arc<Attributes>>>,
+    events: VecDeque<VipEvent>,
+    /// Attributes with GRACEFUL_SHUTDOWN added, so that VIPs that shared theirs still do.
+    draining: BTreeMap<Arc<Attributes>, Arc<Attributes>>,
+    /// VIPs looked at, to see that cost follows the change.
+    #[cfg(test)]
+    touched: usize,
 }
 
 impl Announce {
     /// Nothing configured, nothing released: no VIP is announced before the first verdicts are in or
     /// `startup_deadline`, counted from the first [`configure`](Self::configure), has passed.
     pub fn new() -> Announce {
-        todo!()
+        Announce {
+            stage: Stage::StartUp,
+            began: None,
+            stage_ends: None,
+            vips: Vec::new(),
+            services: Vec::new(),
+            undecided: 0,
+            announced: 0,
+            holds: Deadlines::new(),
+            routes: BTreeMap::new(),
+            events: VecDeque::new(),
+            draining: BTreeMap::new(),
+            #[cfg(test)]
+            touched: 0,
+        }
     }
 
     /// Replaces the configuration. `health` gives the present health of a service by its index in it.
+    ///
+    /// Events from before that were not polled are dropped: their indexes no longer mean anything.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>, health: &dyn Fn(usize) -> ServiceHealth) {
-        let _ = (now, config, health);
-        todo!()
+        self.events.clear();
+        let began = *self.began.get_or_insert(now);
+        if self.stage == Stage::StartUp {
+            self.stage_ends = Some(vip::later(began, config.daemon.startup_deadline));
+        }
+        self.services = (0..config.services.len()).map(|service| (health(service), Vec::new())).collect();
+        let mut before: BTreeMap<Prefix, Vip> =
+            std::mem::take(&mut self.vips).into_iter().map(|vip| (vip.prefix, vip)).collect();
+        self.undecided = 0;
+        self.holds.clear();
+        for (index, (prefix, config)) in config.vips.iter().enumerate() {
+            for service in &config.services {
+                if let Some((_, vips)) = self.services.get_mut(*service) {
+                    vips.push(index);
+                }
+            }
+            let health =
+                |service: usize| self.services.get(service).map_or(ServiceHealth::Undecided, |(health, _)| *health);
+            let vip = Vip::new(now, *prefix, config, before.remove(prefix), &health);
+            self.undecided += usize::from(!vip.is_decided());
+            self.vips.push(vip);
+        }
+        for vip in before.into_values() {
+            self.remove(&vip);
+        }
+        self.release_if_ready();
+        self.review_all(now);
+    }
+
+    /// A VIP that is no longer configured.
+    fn remove(&mut self, vip: &Vip) {
+        if vip.wanted.is_some() {
+            self.announced -= 1;
+            self.routes.insert(vip.prefix, None);
+        }
+        if let Some(shown) = vip.shown {
+            let event = VipEvent { vip: vip.prefix, from: Some(shown.state), to: None, cause: shown.cause };
+            self.events.push_back(event);
+        }
     }
 
     /// A service's health changed.
     pub fn service_changed(&mut self, now: Instant, service: usize, health: ServiceHealth) {
-        let _ = (now, service, health);
-        todo!()
+        let Some((known, vips)) = self.services.get_mut(service) else { return };
+        if *known == health {
+            return;
+        }
+        *known = health;
+        let vips = std::mem::take(vips);
+        for index in &vips {
+            let vip = &mut self.vips[*index];
+            let was_decided = vip.is_decided();
+            vip.set_service(service, health);
+            self.undecided = self.undecided + usize::from(was_decided) - usize::from(vip.is_decided());
+        }
+        if self.release_if_ready() {
+            self.review_all(now);
+        } else {
+            for index in &vips {
+                self.review(now, *index);
+            }
+        }
+        self.services[service].1 = vips;
     }
 
     /// Ends holds and the start-up wait that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+        if self.stage_ends.is_some_and(|end| end <= now) {
+            self.stage_ends = None;
+            self.stage = match self.stage {
+                Stage::StartUp | Stage::Released => Stage::Released,
+                Stage::Draining | Stage::Stopped => Stage::Stopped,
+            };
+            self.review_all(now);
+        }
+        while let Some(index) = self.holds.expire(now) {
+            self.review(now, index);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        [self.stage_ends, self.holds.earliest()].into_iter().flatten().min()
     }
 
-    /// The next route that is wanted with these attributes, or no more.
+    /// The next route that is wanted with these attributes, or no more. Only the latest word on each route.
     pub fn poll_route(&mut self) -> Option<(Prefix, Option<Arc<Attributes>>)> {
-        todo!()
+        self.routes.pop_first()
     }
 
     /// The next change to tell of.
     pub fn poll_event(&mut self) -> Option<VipEvent> {
-        todo!()
+        self.events.pop_front()
     }
 
     /// Whether the start-up wait is over: peers may be sent routes.
     pub fn is_released(&self) -> bool {
-        todo!()
+        self.stage != Stage::StartUp
     }
 
     /// The daemon is stopping. Adds GRACEFUL_SHUTDOWN (RFC 8326) to every announced route when `drain` is not zero,
     /// and withdraws everything when that has passed. Nothing is announced anew from now on; a VIP that turns unhealthy
-    /// meanwhile is withdrawn at once.
+    /// meanwhile is withdrawn at once. Asked again, the earlier end counts.
     pub fn stop(&mut self, now: Instant, drain: Duration) {
-        let _ = (now, drain);
-        todo!()
+        if self.stage == Stage::Stopped {
+            return;
+        }
+        let mut end = vip::later(now, drain);
+        if self.stage == Stage::Draining {
+            end = self.stage_ends.map_or(end, |before| before.min(end));
+        }
+        let drains = end > now && self.announced > 0;
+        self.stage = if drains { Stage::Draining } else { Stage::Stopped };
+        self.stage_ends = drains.then_some(end);
+        self.holds.clear();
+        self.review_all(now);
     }
 
     /// Whether everything has been withdrawn after [`stop`](Self::stop).
     pub fn is_stopped(&self) -> bool {
-        todo!()
+        matches!(self.stage, Stage::Draining | Stage::Stopped) && self.announced == 0
     }
 
     /// A VIP at a glance.
     pub fn vip(&self, vip: &Prefix) -> Option<VipStatus> {
-        let _ = vip;
-        todo!()
+        let index = self.vips.binary_search_by_key(vip, |vip| vip.prefix).ok()?;
+        self.vips.get(index)?.shown
     }
+
+    /// Ends the start-up wait when nothing is left to wait for; tells whether it did.
+    fn release_if_ready(&mut self) -> bool {
+        if self.stage != Stage::StartUp || self.undecided > 0 {
+            return false;
+        }
+        self.stage = Stage::Released;
+        self.stage_ends = None;
+        true
+    }
+
+    fn review_all(&mut self, now: Instant) {
+        for index in 0..self.vips.len() {
+            self.review(now, index);
+        }
+    }
+
+    /// Brings one VIP to what it should be doing now.
+    fn review(&mut self, now: Instant, index: usize) {
+        #[cfg(test)]
+        {
+            self.touched += 1;
+        }
+        let vip = &mut self.vips[index];
+        vip.note_health(now);
+        let (state, cause) = vip.decide(now, self.stage);
+        let hold = match cause {
+            VipCause::HoldUp(until) => Some(until),
+            _ => None,
+        };
+        self.holds.set(index, hold);
+        self.events.extend(vip.show(now, state, cause));
+
+        let mut wanted = vip.attributes(state);
+        if self.stage == Stage::Draining {
+            wanted = wanted.map(|attributes| with_graceful_shutdown(&mut self.draining, attributes));
+        }
+        if wanted != vip.wanted {
+            self.announced = self.announced + usize::from(wanted.is_some()) - usize::from(vip.wanted.is_some());
+            vip.wanted.clone_from(&wanted);
+            self.routes.insert(vip.prefix, wanted);
+        }
+    }
+}
+
+fn with_graceful_shutdown(
+    known: &mut BTreeMap<Arc<Attributes>, Arc<Attributes>>,
+    attributes: Arc<Attributes>,
+) -> Arc<Attributes> {
+    let add = |attributes: &Arc<Attributes>| {
+        let mut more = Attributes::clone(attributes);
+        if let Err(place) = more.communities.binary_search(&Community::GRACEFUL_SHUTDOWN) {
+            more.communities.insert(place, Community::GRACEFUL_SHUTDOWN);
+        }
+        Arc::new(more)
+    };
+    known.entry(attributes).or_insert_with_key(add).clone()
 }
 
 impl Default for Announce {

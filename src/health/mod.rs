@@ -2,13 +2,33 @@
 //!
 //! Pure: time comes in as `now`, probes go out through [`Health::poll_probe`], conclusions through
 //! [`Health::poll_event`].
+//!
+//! What a driver has to keep to:
+//! - It delivers the results and starts that it has before it calls [`Health::handle_timeout`]: a result that was as
+//!   expected, and word of a start, need not wake the loop. Both are due by the next [`Health::poll_timeout`] only.
+//! - It tells of a start with the time at which the worker took the probe. From then, and only then, the probe's time
+//!   runs: a probe that no worker takes says nothing about the backend. It waits, and shows as lag.
+//! - A probe that is not back within its timeout and a quarter of a second has failed, whatever its thread does; what
+//!   it brings later is ignored.
+//!
+//! The parts: `schedule` says when, `check` holds one check, `checks` runs them all, `service` draws the conclusions,
+//! `lag` measures.
+
+mod check;
+mod checks;
+mod lag;
+mod schedule;
+mod service;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Probe};
 use crate::prefix::Prefix;
+use checks::{Change, Checks};
+use service::{Reload, Services};
 
 /// Ties a result to the run that asked for it: a late or stale result matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,7 +94,7 @@ pub enum HealthEvent {
         service: usize,
         /// Index into the service's backends.
         backend: usize,
-        /// Whether it counts now.
+        /// Whether it passes its checks now. It counts if it is enabled and has a weight besides.
         up: bool,
     },
     /// A service's state changed.
@@ -99,7 +119,7 @@ pub struct CheckStatus {
     pub since: Option<Instant>,
     /// The last run's outcome, when there was one.
     pub last: Option<ProbeOutcome>,
-    /// Last runs in a row that contradict the verdict.
+    /// Last runs in a row that contradict the verdict; before the first verdict, that agree with each other.
     pub streak: u32,
 }
 
@@ -108,7 +128,7 @@ pub struct CheckStatus {
 pub struct BackendStatus {
     /// Whether it passes its checks, as far as known.
     pub up: bool,
-    /// Whether all its checks have a verdict.
+    /// Whether its checks have said so: one is failing, or all are passing. Else it is as it was, or as new ones start.
     pub decided: bool,
     /// Since when it is up or down.
     pub since: Instant,
@@ -145,7 +165,10 @@ pub struct ScheduleStatus {
 /// The state of all checks, backends and services.
 #[derive(Debug, Default)]
 pub struct Health {
-    // private
+    config: Arc<Config>,
+    checks: Checks,
+    services: Services,
+    events: VecDeque<HealthEvent>,
 }
 
 impl Health {
@@ -156,70 +179,100 @@ impl Health {
 
     /// Replaces the configuration. Unchanged checks keep their history, unchanged backends their state.
     /// `announced` tells whether a VIP is announced now: a new service on such a VIP starts up.
+    ///
+    /// Events from before are dropped, for their indexes no longer mean anything; then there is one for each backend
+    /// and service that is not what it was, and for each new service that needs no checks to know.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>, announced: &dyn Fn(&Prefix) -> bool) {
-        let _ = (now, config, announced);
-        todo!()
+        self.events.clear();
+        self.checks.configure(now, &config.checks);
+        let checks = &self.checks;
+        let verdict = |check| checks.state(check).and_then(|state| state.verdict.passing);
+        let reload = Reload { now, old: &self.config, new: &config, announced, verdict: &verdict };
+        self.services.configure(&reload, &mut self.events);
+        self.config = config;
     }
 
     /// A worker took the probe at `at`: from then its time runs.
     pub fn probe_started(&mut self, ticket: Ticket, at: Instant) {
-        let _ = (ticket, at);
-        todo!()
+        self.checks.started(ticket, at);
     }
 
     /// Takes a result; one whose ticket is no longer held is ignored.
     pub fn probe_finished(&mut self, now: Instant, ticket: Ticket, outcome: ProbeOutcome) {
-        let _ = (now, ticket, outcome);
-        todo!()
+        if let Some(change) = self.checks.finished(now, ticket, outcome) {
+            self.apply(now, &change);
+        }
     }
 
     /// Starts due checks and fails overdue ones.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+        while let Some(change) = self.checks.step(now) {
+            if let Some(change) = change {
+                self.apply(now, &change);
+            }
+        }
+        self.checks.rest(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        self.checks.poll_timeout()
     }
 
     /// The next probe to hand to the pool.
     pub fn poll_probe(&mut self) -> Option<ProbeRequest> {
-        todo!()
+        self.checks.poll_probe()
     }
 
-    /// The next conclusion.
+    /// The next conclusion. Of one result first the check, then backends, each followed by what it did to its service.
     pub fn poll_event(&mut self) -> Option<HealthEvent> {
-        todo!()
+        self.events.pop_front()
     }
 
-    /// Runs every check as soon as possible.
+    /// Runs every check as soon as possible: all but those that are at it.
     pub fn check_all_now(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+        self.checks.start_all(now);
     }
 
-    /// The state of a service, by its index in the configuration.
+    /// The state of a service, by its index in the configuration; one that there is not is undecided.
     pub fn service_state(&self, service: usize) -> ServiceState {
-        let _ = service;
-        todo!()
+        self.services.state(service).unwrap_or(ServiceState::Undecided)
     }
 
     /// A service at a glance, by its index in the configuration.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such service.
     pub fn service(&self, service: usize) -> ServiceStatus {
-        let _ = service;
-        todo!()
+        self.services.status(service).expect("an index into the configuration in force")
     }
 
-    /// A check at a glance, by its index in the configuration.
+    /// A check at a glance, by its index in the configuration; one that there is not has never run.
     pub fn check(&self, check: usize) -> CheckStatus {
-        let _ = check;
-        todo!()
+        let state = self.checks.state(check);
+        let verdict = state.map(|state| state.verdict).unwrap_or_default();
+        CheckStatus {
+            passing: verdict.passing,
+            since: verdict.since,
+            last: state.and_then(|state| state.last.clone()),
+            streak: verdict.streak,
+        }
     }
 
     /// How the checks keep their times.
     pub fn schedule(&self) -> ScheduleStatus {
-        todo!()
+        self.checks.schedule()
+    }
+
+    fn apply(&mut self, now: Instant, change: &Change) {
+        let last = self.checks.state(change.check).and_then(|state| state.last.as_ref());
+        self.events.push_back(HealthEvent::Check {
+            check: change.check,
+            passing: change.passing,
+            detail: last.map(|last| last.detail.clone()).unwrap_or_default(),
+            streak: change.streak,
+        });
+        self.services.apply(now, change, &mut self.events);
     }
 }

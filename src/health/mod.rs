@@ -37,6 +37,13 @@ pub struct Ticket {
     generation: u64,
 }
 
+impl Ticket {
+    /// For runs that [`Health`] did not ask for: a probe by hand, a test of the pool.
+    pub fn new(check: usize, generation: u64) -> Ticket {
+        Ticket { check, generation }
+    }
+}
+
 /// Work for the pool.
 #[derive(Clone, Debug)]
 pub struct ProbeRequest {

@@ -1,1 +1,236 @@
 //! A fixed set of threads that run blocking probes.
+//!
+//! The loop submits and never waits. Workers put their reports into a channel that never fills, and wake the loop only
+//! for a result that differs from what was expected: handing over costs more than checking. The rest is found when the
+//! loop turns next.
+//!
+//! No wake is lost: a worker first sends its report, then raises the flag, and wakes if the flag was down; the loop
+//! first lowers the flag, then takes reports ([`Pool::drain`]). So a report that a drain does not see was sent after the
+//! flag was lowered, and its worker wakes anew.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::clock;
+use super::probe::limit;
+use crate::health::{ProbeOutcome, ProbeRequest, Ticket};
+
+/// Runs one probe in the calling thread.
+pub type RunProbe = Arc<dyn Fn(&ProbeRequest) -> ProbeOutcome + Send + Sync>;
+
+/// What a worker tells.
+#[derive(Debug)]
+pub enum Report {
+    /// A worker took the probe at that time.
+    Started(Ticket, Instant),
+    /// The run is over.
+    Finished(Ticket, ProbeOutcome),
+}
+
+/// Enough for a TLS handshake in a debug build twice over; only what is touched takes memory.
+const STACK: usize = 256 * 1024;
+/// Workers yield to the loop: its timers are worth more than a check that starts a little later.
+const NICE: i32 = 10;
+/// How long [`Pool::stop`] waits for the workers.
+const STOPPING: Duration = Duration::from_secs(1);
+
+/// The threads, and the channels to and from them.
+pub struct Pool {
+    prober: RunProbe,
+    jobs: Option<Sender<Job>>,
+    reports: Receiver<Report>,
+    workers: Vec<JoinHandle<()>>,
+    worker: Worker,
+    started: usize,
+    /// Disconnected when the last worker has ended: each holds a sender.
+    ended: Receiver<()>,
+}
+
+enum Job {
+    Run(ProbeRequest, RunProbe),
+    /// The worker that takes this one ends.
+    Retire,
+}
+
+/// What every worker shares.
+#[derive(Clone)]
+struct Worker {
+    jobs: Receiver<Job>,
+    reports: Sender<Report>,
+    shared: Arc<Shared>,
+    alive: Option<Sender<()>>,
+}
+
+struct Shared {
+    wake: Box<dyn Fn() + Send + Sync>,
+    woken: AtomicBool,
+    busy: AtomicUsize,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Pool {
+    /// Starts `workers` threads. If the system gives fewer the pool goes on with those, and says so in the log.
+    ///
+    /// `wake` is called from a worker when a result wants prompt attention: it must make the loop [`drain`](Self::drain)
+    /// soon. It is not called again before the loop has.
+    ///
+    /// # Errors
+    ///
+    /// Not a single thread could be started.
+    pub fn start(workers: usize, prober: RunProbe, wake: impl Fn() + Send + Sync + 'static) -> io::Result<Pool> {
+        let (jobs, jobs_taken) = unbounded();
+        let (reports_sent, reports) = unbounded();
+        let (alive, ended) = unbounded();
+        let shared = Arc::new(Shared {
+            wake: Box::new(wake),
+            woken: AtomicBool::new(false),
+            busy: AtomicUsize::new(0),
+            stopping: Arc::new(AtomicBool::new(false)),
+        });
+        let worker = Worker { jobs: jobs_taken, reports: reports_sent, shared, alive: Some(alive) };
+        let mut pool = Pool { prober, jobs: Some(jobs), reports, workers: Vec::new(), worker, started: 0, ended };
+        match pool.resize(workers.max(1)) {
+            Err(error) if pool.started == 0 => Err(error),
+            Err(error) => {
+                log::warn!("only {} of {workers} workers could be started: {error}", pool.started);
+                Ok(pool)
+            }
+            Ok(()) => Ok(pool),
+        }
+    }
+
+    /// Hands a probe to the next free worker, with the prober of this moment. Never blocks.
+    pub fn submit(&self, request: ProbeRequest) {
+        if let Some(jobs) = &self.jobs {
+            // The pool itself holds a receiver: sending cannot fail.
+            let _ = jobs.send(Job::Run(request, self.prober.clone()));
+        }
+    }
+
+    /// What later submissions run; after a reload. What was submitted keeps the prober it was submitted with.
+    pub fn set_prober(&mut self, prober: RunProbe) {
+        self.prober = prober;
+    }
+
+    /// Takes the reports that are there, the oldest first, and lets the next one that matters wake the loop again.
+    ///
+    /// Take all that it yields. What comes in meanwhile is left for the next turn, so a turn is bounded.
+    pub fn drain(&self) -> impl Iterator<Item = Report> + '_ {
+        self.worker.shared.woken.swap(false, Ordering::SeqCst);
+        self.reports.try_iter().take(self.reports.len())
+    }
+
+    /// The channel under [`drain`](Self::drain). Taking from it without a drain leaves the loop unwoken.
+    pub fn reports(&self) -> &Receiver<Report> {
+        &self.reports
+    }
+
+    /// After a reload. Grows at once; shrinks as workers become free, never ending a run.
+    ///
+    /// # Errors
+    ///
+    /// Not every thread could be started; those that could are at work.
+    pub fn resize(&mut self, workers: usize) -> io::Result<()> {
+        self.workers.retain(|worker| !worker.is_finished());
+        while self.started < workers {
+            let worker = self.worker.clone();
+            let named = thread::Builder::new().name(format!("check-{}", self.started)).stack_size(STACK);
+            self.workers.push(named.spawn(move || worker.work())?);
+            self.started += 1;
+        }
+        while self.started > workers.max(1) {
+            let Some(jobs) = &self.jobs else { break };
+            let _ = jobs.send(Job::Retire);
+            self.started -= 1;
+        }
+        Ok(())
+    }
+
+    /// How many threads there are, without those told to end.
+    pub fn workers(&self) -> usize {
+        self.started
+    }
+
+    /// How many of them are running a probe now.
+    pub fn busy(&self) -> usize {
+        self.worker.shared.busy.load(Ordering::Relaxed)
+    }
+
+    /// Ends all workers: what waits is not begun, what runs is broken off, programs are killed. Takes a second at most;
+    /// returns how many threads hang in the kernel and had to be left.
+    pub fn stop(mut self) -> usize {
+        self.end()
+    }
+
+    fn end(&mut self) -> usize {
+        self.worker.shared.stopping.store(true, Ordering::SeqCst);
+        self.jobs = None;
+        self.worker.alive = None;
+        // Nobody sends here: it ends in time, or with the last worker.
+        let _ = self.ended.recv_timeout(STOPPING);
+        let everybody = self.ended.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected);
+        let mut left = 0;
+        for worker in self.workers.drain(..) {
+            // A worker that has let go of its sender has nothing left to do but to end.
+            if everybody || worker.is_finished() {
+                let _ = worker.join();
+            } else {
+                left += 1;
+            }
+        }
+        left
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Worker {
+    fn work(self) {
+        // Where even this is forbidden, checks run at the loop's priority.
+        let _ = rustix::process::setpriority_process(None, NICE);
+        limit::cancel_on(self.shared.stopping.clone());
+        while let Ok(Job::Run(request, prober)) = self.jobs.recv() {
+            if self.shared.stopping.load(Ordering::Relaxed) {
+                break;
+            }
+            self.shared.busy.fetch_add(1, Ordering::Relaxed);
+            self.run(&request, &prober);
+            self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn run(&self, request: &ProbeRequest, prober: &RunProbe) {
+        let started = clock();
+        // The channel has no bound, and its other end lives as long as the pool.
+        let _ = self.reports.send(Report::Started(request.ticket, started));
+        let outcome = catch_unwind(AssertUnwindSafe(|| prober(request))).unwrap_or_else(|panic| ProbeOutcome {
+            passed: false,
+            detail: format!("internal error: {}", message(&*panic)).into(),
+            took: clock().saturating_duration_since(started),
+        });
+        let surprising = request.expected != Some(outcome.passed);
+        let _ = self.reports.send(Report::Finished(request.ticket, outcome));
+        if surprising && !self.shared.woken.swap(true, Ordering::SeqCst) {
+            (self.shared.wake)();
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        (None, None) => "panic",
+    }
+}

@@ -1,0 +1,227 @@
+//! `exec`: a program whose exit status is the verdict.
+//!
+//! It runs in a process group of its own, and when the run is over, whichever way, the whole group is killed. The
+//! program is watched through a pidfd: no SIGCHLD handler, no polling. A descendant that left the group (`setsid`) is
+//! out of reach.
+
+use std::collections::VecDeque;
+use std::io::{self, PipeReader, Read};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::Verdict;
+use super::limit::{Limit, Over};
+use super::text::{printable, timed_out, words};
+use crate::config::ExecProbe;
+
+/// How much of the output is kept: its end.
+const KEPT: usize = 4096;
+/// What a pipe holds: as much may still be in it when the program has ended.
+const PIPE: usize = 64 * 1024;
+/// How long a killed program may take to die before its worker turns to other work.
+const DYING: Duration = Duration::from_millis(100);
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Killed programs that were stuck in the kernel when their time was up; reaped when they have died after all.
+static STUCK: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// Runs the program to its end, or to the end of its time.
+pub(super) fn run(target: SocketAddr, probe: &ExecProbe, limit: Limit) -> Verdict {
+    reap_stuck();
+    let Some((program, arguments)) = probe.command.split_first() else {
+        return Err("internal error: no command".into());
+    };
+    let (mut running, output) = match Running::start(program, arguments, target) {
+        Ok(started) => started,
+        Err(error) => return Err(format!("cannot run {}: {}", printable(program.as_bytes()), words(&error)).into()),
+    };
+    let mut tail = Tail::default();
+    let end = running.watch(output, &mut tail, limit);
+    running.kill_group();
+    let last = tail.last_line();
+    match end {
+        Err(Stop::Over(Over::Expired)) => {
+            let timeout = timed_out(limit.timeout(), "the program ran");
+            Err(last.map_or(timeout.clone(), |line| format!("{timeout}; its last words: {line}")).into())
+        }
+        Err(Stop::Over(Over::Cancelled)) => Err("given up: the daemon is stopping".into()),
+        Err(Stop::Io(error)) => Err(format!("cannot watch the program: {}", words(&error)).into()),
+        Ok(()) => match running.reap() {
+            Some(status) if status.success() => Ok(last.map_or("exit status 0".into(), Into::into)),
+            Some(status) => Err(last.unwrap_or_else(|| describe(status)).into()),
+            None => Err("cannot learn the program's exit status".into()),
+        },
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// Why the watch ended before the program did.
+enum Stop {
+    Over(Over),
+    Io(io::Error),
+}
+
+impl From<Over> for Stop {
+    fn from(over: Over) -> Stop {
+        Stop::Over(over)
+    }
+}
+
+/// A program that has not been reaped: as long as that is so, nobody else can have its number or its group's.
+struct Running {
+    child: Option<Child>,
+    pid: Option<Pid>,
+}
+
+impl Running {
+    /// The program with its standard input empty, and one pipe for all that it says.
+    fn start(program: &str, arguments: &[String], target: SocketAddr) -> io::Result<(Running, PipeReader)> {
+        let (reader, writer) = io::pipe()?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("HERALD_ADDRESS", target.ip().to_string())
+            .env("HERALD_PORT", target.port().to_string())
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .process_group(0);
+        let child = command.spawn()?;
+        // `command`, dropped here, holds the writing ends: kept, the pipe would never end.
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        Ok((Running { child: Some(child), pid }, reader))
+    }
+
+    /// Reads the output until the program ends; `Ok` then, whoever still holds the pipe.
+    fn watch(&self, mut output: PipeReader, tail: &mut Tail, limit: Limit) -> Result<(), Stop> {
+        rustix::io::ioctl_fionbio(&output, true).map_err(|error| Stop::Io(error.into()))?;
+        let pid = self.pid.ok_or_else(|| Stop::Io(io::ErrorKind::InvalidData.into()))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| Stop::Io(error.into()))?;
+        let mut talking = true;
+        loop {
+            let slice = limit.slice()?;
+            let (ended, said) = wait(&pidfd, talking.then_some(&output), slice).map_err(Stop::Io)?;
+            if said && !ended {
+                talking = tail.read(&mut output, PIPE).map_err(Stop::Io)?;
+            }
+            if ended {
+                tail.read(&mut output, PIPE).map_err(Stop::Io)?;
+                return Ok(());
+            }
+        }
+    }
+
+    fn kill_group(&self) {
+        if let (Some(pid), Some(_)) = (self.pid, &self.child) {
+            // An empty group is no fault.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
+    /// The exit status of a program that is dead or about to be.
+    fn reap(&mut self) -> Option<ExitStatus> {
+        let mut child = self.child.take()?;
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        if let Some(pidfd) = self.pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+            let _ = wait(&pidfd, None, DYING);
+        }
+        match child.try_wait() {
+            Ok(Some(status)) => Some(status),
+            Ok(None) | Err(_) => {
+                STUCK.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    /// Nothing is left behind, also when the run panicked.
+    fn drop(&mut self) {
+        self.kill_group();
+        self.reap();
+    }
+}
+
+fn reap_stuck() {
+    let mut stuck = STUCK.lock().unwrap_or_else(PoisonError::into_inner);
+    stuck.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+}
+
+/// Waits for the end of the process or for output: (ended, said something).
+fn wait(pidfd: &OwnedFd, output: Option<&PipeReader>, at_most: Duration) -> io::Result<(bool, bool)> {
+    let timeout = Timespec::try_from(at_most).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let process = PollFd::new(pidfd, PollFlags::IN);
+    let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+    let found = match output {
+        None => {
+            let mut fds = [process];
+            poll(&mut fds, Some(&timeout)).map(|_| (ready(&fds[0]), false))
+        }
+        Some(output) => {
+            let mut fds = [process, PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
+            poll(&mut fds, Some(&timeout)).map(|_| (ready(&fds[0]), ready(&fds[1])))
+        }
+    };
+    match found {
+        Err(rustix::io::Errno::INTR) => Ok((false, false)),
+        found => Ok(found?),
+    }
+}
+
+/// The end of the output.
+#[derive(Default)]
+struct Tail(VecDeque<u8>);
+
+impl Tail {
+    /// Takes what is there, at most `most` bytes or so, and says whether more may come.
+    fn read(&mut self, output: &mut PipeReader, most: usize) -> io::Result<bool> {
+        let mut piece = [0; 8192];
+        let mut taken = 0;
+        while taken < most {
+            match output.read(&mut piece) {
+                Ok(0) => return Ok(false),
+                Ok(count) => {
+                    taken += count;
+                    self.push(piece.get(..count).unwrap_or_default());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let bytes = bytes.get(bytes.len().saturating_sub(KEPT)..).unwrap_or_default();
+        let surplus = (self.0.len() + bytes.len()).saturating_sub(KEPT);
+        self.0.drain(..surplus);
+        self.0.extend(bytes);
+    }
+
+    fn last_line(&mut self) -> Option<String> {
+        let kept = self.0.make_contiguous();
+        let line = kept.rsplit(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+        Some(printable(line))
+    }
+}

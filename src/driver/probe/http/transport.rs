@@ -1,0 +1,204 @@
+//! What ureq speaks through: a connection to exactly the target, plain or TLS, under the run's one deadline.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use ureq::Error;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+
+use crate::driver::probe::limit::Limit;
+use crate::driver::probe::socket::Socket;
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Connecting,
+    Handshake,
+    Sending,
+    Receiving,
+}
+
+/// An error of the connection, and what was being done.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub phase: Phase,
+    pub error: io::Error,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+fn broken(phase: Phase) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::Other(Box::new(Broken { phase, error }))
+}
+
+/// Where one run goes and what it says: ureq's resolver and connector for it.
+#[derive(Clone, Debug)]
+pub(super) struct Dial {
+    pub target: SocketAddr,
+    pub limit: Limit,
+    /// With whom to speak TLS; `None` for plain HTTP.
+    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// The request up to and with the empty line.
+    pub head: Arc<[u8]>,
+}
+
+impl Resolver for Dial {
+    fn resolve(&self, _: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let mut addresses = self.empty();
+        addresses.push(self.target);
+        Ok(addresses)
+    }
+}
+
+impl Connector for Dial {
+    type Out = Connection;
+
+    fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Connection>, Error> {
+        let socket = Socket::connect(self.target, self.limit).map_err(broken(Phase::Connecting))?;
+        let stream = match &self.tls {
+            None => Stream::Plain(socket),
+            Some((config, name)) => {
+                let mut client = ClientConnection::new(config.clone(), name.clone())?;
+                let mut socket = socket;
+                while client.is_handshaking() {
+                    client.complete_io(&mut socket).map_err(broken(Phase::Handshake))?;
+                }
+                Stream::Tls(Box::new(StreamOwned::new(client, socket)))
+            }
+        };
+        Ok(Some(Connection { stream, buffers: Growing::default(), head: Some(self.head.clone()) }))
+    }
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(Socket),
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+/// One connection, used for one request.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Stream,
+    buffers: Growing,
+    head: Option<Arc<[u8]>>,
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    /// Sends the prepared head, in place of the one that ureq wrote: that has lost the order of the headers.
+    fn transmit_output(&mut self, _: usize, _: NextTimeout) -> Result<(), Error> {
+        let Some(head) = self.head.take() else { return Ok(()) };
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.write_all(&head),
+            Stream::Tls(stream) => stream.write_all(&head).and_then(|()| stream.flush()),
+        }
+        .map_err(broken(Phase::Sending))
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        let space = self.buffers.input_append_buf();
+        let read = match &mut self.stream {
+            Stream::Plain(socket) => socket.read(space),
+            Stream::Tls(stream) => match stream.read(space) {
+                // Many servers close without close_notify. A body that ends too early shows by its length.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+                read => read,
+            },
+        };
+        let count = read.map_err(broken(Phase::Receiving))?;
+        self.buffers.input_appended(count);
+        Ok(count > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        false // never used twice
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+}
+
+impl Drop for Connection {
+    /// Takes leave of a TLS server, which might otherwise log the reset as an attack.
+    fn drop(&mut self) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            let _ = stream.conn.write_tls(&mut stream.sock);
+        }
+    }
+}
+
+/// Buffers that begin small, for a typical answer, and grow to what a header may take.
+#[derive(Debug, Default)]
+struct Growing {
+    input: Vec<u8>,
+    filled: usize,
+    consumed: usize,
+    progress: bool,
+    output: Vec<u8>,
+}
+
+/// The first size of the input buffer.
+const INPUT: usize = 4096;
+/// The last: above ureq's limit for a header, so that it is ureq that ends one too long.
+const INPUT_MOST: usize = 4 * super::HEADER_MOST;
+/// For the request as ureq writes it: a line and a header, both short.
+const OUTPUT: usize = 256;
+
+impl Buffers for Growing {
+    fn output(&mut self) -> &mut [u8] {
+        self.output.resize(OUTPUT, 0);
+        &mut self.output
+    }
+
+    fn input(&self) -> &[u8] {
+        self.input.get(self.consumed..self.filled).unwrap_or_default()
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        if self.consumed > 0 {
+            self.input.copy_within(self.consumed..self.filled, 0);
+            self.filled -= self.consumed;
+            self.consumed = 0;
+        }
+        if self.filled == self.input.len() && self.filled < INPUT_MOST {
+            self.input.resize((2 * self.filled).max(INPUT), 0);
+        }
+        self.input.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.filled = (self.filled + amount).min(self.input.len());
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.progress = amount > 0;
+        self.consumed = (self.consumed + amount).min(self.filled);
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        self.output.resize(OUTPUT, 0);
+        (&mut [], &mut self.output) // only asked for with a request body
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.progress && self.consumed < self.filled
+    }
+}

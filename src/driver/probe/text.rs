@@ -1,0 +1,94 @@
+//! The words of a verdict.
+
+use std::borrow::Cow;
+use std::io;
+use std::time::Duration;
+
+use super::limit::{Limit, Over};
+
+/// The longest text taken from a backend, in characters.
+const LONGEST: usize = 200;
+
+/// Foreign bytes, fit for a log and a terminal: one line, nothing invisible, at most 200 characters.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    // One character takes at most four bytes, and what is cut away needs no decoding.
+    let some = bytes.get(..4 * LONGEST + 4).unwrap_or(bytes);
+    let mut text = String::new();
+    for (count, character) in String::from_utf8_lossy(some).trim_ascii().chars().enumerate() {
+        if count == LONGEST {
+            text.push('…');
+            break;
+        }
+        match character {
+            '\'' | '"' | '\\' => text.push(character),
+            _ if character.is_ascii_whitespace() => text.push(' '),
+            _ => text.extend(character.escape_debug()),
+        }
+    }
+    text
+}
+
+/// "timed out after 500 ms while connecting".
+pub(super) fn timed_out(timeout: Duration, doing: &str) -> String {
+    let whole_seconds = timeout.subsec_nanos() == 0;
+    if whole_seconds {
+        format!("timed out after {} s while {doing}", timeout.as_secs())
+    } else {
+        format!("timed out after {} ms while {doing}", timeout.as_secs_f64() * 1e3)
+    }
+}
+
+/// An error of the system, met while `doing` something.
+pub(super) fn failure(error: &io::Error, limit: Limit, doing: &str) -> Cow<'static, str> {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Over>()) {
+        Some(Over::Expired) => return timed_out(limit.timeout(), doing).into(),
+        Some(Over::Cancelled) => return "given up: the daemon is stopping".into(),
+        None => {}
+    }
+    let words = words(error);
+    if doing == CONNECTING { words } else { format!("{words} while {doing}").into() }
+}
+
+/// What every run but `exec` begins with; its failures need no further words.
+pub(super) const CONNECTING: &str = "connecting";
+
+/// An error of the system in plain words.
+pub(super) fn words(error: &io::Error) -> Cow<'static, str> {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => "connection refused".into(),
+        Some(libc::ECONNRESET) => "connection reset".into(),
+        Some(libc::EPIPE) => "connection closed".into(),
+        Some(libc::EHOSTUNREACH) => "no route to host".into(),
+        Some(libc::ENETUNREACH) => "network is unreachable".into(),
+        Some(libc::ETIMEDOUT) => "no answer from the host".into(),
+        Some(libc::EADDRNOTAVAIL) => "no local address or port left to connect from".into(),
+        Some(libc::EMFILE | libc::ENFILE) => "the daemon has no file descriptor left".into(),
+        Some(libc::EACCES | libc::EPERM) => "not permitted".into(),
+        Some(libc::ENOENT) => "no such file".into(),
+        Some(libc::ENOEXEC) => "not a program (a script needs a #! line)".into(),
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => "connection closed".into(),
+        _ => printable(error.to_string().as_bytes()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_is_one_short_visible_line() {
+        assert_eq!(printable(b"  all \"good\"\tnow\r\n"), "all \"good\" now");
+        assert_eq!(printable(b"\x1b[31mred\x00\xff"), "\\u{1b}[31mred\\0\u{fffd}");
+        assert_eq!(printable("a\u{202e}b\u{7f}é".as_bytes()), "a\\u{202e}b\\u{7f}é");
+        let long = printable(&[b'x'; 100_000]);
+        assert_eq!((long.chars().count(), long.chars().last()), (LONGEST + 1, Some('…')));
+        assert_eq!(printable("ü".repeat(LONGEST).as_bytes()).chars().count(), LONGEST);
+    }
+
+    #[test]
+    fn timeouts_are_told_in_the_unit_they_were_given_in() {
+        assert_eq!(timed_out(Duration::from_millis(500), "connecting"), "timed out after 500 ms while connecting");
+        assert_eq!(timed_out(Duration::from_secs(2), "connecting"), "timed out after 2 s while connecting");
+        assert_eq!(timed_out(Duration::from_micros(1500), "x"), "timed out after 1.5 ms while x");
+    }
+}

@@ -1,0 +1,291 @@
+//! How certificates are judged: one rustls configuration per [`TlsProfile`], made when the configuration is loaded.
+//!
+//! Sessions are never resumed: a resumed handshake shows no certificate, and one that has expired would stay green.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::text::{printable, words};
+use crate::config::{Config, Diagnostic, FileRole, Position, ProbeKind, TlsProfile};
+
+/// What a check of one profile speaks TLS with.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    /// Trust.
+    pub config: Arc<ClientConfig>,
+    /// The name for SNI and the certificate where it is not the host.
+    pub server_name: Option<String>,
+}
+
+impl Client {
+    /// Whose certificate the server must show: `server_name`, or the host, or the address that was dialled.
+    pub(super) fn name(&self, host: Option<&str>, target: SocketAddr) -> Result<ServerName<'static>, String> {
+        match self.server_name.as_deref().or(host.map(without_port)) {
+            None => Ok(ServerName::IpAddress(target.ip().into())),
+            Some(name) => ServerName::try_from(name.to_owned())
+                .map_err(|_| format!("\"{}\" cannot be the name on a certificate", printable(name.as_bytes()))),
+        }
+    }
+}
+
+/// A `Host` header may name a port, and brackets an IPv6 address.
+fn without_port(host: &str) -> &str {
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.rsplit_once(':').map_or(host, |(name, _)| if name.contains(':') { host } else { name }),
+    }
+}
+
+/// One client per profile in use; profiles that trust the same share their configuration.
+pub(super) fn load(config: &Config) -> Result<BTreeMap<TlsProfile, Client>, Vec<Diagnostic>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut by_trust = BTreeMap::new();
+    let mut clients = BTreeMap::new();
+    let profiles = config.checks.iter().filter_map(|check| match &check.probe.kind {
+        ProbeKind::Http(http) => http.tls.as_ref(),
+        ProbeKind::Tcp | ProbeKind::Exec(_) => None,
+    });
+    for profile in profiles {
+        let ca_file = profile.ca_file.as_deref().filter(|_| profile.verify);
+        let made = by_trust.entry((profile.verify, ca_file)).or_insert_with(|| {
+            let verifier: Arc<dyn ServerCertVerifier> = match (profile.verify, ca_file) {
+                (false, _) => Arc::new(AcceptAny(provider.clone())),
+                (true, Some(path)) => Arc::new(Trust::only(path, &provider)?),
+                (true, None) => Arc::new(Trust::system(&provider)?),
+            };
+            client_config(&provider, verifier)
+        });
+        let made: &Result<Arc<ClientConfig>, String> = made;
+        if let (Ok(config), false) = (made, clients.contains_key(profile)) {
+            let client = Client { config: config.clone(), server_name: profile.server_name.clone() };
+            clients.insert(profile.clone(), client);
+        }
+    }
+    let faults = by_trust.into_iter().filter_map(|((_, path), made)| Some((path, made.err()?)));
+    let diagnostics: Vec<Diagnostic> = faults.flat_map(|(path, fault)| diagnose(config, path, &fault)).collect();
+    if diagnostics.is_empty() { Ok(clients) } else { Err(diagnostics) }
+}
+
+fn client_config(
+    provider: &Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<Arc<ClientConfig>, String> {
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// The fault at every place that names the file.
+fn diagnose(config: &Config, path: Option<&Path>, fault: &str) -> Vec<Diagnostic> {
+    let message = match path {
+        Some(path) => format!("ca_file \"{}\": {fault}", path.display()),
+        None => fault.to_owned(),
+    };
+    let places = config
+        .references
+        .iter()
+        .filter(|named| named.role == FileRole::CertificateAuthority && Some(named.path.as_path()) == path);
+    let mut found: Vec<Diagnostic> =
+        places.map(|place| Diagnostic { position: place.position.clone(), message: message.clone() }).collect();
+    if found.is_empty() {
+        found.push(Diagnostic { position: Position { file: "tls".into(), line: 1, column: 1 }, message });
+    }
+    found
+}
+
+/// Trusts a set of authorities; with a private one, also that very certificate when a server shows it as its own.
+#[derive(Debug)]
+struct Trust {
+    webpki: Arc<WebPkiServerVerifier>,
+    /// The content of `ca_file`.
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl Trust {
+    fn only(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Trust, String> {
+        let pem = fs::read(path).map_err(|error| words(&error).into_owned())?;
+        let own: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("not valid PEM: {}", printable(error.to_string().as_bytes())))?;
+        if own.is_empty() {
+            return Err("holds no certificate (BEGIN CERTIFICATE) in PEM form".into());
+        }
+        let mut roots = RootCertStore::empty();
+        for (index, certificate) in own.iter().enumerate() {
+            roots.add(certificate.clone()).map_err(|_| format!("certificate {} is not a valid one", index + 1))?;
+        }
+        Trust::new(roots, own, provider)
+    }
+
+    fn system(provider: &Arc<CryptoProvider>) -> Result<Trust, String> {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            return Err("this system has no certificate authorities for https checks: install ca-certificates, \
+                        or give the checks a ca_file or verify = false"
+                .into());
+        }
+        Trust::new(roots, Vec::new(), provider)
+    }
+
+    fn new(
+        roots: RootCertStore,
+        own: Vec<CertificateDer<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Trust, String> {
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Trust { webpki, own })
+    }
+}
+
+impl ServerCertVerifier for Trust {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let judged = self.webpki.verify_server_cert(certificate, intermediates, name, ocsp, now);
+        // What `openssl req -x509` makes is marked as an authority, and webpki takes no authority for a server. Trusted
+        // by name it is one all the same. By then webpki has looked at its dates, not yet at its name.
+        let as_authority = judged.as_ref().is_err_and(is_authority) && self.own.contains(certificate);
+        if as_authority {
+            verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        judged
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
+
+/// Whether webpki's only objection is that the certificate is an authority's.
+fn is_authority(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
+    other.0.to_string().contains("CaUsedAsEndEntity")
+}
+
+/// `verify = false`.
+#[derive(Debug)]
+struct AcceptAny(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Why a handshake failed, in plain words.
+pub(super) fn failure(error: &rustls::Error) -> Cow<'static, str> {
+    use CertificateError as Cert;
+    match error {
+        rustls::Error::InvalidCertificate(fault) => match fault {
+            Cert::ExpiredContext { time, not_after } => {
+                format!("certificate expired {} ago", about(time.as_secs().saturating_sub(not_after.as_secs()))).into()
+            }
+            Cert::Expired => "certificate expired".into(),
+            Cert::NotValidYetContext { time, not_before } => {
+                let wait = about(not_before.as_secs().saturating_sub(time.as_secs()));
+                format!("certificate not valid before {wait} from now").into()
+            }
+            Cert::NotValidYet => "certificate not valid yet".into(),
+            Cert::NotValidForNameContext { expected, .. } => {
+                format!("certificate not valid for {}", expected.to_str()).into()
+            }
+            Cert::NotValidForName => "certificate not valid for this name".into(),
+            Cert::UnknownIssuer => "unknown certificate authority".into(),
+            Cert::Revoked => "certificate revoked".into(),
+            Cert::BadEncoding => "certificate is malformed".into(),
+            Cert::BadSignature => "certificate has a wrong signature".into(),
+            Cert::Other(_) if is_authority(error) => "certificate is that of an authority, not of a server".into(),
+            other => format!("certificate not accepted: {}", printable(format!("{other:?}").as_bytes())).into(),
+        },
+        rustls::Error::InvalidMessage(_) => "the server does not speak TLS".into(),
+        rustls::Error::AlertReceived(alert) => format!("the server refused TLS: {alert:?}").into(),
+        rustls::Error::PeerIncompatible(_) => "the server speaks no TLS 1.2 or 1.3 that we share".into(),
+        other => format!("TLS failed: {}", printable(other.to_string().as_bytes())).into(),
+    }
+}
+
+/// A time as one would say it.
+fn about(seconds: u64) -> String {
+    let say = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
+    match Duration::from_secs(seconds).as_secs() {
+        s if s < 120 => say(s, "second"),
+        s if s < 120 * 60 => say(s / 60, "minute"),
+        s if s < 48 * 3600 => say(s / 3600, "hour"),
+        s => say(s / 86400, "day"),
+    }
+}

@@ -1,0 +1,96 @@
+//! Processes that are started, watched and ended.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A child that is killed when it goes out of scope.
+pub struct Process(Child);
+
+/// CPU seconds and memory of a process, from `/proc`.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    pub cpu_seconds: f64,
+    pub peak_mib: f64,
+}
+
+impl Process {
+    pub fn start(program: &str, arguments: &[&str]) -> Process {
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        Process(child)
+    }
+
+    /// Herald with this configuration in `dir`.
+    pub fn herald(dir: &Path, config: &str) -> Process {
+        let file = dir.join("herald.toml");
+        fs::write(&file, config).unwrap();
+        let log = fs::File::create(dir.join("herald.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_herald"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Process(child)
+    }
+
+    pub fn usage(&self) -> Usage {
+        usage(self.0.id())
+    }
+}
+
+/// Of any process by its id.
+pub fn usage(pid: u32) -> Usage {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    Usage { cpu_seconds: ticks / 100.0, peak_mib: kib / 1024.0 }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Polls until `found` gives something.
+pub fn wait<T>(what: &str, limit: Duration, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = found() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `herald status --json` of the daemon that was started in `dir`.
+pub fn status(dir: &Path) -> Option<serde_json::Value> {
+    let output = Command::new(env!("CARGO_BIN_EXE_herald"))
+        .arg("--socket")
+        .arg(dir.join("control.sock"))
+        .args(["status", "--json"])
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+/// A port of the system's choice that is free now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

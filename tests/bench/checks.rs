@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use crate::process::{Process, free_port, usage, wait};
+use crate::process::{Process, free_port, wait};
 use crate::spread;
 
 const TARGETS: u32 = 1000;
@@ -15,7 +15,10 @@ const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(5);
 
 pub fn run() {
-    println!("\nChecks: CPU µs per check of {TARGETS} targets on one nginx, {ROUNDS} rounds of {} s, in turn", WINDOW.as_secs());
+    println!(
+        "\nChecks: CPU µs per check of {TARGETS} targets on one nginx, {ROUNDS} rounds of {} s, in turn",
+        WINDOW.as_secs()
+    );
     println!("{:<8} {:>9} {:>22} {:>22} {:>22}", "kind", "interval", "herald", "HAProxy", "herald / HAProxy");
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
@@ -100,6 +103,5 @@ fn from_haproxy(dir: &Path, port: u16, kind: &str, interval_ms: u32) -> f64 {
     fs::write(&file, config).unwrap();
     let process = Process::start("haproxy", &["-db", "-f", file.to_str().unwrap()]);
     thread::sleep(Duration::from_secs(3)); // started, and every server checked
-    let _ = usage; // HAProxy without -W is one process: its own usage is all of it
     cpu_per_check(|| process.usage().cpu_seconds, interval_ms)
 }

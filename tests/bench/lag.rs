@@ -28,7 +28,8 @@ pub fn run() {
         writeln!(config, "[[service.backend]]\naddress = \"{}\"\nport = {port}", target(index)).unwrap();
     }
     for hole in &holes {
-        writeln!(config, "[[service.backend]]\naddress = \"{}\"\nport = {}", hole.address.ip(), hole.address.port()).unwrap();
+        writeln!(config, "[[service.backend]]\naddress = \"{}\"\nport = {}", hole.address.ip(), hole.address.port())
+            .unwrap();
     }
     let process = Process::herald(dir.path(), &config);
     wait("the living are up", Duration::from_secs(30), || {
@@ -37,7 +38,13 @@ pub fn run() {
     thread::sleep(Duration::from_secs(70)); // the lag window forgets the start
     let status = status(dir.path()).expect("the daemon runs");
     let pool = &status["pool"];
-    println!("workers {}, busy {}, start lag p99 {} µs, peak memory {:.1} MiB", pool["workers"], pool["busy"], pool["lag_p99_us"], process.usage().peak_mib);
+    println!(
+        "workers {}, busy {}, start lag p99 {} µs, peak memory {:.1} MiB",
+        pool["workers"],
+        pool["busy"],
+        pool["lag_p99_us"],
+        process.usage().peak_mib
+    );
     assert_eq!(status["services"][0]["available"], TARGETS - DEAD, "a living target was failed");
 }
 

@@ -12,7 +12,9 @@ use crate::web::Web;
 const ROUNDS: usize = 200;
 
 pub fn run() {
-    println!("\nLatency: from the answer that fails the check to the withdrawal at the router ({ROUNDS} failures each, fall = 1)");
+    println!(
+        "\nLatency: from the answer that fails the check to the withdrawal at the router ({ROUNDS} failures each, fall = 1)"
+    );
     println!("{:>10} {:>12} {:>12} {:>12}", "services", "median", "p99", "max");
     for services in [1, 1000] {
         let mut took = measure(services);

@@ -1,13 +1,14 @@
 //! Herald beside its peers, measured. Run by `tests/bench/run`, never by `cargo test`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock and waits")]
+#![allow(unreachable_pub, missing_docs, reason = "a benchmark has no outside")]
 
 mod checks;
 mod lag;
 mod latency;
 mod process;
 mod proxy;
-mod routes;
 mod router;
+mod routes;
 mod web;
 
 /// A benchmark's name and what runs it.
@@ -19,7 +20,10 @@ const BENCHES: [Bench; 4] =
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for name in &wanted {
-        assert!(BENCHES.iter().any(|(known, _)| known == name), "no benchmark {name}; there are latency routes checks lag");
+        assert!(
+            BENCHES.iter().any(|(known, _)| known == name),
+            "no benchmark {name}; there are latency routes checks lag"
+        );
     }
     for (name, run) in BENCHES {
         if wanted.is_empty() || wanted.iter().any(|one| one == name) {

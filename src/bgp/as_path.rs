@@ -157,7 +157,7 @@ mod tests {
         }
         let mut out = vec![];
         encode(&[sequence(&[])], true, &mut out);
-        assert_eq!(out, []);
+        assert!(out.is_empty());
     }
 
     #[test]

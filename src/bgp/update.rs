@@ -248,3 +248,360 @@ impl Update {
         Ok(Update { withdrawn, announced, end_of_rib })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bgp::attribute::Segment;
+    use crate::bgp::message::{Inbox, MAX_LEN, Message};
+    use crate::config::{Asn, Community, LargeCommunity, Origin};
+    use crate::rng::Rng;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    const WIDE: Encoding = Encoding { four_octet_as: true, max_len: MAX_LEN };
+    const NARROW: Encoding = Encoding { four_octet_as: false, max_len: MAX_LEN };
+
+    fn prefix(text: &str) -> Prefix {
+        text.parse().unwrap()
+    }
+
+    fn attributes(next_hop: NextHop) -> PathAttributes {
+        PathAttributes {
+            origin: Origin::Igp,
+            as_path: vec![Segment::Sequence(vec![Asn(65001)])],
+            next_hop,
+            med: None,
+            local_pref: None,
+            communities: vec![],
+            large_communities: vec![],
+        }
+    }
+
+    fn v4(last: u8) -> NextHop {
+        NextHop::Ipv4(Ipv4Addr::new(192, 0, 2, last))
+    }
+
+    /// The bodies of the UPDATEs in `bytes`, and nothing else is in there.
+    fn bodies(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut inbox = Inbox::default();
+        inbox.push(bytes);
+        let mut bodies = vec![];
+        while let Some(message) = inbox.next().unwrap() {
+            let Message::Update(body) = message else { panic!("{message:?}") };
+            bodies.push(body);
+        }
+        bodies
+    }
+
+    fn decode_all(bytes: &[u8], four_octet_as: bool) -> Vec<Update> {
+        bodies(bytes).iter().map(|body| Update::decode(body, four_octet_as).unwrap()).collect()
+    }
+
+    fn random_prefix(rng: &mut Rng, family: Family) -> Prefix {
+        let address = u128::from(rng.bits()) << 64 | u128::from(rng.bits());
+        match family {
+            Family::Ipv4 => Prefix::covering(Ipv4Addr::from(address as u32).into(), rng.below(33) as u8),
+            Family::Ipv6 => Prefix::covering(Ipv6Addr::from(address).into(), rng.below(129) as u8),
+        }
+    }
+
+    fn random_asns(rng: &mut Rng, count: u64) -> Vec<Asn> {
+        let bound = if rng.below(2) == 0 { 65_535 } else { u64::from(u32::MAX) };
+        (0..count).map(|_| Asn(1 + rng.below(bound) as u32)).collect()
+    }
+
+    /// As decoding gives them back: no empty segment, no two sequences in a row, no set beyond what a segment holds.
+    fn random_path(rng: &mut Rng) -> Vec<Segment> {
+        let mut path = vec![];
+        for _ in 0..rng.below(4) {
+            let long = if rng.below(8) == 0 { 300 } else { 5 };
+            let segment = match path.last() {
+                Some(Segment::Sequence(_)) => {
+                    let count = 1 + rng.below(8);
+                    Segment::Set(random_asns(rng, count))
+                }
+                _ => {
+                    let count = 1 + rng.below(long);
+                    Segment::Sequence(random_asns(rng, count))
+                }
+            };
+            path.push(segment);
+        }
+        path
+    }
+
+    fn random_attributes(rng: &mut Rng, family: Family) -> PathAttributes {
+        let v6 = |rng: &mut Rng, top: u16| {
+            Ipv6Addr::from(u128::from(top) << 112 | u128::from(rng.bits()) << 32 | u128::from(rng.bits() >> 32))
+        };
+        let next_hop = match (family, rng.below(3)) {
+            (Family::Ipv4, 0) => NextHop::Ipv4(Ipv4Addr::from(1 + rng.below(0xdfff_ffff) as u32)),
+            (_, 1) => NextHop::Ipv6Pair(v6(rng, 0x2001), v6(rng, 0xfe80)),
+            _ => NextHop::Ipv6(v6(rng, 0x2001)),
+        };
+        let optional = |rng: &mut Rng| (rng.below(2) == 0).then(|| rng.bits() as u32);
+        let few = if rng.below(4) == 0 { 100 } else { 4 };
+        PathAttributes {
+            origin: [Origin::Igp, Origin::Egp, Origin::Incomplete][rng.below(3) as usize],
+            as_path: random_path(rng),
+            next_hop,
+            med: optional(rng),
+            local_pref: optional(rng),
+            communities: (0..rng.below(few)).map(|_| Community(rng.bits() as u32)).collect(),
+            large_communities: (0..rng.below(few))
+                .map(|_| LargeCommunity(rng.bits() as u32, rng.bits() as u32, rng.bits() as u32))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_in_both_as_widths() {
+        let mut rng = Rng::new(2);
+        for round in 0..600 {
+            let family = Family::ALL[round % 2];
+            let encoding = if round % 4 < 2 { WIDE } else { NARROW };
+            let attributes = random_attributes(&mut rng, family);
+            let count = if round % 10 == 0 { 3000 } else { 1 + rng.below(5) };
+            let prefixes: Vec<_> = (0..count).map(|_| random_prefix(&mut rng, family)).collect();
+            let mut out = vec![];
+            encode_announcements(&attributes, family, &prefixes, encoding, &mut out).unwrap();
+            let mut decoded: Vec<Prefix> = vec![];
+            for update in decode_all(&out, encoding.four_octet_as) {
+                let [(of, prefixes)] = &update.announced[..] else { panic!("{update:?}") };
+                assert_eq!(*of, attributes);
+                assert!(update.withdrawn.is_empty() && update.end_of_rib.is_none());
+                decoded.extend(prefixes);
+            }
+            assert_eq!(decoded, prefixes);
+        }
+    }
+
+    #[test]
+    fn withdrawals_come_back_and_end_of_rib_is_told_apart() {
+        let mut rng = Rng::new(3);
+        for family in Family::ALL {
+            let prefixes: Vec<_> = (0..5000).map(|_| random_prefix(&mut rng, family)).collect();
+            let mut out = vec![];
+            encode_withdrawals(family, &prefixes, WIDE, &mut out);
+            encode_end_of_rib(family, &mut out);
+            let mut updates = decode_all(&out, true);
+            let marker = Update { withdrawn: vec![], announced: vec![], end_of_rib: Some(family) };
+            assert_eq!(updates.pop(), Some(marker));
+            assert!(updates.iter().all(|update| update.announced.is_empty() && update.end_of_rib.is_none()));
+            assert_eq!(updates.into_iter().flat_map(|update| update.withdrawn).collect::<Vec<_>>(), prefixes);
+        }
+    }
+
+    #[test]
+    fn messages_are_full_and_never_too_long() {
+        let hosts =
+            |count: u32| -> Vec<Prefix> { (0..count).map(|n| Ipv4Addr::from(0x0a00_0000 + n).into()).collect() };
+        let mut out = vec![];
+        encode_announcements(&attributes(v4(1)), Family::Ipv4, &hosts(100_000), WIDE, &mut out).unwrap();
+        let lens: Vec<_> = bodies(&out).iter().map(|body| body.len() + HEADER_LEN).collect();
+        // 4096 - 23 octets, of which ORIGIN 4, AS_PATH 9, NEXT_HOP 7: room for 810 prefixes of 5 octets.
+        assert_eq!(lens.len(), 100_000_usize.div_ceil(810));
+        assert!(lens.iter().all(|len| *len <= MAX_LEN) && lens[0] > MAX_LEN - 5);
+
+        let hosts6: Vec<Prefix> = (0..1000).map(|n| Ipv6Addr::from(0x2001_0db8 << 96 | n).into()).collect();
+        for next_hop in
+            [NextHop::Ipv6(Ipv6Addr::LOCALHOST), NextHop::Ipv6Pair(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST)]
+        {
+            let mut out = vec![];
+            encode_announcements(&attributes(next_hop), Family::Ipv6, &hosts6, WIDE, &mut out).unwrap();
+            let lens: Vec<_> = bodies(&out).iter().map(|body| body.len() + HEADER_LEN).collect();
+            assert!(lens.iter().all(|len| *len <= MAX_LEN) && lens[0] > MAX_LEN - 17, "{lens:?}");
+        }
+
+        // Every limit, down to where nothing fits, is kept; a withdrawal always fits.
+        for max_len in 0..200 {
+            let encoding = Encoding { max_len, ..WIDE };
+            let mut out = vec![];
+            let fits = encode_announcements(&attributes(v4(1)), Family::Ipv4, &hosts(9), encoding, &mut out);
+            assert_eq!(fits.is_ok(), max_len.max(64) >= 23 + 20 + 5);
+            encode_withdrawals(Family::Ipv6, &hosts6[..9], encoding, &mut out);
+            assert!(bodies(&out).iter().all(|body| body.len() + HEADER_LEN <= max_len.max(64)));
+        }
+    }
+
+    #[test]
+    fn attributes_that_fill_a_message_are_refused_and_leave_nothing() {
+        let mut out = vec![1, 2, 3];
+        for count in [1020, 20_000] {
+            let huge = PathAttributes { communities: vec![Community(1); count], ..attributes(v4(1)) };
+            let result = encode_announcements(&huge, Family::Ipv4, &[prefix("192.0.2.1")], WIDE, &mut out);
+            assert_eq!(result, Err(Unencodable::TooLarge));
+        }
+        let result = encode_announcements(&attributes(v4(1)), Family::Ipv6, &[prefix("::1")], WIDE, &mut out);
+        assert_eq!((result, out), (Err(Unencodable::NextHop), vec![1, 2, 3]));
+    }
+
+    /// The attributes of the malformed ones below, as octets.
+    const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
+    const AS_PATH: &[u8] = &[0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xe9];
+    const NEXT_HOP: &[u8] = &[0x40, 3, 4, 192, 0, 2, 1];
+    const NLRI: &[u8] = &[32, 192, 0, 2, 9];
+
+    fn body(withdrawn: &[u8], attributes: &[&[u8]], nlri: &[u8]) -> Vec<u8> {
+        let attributes = attributes.concat();
+        let mut body = (withdrawn.len() as u16).to_be_bytes().to_vec();
+        body.extend_from_slice(withdrawn);
+        body.extend((attributes.len() as u16).to_be_bytes());
+        body.extend(attributes);
+        body.extend_from_slice(nlri);
+        body
+    }
+
+    #[test]
+    fn malformed_updates_get_the_notification_of_the_rfc() {
+        let with = |attribute: &[u8]| body(&[], &[ORIGIN, AS_PATH, NEXT_HOP, attribute], NLRI);
+        // The attribute is wrong, and quoted whole.
+        for (subcode, attribute) in [
+            (2, &[0x40, 99, 1, 7][..]),                       // well-known, it says
+            (4, &[0xc0, 4, 4, 0, 0, 0, 1]),                   // MED, transitive
+            (4, &[0x40, 8, 4, 0, 0, 0, 1]),                   // COMMUNITIES, not optional
+            (4, &[0x80, 5, 4, 0, 0, 0, 1]),                   // LOCAL_PREF, optional
+            (5, &[0x80, 4, 3, 0, 0, 1]),                      // MED of three octets
+            (5, &[0x40, 5, 5, 0, 0, 0, 1, 1]),                // LOCAL_PREF of five
+            (5, &[0x40, 6, 1, 0]),                            // ATOMIC_AGGREGATE with a value
+            (5, &[0xc0, 7, 6, 0, 1, 192, 0, 2, 1]),           // AGGREGATOR of the other width
+            (5, &[0xc0, 8, 0]),                               // no community
+            (5, &[0xc0, 8, 5, 0, 0, 0, 1, 0]),                // one and a quarter
+            (5, &[0xd0, 32, 0, 8, 0, 0, 0, 1, 0, 0, 0, 1]),   // two thirds
+            (9, &[0x80, 14, 3, 0, 2, 1]),                     // no next hop
+            (9, &[0x80, 14, 9, 0, 2, 1, 4, 192, 0, 2, 1, 0]), // four octets for IPv6
+            (9, &[0x80, 14, 21, 0, 2, 1, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), // ::
+            (9, &[0x80, 14, 21, 0, 2, 1, 16, 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]), // multicast
+            (9, &[0x80, 14, 5, 0, 2, 1, 255, 1]),             // a next hop cut short
+            (9, &[0x80, 15, 2, 0, 2]),                        // no SAFI
+        ] {
+            assert_eq!(Update::decode(&with(attribute), true), Err(Notification::new(3, subcode, attribute)));
+        }
+        let quoting = |subcode: u8, attributes: &[&[u8]], wrong: &[u8]| {
+            assert_eq!(Update::decode(&body(&[], attributes, NLRI), true), Err(Notification::new(3, subcode, wrong)));
+        };
+        quoting(6, &[&[0x40, 1, 1, 3], AS_PATH, NEXT_HOP], &[0x40, 1, 1, 3]);
+        quoting(5, &[&[0x40, 1, 2, 0, 0], AS_PATH, NEXT_HOP], &[0x40, 1, 2, 0, 0]);
+        for address in [[0, 0, 0, 0], [224, 0, 0, 5], [255, 255, 255, 255]] {
+            let wrong = [&[0x40, 3, 4][..], &address].concat();
+            quoting(8, &[ORIGIN, AS_PATH, &wrong], &wrong);
+        }
+        quoting(5, &[ORIGIN, AS_PATH, &[0x40, 3, 5, 1, 2, 3, 4, 5]], &[0x40, 3, 5, 1, 2, 3, 4, 5]);
+        quoting(11, &[ORIGIN, &[0x40, 2, 2, 2, 0], NEXT_HOP], &[]);
+        quoting(11, &[ORIGIN, &[0x40, 2, 4, 2, 1, 0xfd, 0xe9], NEXT_HOP], &[]);
+        quoting(3, &[AS_PATH, NEXT_HOP], &[1]);
+        quoting(3, &[ORIGIN, NEXT_HOP], &[2]);
+        quoting(3, &[ORIGIN, AS_PATH], &[3]);
+        quoting(3, &[], &[1]);
+        quoting(1, &[ORIGIN, AS_PATH, NEXT_HOP, ORIGIN], &[]);
+        // The lists do not add up.
+        for body in [
+            &[][..],
+            &[0, 0, 0],
+            &[0, 1, 0, 0],
+            &[0, 0, 0, 1],
+            &[0, 0, 0, 1, 0x40],
+            &[0, 0, 0, 4, 0x40, 1, 2, 0],
+            &[0, 0, 0, 3, 0x50, 1, 0],
+        ] {
+            assert_eq!(Update::decode(body, true), Err(Notification::new(3, 1, [])), "{body:?}");
+        }
+        // Prefixes too long and cut short, wherever they are.
+        let network = Err(Notification::new(3, 10, []));
+        assert_eq!(Update::decode(&body(&[33, 1, 2, 3, 4, 5], &[], &[]), true), network);
+        assert_eq!(Update::decode(&body(&[], &[ORIGIN, AS_PATH, NEXT_HOP], &[24, 10, 0]), true), network);
+        assert_eq!(Update::decode(&body(&[], &[&[0x80, 15, 4, 0, 2, 1, 129]], &[]), true), network);
+        let reach = [&[0x80, 14, 24, 0, 2, 1, 16], &Ipv6Addr::LOCALHOST.octets()[..], &[0, 200, 1, 1]].concat();
+        assert_eq!(Update::decode(&body(&[], &[ORIGIN, AS_PATH, &reach], &[]), true), network);
+    }
+
+    #[test]
+    fn what_we_do_not_use_is_tolerated() {
+        let attributes: &[&[u8]] = &[
+            &[0x80, 14, 5, 0, 25, 65, 0, 0], // MP_REACH_NLRI of L2VPN
+            &[0x50, 1, 0, 1, 2],             // ORIGIN with an extended length, out of order
+            AS_PATH,
+            NEXT_HOP,
+            &[0x40, 6, 0],                                 // ATOMIC_AGGREGATE
+            &[0xc0, 7, 8, 0, 0, 0xfd, 0xe9, 192, 0, 2, 1], // AGGREGATOR
+            &[0x80, 9, 4, 1, 1, 1, 1],                     // ORIGINATOR_ID
+            &[0x80, 10, 4, 1, 1, 1, 1],                    // CLUSTER_LIST
+            &[0xc0, 16, 8, 0, 2, 0, 1, 0, 0, 0, 1],        // EXTENDED_COMMUNITIES
+            &[0xc0, 17, 3, 1, 2, 3],                       // AS4_PATH between 4-octet speakers, malformed
+            &[0xe0, 128, 2, 9, 9],                         // unknown, with the Partial bit
+        ];
+        let update = Update::decode(&body(&[], attributes, NLRI), true).unwrap();
+        let expected = PathAttributes { origin: Origin::Incomplete, ..self::attributes(v4(1)) };
+        assert_eq!(update.announced, [(expected, vec![prefix("192.0.2.9")])]);
+        // Attributes without routes need not be complete.
+        assert_eq!(Update::decode(&body(&[32, 10, 0, 0, 1], &[AS_PATH], &[]), true).unwrap().withdrawn.len(), 1);
+    }
+
+    #[test]
+    fn both_families_in_one_message() {
+        let global: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        let local: Ipv6Addr = "fe80::1".parse().unwrap();
+        let pair = [&[0x80, 14, 42, 0, 2, 1, 32][..], &global.octets(), &local.octets(), &[0, 32, 0x20, 1, 0x0d, 0xb8]]
+            .concat();
+        let unreach = [0x80, 15, 5, 0, 2, 1, 8, 0x20];
+        let update =
+            Update::decode(&body(&[8, 10], &[&pair, ORIGIN, AS_PATH, NEXT_HOP, &unreach], NLRI), true).unwrap();
+        assert_eq!(update.withdrawn, [prefix("10.0.0.0/8"), prefix("2000::/8")]);
+        assert_eq!(
+            update.announced,
+            [
+                (attributes(v4(1)), vec![prefix("192.0.2.9")]),
+                (attributes(NextHop::Ipv6Pair(global, local)), vec![prefix("2001:db8::/32")]),
+            ]
+        );
+        assert_eq!(update.end_of_rib, None);
+        // IPv4 with an IPv6 next hop (RFC 8950).
+        let reach = [&[0x80, 14, 23, 0, 1, 1, 16][..], &global.octets(), &[0, 8, 10]].concat();
+        let update = Update::decode(&body(&[], &[&reach, ORIGIN, AS_PATH], &[]), true).unwrap();
+        assert_eq!(update.announced, [(attributes(NextHop::Ipv6(global)), vec![prefix("10.0.0.0/8")])]);
+    }
+
+    #[test]
+    fn stale_as4_attributes_are_ignored() {
+        let path: &[u8] = &[0x40, 2, 4, 2, 1, 0x5b, 0xa0];
+        let as4_path: &[u8] = &[0xc0, 17, 6, 2, 1, 0, 1, 0x11, 0x70];
+        let as4_aggregator: &[u8] = &[0xc0, 18, 8, 0, 1, 0x11, 0x70, 1, 1, 1, 1];
+        let path_of = |attributes: &[&[u8]]| {
+            let attributes = [&[ORIGIN, path, NEXT_HOP, as4_path][..], attributes].concat();
+            Update::decode(&body(&[], &attributes, NLRI), false).unwrap().announced[0].0.as_path.clone()
+        };
+        let trans = vec![Segment::Sequence(vec![Asn(23456)])];
+        let real = vec![Segment::Sequence(vec![Asn(70000)])];
+        assert_eq!(path_of(&[]), real);
+        assert_eq!(path_of(&[&[0xc0, 7, 6, 0x5b, 0xa0, 1, 1, 1, 1], as4_aggregator]), real);
+        assert_eq!(path_of(&[&[0xc0, 7, 6, 0, 9, 1, 1, 1, 1], as4_aggregator]), trans);
+        assert_eq!(path_of(&[&[0xc0, 7, 6, 0, 9, 1, 1, 1, 1]]), real);
+    }
+
+    #[test]
+    fn nothing_that_arrives_makes_it_panic() {
+        let mut rng = Rng::new(5);
+        let mut good = 0;
+        for _ in 0..20_000 {
+            // A good message, then damage: random octets alone would never get past the first length.
+            let family = Family::ALL[rng.below(2) as usize];
+            let attributes = random_attributes(&mut rng, family);
+            let mut out = vec![];
+            let prefixes = [random_prefix(&mut rng, family), random_prefix(&mut rng, family)];
+            encode_announcements(&attributes, family, &prefixes, NARROW, &mut out).unwrap();
+            let mut body = out.split_off(HEADER_LEN);
+            for _ in 0..rng.below(4) {
+                let at = rng.below(body.len() as u64) as usize;
+                body[at] = rng.bits() as u8;
+            }
+            body.truncate(body.len() - rng.below(3) as usize);
+            match Update::decode(&body, rng.below(2) == 0) {
+                Ok(_) => good += 1,
+                Err(notification) => assert_eq!(notification.code, 3),
+            }
+            let noise: Vec<u8> = (0..rng.below(60)).map(|_| rng.bits() as u8).collect();
+            let _ = Update::decode(&noise, true);
+        }
+        assert!((1000..19_000).contains(&good), "the damage is too little or too much to prove anything: {good}");
+    }
+}

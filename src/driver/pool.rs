@@ -191,7 +191,9 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.end();
+        if self.jobs.is_some() {
+            self.end();
+        }
     }
 }
 

@@ -1,0 +1,16 @@
+//! The pool and the probes against real sockets and real programs, on loopback: every way in which a backend can fail,
+//! and what the operator reads then.
+
+#[path = "probes/support.rs"]
+mod support;
+
+#[path = "probes/exec.rs"]
+mod exec;
+#[path = "probes/http.rs"]
+mod http;
+#[path = "probes/pool.rs"]
+mod pool;
+#[path = "probes/tcp.rs"]
+mod tcp;
+#[path = "probes/tls.rs"]
+mod tls;

@@ -1,0 +1,234 @@
+//! The pool.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use herald::config::{Config, ExecProbe, ProbeKind};
+use herald::driver::clock;
+use herald::driver::pool::{Pool, Report, RunProbe};
+use herald::driver::probe::Prober;
+use herald::health::{ProbeOutcome, ProbeRequest, Ticket};
+
+use crate::support::{BlackHole, PLENTY, Server, Talk, eventually, http, millis, request};
+
+fn job(number: usize, expected: Option<bool>) -> ProbeRequest {
+    let request = request("127.0.0.1:1".parse().unwrap(), ProbeKind::Tcp, PLENTY);
+    ProbeRequest { ticket: Ticket::new(number, 0), expected, ..request }
+}
+
+fn outcome(passed: bool) -> ProbeOutcome {
+    ProbeOutcome { passed, detail: "".into(), took: millis(0) }
+}
+
+fn passing() -> RunProbe {
+    Arc::new(|_| outcome(true))
+}
+
+fn real() -> RunProbe {
+    let prober = Prober::new(&Config::default()).unwrap();
+    Arc::new(move |request| prober.run(request))
+}
+
+/// The results, in order; every one has a start before it.
+fn take(pool: &Pool, count: usize) -> Vec<(Ticket, ProbeOutcome)> {
+    let mut started = Vec::new();
+    let mut finished = Vec::new();
+    eventually("all results are there", || {
+        for report in pool.drain() {
+            match report {
+                Report::Started(ticket, at) => {
+                    assert!(at <= clock());
+                    started.push(ticket);
+                }
+                Report::Finished(ticket, outcome) => {
+                    assert!(started.contains(&ticket));
+                    finished.push((ticket, outcome));
+                }
+            }
+        }
+        finished.len() >= count
+    });
+    assert_eq!((started.len(), finished.len()), (count, count));
+    finished
+}
+
+#[test]
+fn a_panic_is_a_failed_check_and_the_worker_lives() {
+    let run: RunProbe = Arc::new(|request| {
+        assert!(request.ticket != Ticket::new(1, 0), "no number {}", 1);
+        outcome(true)
+    });
+    let pool = Pool::start(1, run, || {}).unwrap();
+    for number in [0, 1, 2] {
+        pool.submit(job(number, None));
+    }
+    let results = take(&pool, 3);
+    let told: Vec<_> = results.iter().map(|(_, outcome)| (outcome.passed, &*outcome.detail)).collect();
+    assert_eq!(told, [(true, ""), (false, "internal error: no number 1"), (true, "")]);
+    eventually("nobody is busy", || pool.busy() == 0);
+    assert_eq!(pool.stop(), 0);
+}
+
+#[test]
+fn only_what_differs_wakes_and_only_once() {
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let counted = wakes.clone();
+    let pool = Pool::start(2, passing(), move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    })
+    .unwrap();
+    (0..50).for_each(|number| pool.submit(job(number, Some(true))));
+    take(&pool, 50);
+    assert_eq!(wakes.load(Ordering::SeqCst), 0);
+    for expected in [None, Some(false)] {
+        wakes.store(0, Ordering::SeqCst);
+        (0..50).for_each(|number| pool.submit(job(number, expected)));
+        // Not drained in between: one wake says it all.
+        eventually("the reports are there", || pool.reports().len() == 100);
+        eventually("the loop is woken", || wakes.load(Ordering::SeqCst) == 1);
+        take(&pool, 50);
+        assert_eq!(wakes.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// The loop sleeps until it is woken, drains, and sleeps again. If a wake is lost it sleeps for good.
+#[test]
+fn no_wake_is_lost() {
+    const ROUNDS: usize = 20_000;
+    let (wake, woken) = mpsc::channel();
+    let wake = Mutex::new(wake);
+    let pool = Pool::start(4, passing(), move || {
+        let _ = wake.lock().unwrap().send(());
+    })
+    .unwrap();
+    let (mut submitted, mut finished) = (0, 0);
+    while finished < ROUNDS {
+        // A few in flight, so that results come in while the loop drains.
+        while submitted < ROUNDS && submitted < finished + 3 {
+            pool.submit(job(submitted, Some(false)));
+            submitted += 1;
+        }
+        woken.recv_timeout(PLENTY).expect("a wake was lost");
+        finished += pool.drain().filter(|report| matches!(report, Report::Finished(..))).count();
+    }
+    assert_eq!(finished, ROUNDS);
+}
+
+fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok()).collect()
+}
+
+/// The nice value of the thread that asks: field 19 of proc(5)'s stat.
+fn nice() -> String {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().to_owned()
+}
+
+#[test]
+fn workers_are_named_and_yield_to_the_loop() {
+    let run: RunProbe = Arc::new(|_| {
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        ProbeOutcome { passed: true, detail: format!("{name} {}", nice()).into(), took: millis(0) }
+    });
+    let before = nice();
+    let pool = Pool::start(1, run, || {}).unwrap();
+    pool.submit(job(0, None));
+    assert_eq!(take(&pool, 1)[0].1.detail, "check-0 10");
+    assert_eq!(nice(), before);
+}
+
+#[test]
+fn it_grows_and_shrinks_and_takes_a_new_prober() {
+    let (gate, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let waiting = gate.clone();
+    let run: RunProbe = Arc::new(move |_| {
+        while !waiting.load(Ordering::SeqCst) {
+            thread::park_timeout(millis(1));
+        }
+        outcome(false)
+    });
+    let mut pool = Pool::start(1, run, || {}).unwrap();
+    (0..3).for_each(|number| pool.submit(job(number, None)));
+    eventually("one works", || pool.busy() == 1);
+    pool.resize(3).unwrap();
+    assert_eq!(pool.workers(), 3);
+    eventually("three work", || pool.busy() == 3);
+    pool.resize(1).unwrap();
+    assert_eq!((pool.workers(), pool.busy()), (1, 3));
+    pool.set_prober(passing());
+    pool.submit(job(3, None));
+    gate.store(true, Ordering::SeqCst);
+    let results = take(&pool, 4);
+    assert_eq!(results.iter().filter(|(_, outcome)| outcome.passed).count(), 1);
+    opened.store(true, Ordering::SeqCst);
+    pool.resize(0).unwrap();
+    assert_eq!(pool.workers(), 1);
+    pool.submit(job(4, None));
+    take(&pool, 1);
+}
+
+#[test]
+fn stopping_leaves_no_thread_whatever_they_do() {
+    let hole = BlackHole::open();
+    let silent = Server::v4(Talk::linger);
+    let pid = tempfile::NamedTempFile::new().unwrap();
+    let script = format!("echo $$ > {}; sleep 1000", pid.path().display());
+    let exec = ExecProbe { command: vec!["/bin/sh".into(), "-c".into(), script] };
+    let pool = Pool::start(5, real(), || {}).unwrap();
+    pool.submit(request(hole.address, ProbeKind::Tcp, PLENTY * 6));
+    pool.submit(request(silent.address, ProbeKind::Http(http()), PLENTY * 6));
+    pool.submit(request(silent.address, ProbeKind::Exec(exec), PLENTY * 6));
+    // Never to be begun: there are more than workers.
+    eventually("three work", || pool.busy() == 3);
+    eventually("the program runs", || std::fs::read_to_string(pid.path()).unwrap().ends_with('\n'));
+    let begun = clock();
+    assert_eq!(pool.stop(), 0);
+    assert!(begun.elapsed() <= millis(1000), "{:?}", begun.elapsed());
+    let pid = std::fs::read_to_string(pid.path()).unwrap();
+    assert!(!std::path::Path::new("/proc").join(pid.trim()).exists());
+}
+
+#[test]
+fn what_waits_is_not_begun_once_it_stops() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = begun.clone();
+    let run: RunProbe = Arc::new(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        thread::park_timeout(millis(100));
+        outcome(true)
+    });
+    let pool = Pool::start(1, run, || {}).unwrap();
+    (0..100).for_each(|number| pool.submit(job(number, None)));
+    eventually("the first runs", || pool.busy() == 1);
+    assert_eq!(pool.stop(), 0);
+    assert!(begun.load(Ordering::SeqCst) <= 2);
+}
+
+#[test]
+fn a_worker_that_hangs_is_left_after_a_second() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let run: RunProbe = Arc::new(move |_| {
+        let _ = held.lock().unwrap().recv_timeout(PLENTY);
+        outcome(true)
+    });
+    let pool = Pool::start(3, run, || {}).unwrap();
+    pool.submit(job(0, None));
+    eventually("one hangs", || pool.busy() == 1);
+    let begun = clock();
+    assert_eq!(pool.stop(), 1);
+    assert!(begun.elapsed() < millis(1500));
+    drop(release);
+}
+
+#[test]
+fn a_thousand_workers_start_and_end() {
+    let pool = Pool::start(1000, passing(), || {}).unwrap();
+    assert_eq!(pool.workers(), 1000);
+    (0..2000).for_each(|number| pool.submit(job(number, Some(true))));
+    take(&pool, 2000);
+    assert!(threads().iter().any(|name| name.starts_with("check-99")));
+    assert_eq!(pool.stop(), 0);
+}

@@ -1,6 +1,7 @@
 //! The routes that all peers shall have, whatever they have been told so far.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use crate::config::Attributes;
@@ -34,6 +35,11 @@ impl Rib {
     /// All wanted prefixes, in order.
     pub fn prefixes(&self) -> impl Iterator<Item = &Prefix> {
         self.wanted.keys()
+    }
+
+    /// The wanted prefixes within `range`, in order.
+    pub fn range(&self, range: impl RangeBounds<Prefix>) -> impl Iterator<Item = &Prefix> {
+        self.wanted.range(range).map(|(prefix, _)| prefix)
     }
 
     /// The prefixes that changed since the last call.

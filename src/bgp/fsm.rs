@@ -1,1 +1,478 @@
 //! One connection, from TCP to Established (RFC 4271 §8).
+//!
+//! Octets and the time in, [`Action`]s out. Who dials, and when, is the [`peer`](super::peer)'s business, and so is what
+//! flows once the session is up: this machine begins when TCP is up and ends when it is not. It knows nothing of which
+//! side connected, so that two connections with one neighbour can be two machines until one of them wins
+//! (RFC 4271 §6.8).
+//!
+//! RFC 4271 §8 and §10, 4760 §8, 5492, 6286, 6608, 6793, 9687.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use super::cause::Cause;
+use super::error::Notification;
+use super::message::{Inbox, MAX_LEN, Message};
+use super::open::{Capability, Open};
+use super::update::Encoding;
+use crate::config::{Asn, HoldTime, PeerAs};
+use crate::prefix::Family;
+use crate::rng::Rng;
+use crate::timers::{TimerKind, Timers};
+
+/// RFC 4271 §8.2.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Waiting before the next attempt; of a connection: it is over.
+    Idle,
+    /// Connecting.
+    Connect,
+    /// Waiting for the peer to connect or, on a connection with [`Offer::Mirror`], for its OPEN (DelayOpen).
+    Active,
+    /// Our OPEN is out.
+    OpenSent,
+    /// Both OPENs are good.
+    OpenConfirm,
+    /// Routes flow.
+    Established,
+}
+
+impl State {
+    /// As written in status and logs: RFC 4271's name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Idle => "idle",
+            State::Connect => "connect",
+            State::Active => "active",
+            State::OpenSent => "opensent",
+            State::OpenConfirm => "openconfirm",
+            State::Established => "established",
+        }
+    }
+}
+
+/// What we bring to a connection, and what we ask of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Our AS.
+    pub local_as: Asn,
+    /// Our BGP Identifier.
+    pub router_id: Ipv4Addr,
+    /// What we offer.
+    pub hold_time: HoldTime,
+    /// Which families.
+    pub families: Offer,
+    /// The AS that the peer must have; `None` takes any.
+    pub peer_as: Option<PeerAs>,
+    /// Whether our OPEN has capabilities. Without them the session can only be IPv4, with AS numbers of 2 octets.
+    pub capabilities: bool,
+}
+
+/// The families that our OPEN offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// These.
+    Families(Vec<Family>),
+    /// Those of the peer's OPEN, for which we wait before we send ours: the DelayOpen of RFC 4271 §8.1.1. If it does not
+    /// come in time, all.
+    Mirror,
+}
+
+/// What both OPENs settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The peer's OPEN.
+    pub open: Open,
+    /// In use: offered by both, in the order of [`Family::ALL`].
+    pub families: Vec<Family>,
+    /// The smaller of both.
+    pub hold_time: HoldTime,
+    /// How UPDATEs are written.
+    pub encoding: Encoding,
+    /// The peer is in our AS.
+    pub internal: bool,
+}
+
+/// What follows from an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Hand these octets to TCP, and report with [`Connection::sent`] as they go.
+    Send(Vec<u8>),
+    /// The connection is in this state now.
+    Entered(State),
+    /// The body of an UPDATE, in Established. Its lengths are checked, its attributes are not.
+    Update(Vec<u8>),
+    /// The peer asks for all routes of this family again (RFC 2918), in Established. The family is in use.
+    Refresh(Family),
+    /// The end, after a NOTIFICATION if there is one to send: close TCP. Nothing follows.
+    Down(Cause),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    SendHold,
+    Hold,
+    Keepalive,
+    DelayOpen,
+}
+
+impl TimerKind for Timer {
+    const ALL: &'static [Timer] = &[Timer::SendHold, Timer::Hold, Timer::Keepalive, Timer::DelayOpen];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Until the hold time is negotiated (RFC 4271 §8.2.2: "a large value", 4 minutes suggested).
+const OPEN_HOLD: Duration = Duration::from_secs(240);
+/// RFC 9687 §3.3: the greater of 8 minutes and twice the hold time.
+const SEND_HOLD: Duration = Duration::from_secs(480);
+/// Peers send their OPEN at once; one that waits for ours gets it after this.
+const DELAY_OPEN: Duration = Duration::from_secs(2);
+
+/// The events of RFC 4271 §8.1 that a connection with TCP up can see; those of [`Message`] are events 19 and 24 to 27.
+enum Event {
+    Message(Message),
+    /// Events 21, 22 and 28.
+    Malformed(Notification),
+    /// Events 10 to 12, and 29 (RFC 9687 §3.1).
+    Expired(Timer),
+    /// Event 18, TcpConnectionFails.
+    Closed(Option<String>),
+    /// Events 2 and 8, and whatever else makes us end it.
+    Stop(Notification, String),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    terms: Terms,
+    state: State,
+    timers: Timers<Timer, 4>,
+    rng: Rng,
+    inbox: Inbox,
+    /// Octets handed out and not yet taken by TCP.
+    unsent: usize,
+    session: Option<Session>,
+    actions: VecDeque<Action>,
+}
+
+impl Connection {
+    /// TCP is up: sends OPEN, or waits for the peer's. `seed` is for jitter.
+    pub fn new(now: Instant, terms: Terms, seed: u64) -> Connection {
+        let mut connection = Connection {
+            terms,
+            state: State::Idle,
+            timers: Timers::new(),
+            rng: Rng::new(seed),
+            inbox: Inbox::default(),
+            unsent: 0,
+            session: None,
+            actions: VecDeque::new(),
+        };
+        connection.timers.set(Timer::Hold, Some(now + OPEN_HOLD));
+        match connection.terms.families.clone() {
+            Offer::Families(families) => {
+                connection.send_open(now, &families);
+                connection.enter(State::OpenSent);
+            }
+            Offer::Mirror => {
+                connection.timers.set(Timer::DelayOpen, Some(now + DELAY_OPEN));
+                connection.enter(State::Active);
+            }
+        }
+        connection
+    }
+
+    /// Where it stands; [`State::Idle`] when it is over.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What the OPENs settled, from OpenConfirm on.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Octets handed out that TCP has not taken yet.
+    pub fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Takes received octets, split anywhere.
+    pub fn receive(&mut self, now: Instant, bytes: &[u8]) {
+        if self.state == State::Idle {
+            return;
+        }
+        self.inbox.push(bytes);
+        while self.state != State::Idle {
+            match self.inbox.next() {
+                Ok(Some(message)) => self.step(now, Event::Message(message)),
+                Ok(None) => return,
+                Err(notification) => self.step(now, Event::Malformed(notification)),
+            }
+        }
+        self.inbox.clear();
+    }
+
+    /// TCP took so many octets of what was handed out.
+    pub fn sent(&mut self, now: Instant, octets: usize) {
+        self.unsent = self.unsent.saturating_sub(octets);
+        if self.state != State::Idle && octets > 0 {
+            self.arm_send_hold(now);
+        }
+    }
+
+    /// TCP is gone: in order, or with the system's words.
+    pub fn closed(&mut self, now: Instant, error: Option<String>) {
+        self.step(now, Event::Closed(error));
+    }
+
+    /// Ends it with this NOTIFICATION; `why` is for people.
+    pub fn stop(&mut self, now: Instant, notification: Notification, why: &str) {
+        self.step(now, Event::Stop(notification, why.to_owned()));
+    }
+
+    /// Sends encoded UPDATEs; nothing unless Established.
+    pub fn send_updates(&mut self, now: Instant, updates: Vec<u8>) {
+        if self.state == State::Established && !updates.is_empty() {
+            self.send(now, updates);
+            // RFC 4271 §8.2.2: an UPDATE does for a KEEPALIVE.
+            self.arm_keepalive(now);
+        }
+    }
+
+    /// Runs the timers that are due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.expire(now) {
+            self.step(now, Event::Expired(timer));
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.earliest()
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// RFC 4271 §8.2.2.
+    fn step(&mut self, now: Instant, event: Event) {
+        match (self.state, event) {
+            (State::Idle | State::Connect, _) => {}
+
+            (State::Active, Event::Message(Message::Open(open))) => {
+                let families: Vec<_> = Family::ALL.into_iter().filter(|family| open.offers(*family)).collect();
+                self.send_open(now, &families);
+                self.take_open(now, open);
+            }
+            (State::Active, Event::Expired(Timer::DelayOpen)) => {
+                self.send_open(now, &Family::ALL);
+                self.enter(State::OpenSent);
+            }
+            (State::OpenSent, Event::Message(Message::Open(open))) => self.take_open(now, open),
+
+            (State::OpenConfirm, Event::Message(Message::Keepalive)) => {
+                self.arm_hold(now);
+                self.enter(State::Established);
+            }
+            (State::OpenConfirm | State::Established, Event::Expired(Timer::Keepalive)) => {
+                self.send_message(now, &Message::Keepalive);
+                self.arm_keepalive(now);
+            }
+
+            (State::Established, Event::Message(Message::Keepalive)) => self.arm_hold(now),
+            (State::Established, Event::Message(Message::Update(body))) => {
+                self.arm_hold(now);
+                self.actions.push_back(Action::Update(body));
+            }
+            (State::Established, Event::Message(Message::RouteRefresh(family))) => {
+                // RFC 2918 §4: a family that is not in use is ignored.
+                let in_use = |family: &Family| self.session.as_ref().is_some_and(|s| s.families.contains(family));
+                self.actions.extend(family.filter(in_use).map(Action::Refresh));
+            }
+
+            (_, Event::Message(Message::Notification(notification))) => self.end(Cause::Received(notification)),
+            (
+                state @ (State::Active | State::OpenSent),
+                Event::Message(message @ (Message::Keepalive | Message::Update(_) | Message::RouteRefresh(_))),
+            )
+            | (
+                state @ State::OpenConfirm,
+                Event::Message(message @ (Message::Open(_) | Message::Update(_) | Message::RouteRefresh(_))),
+            )
+            | (state @ State::Established, Event::Message(message @ Message::Open(_))) => {
+                let why = format!("unexpected {} in {}", message.name(), state.name());
+                self.fail(now, unexpected(state, &message), why);
+            }
+            (_, Event::Malformed(notification)) => {
+                let what = if notification.code == 2 { "unacceptable OPEN" } else { "malformed message" };
+                self.fail(now, notification, what.to_owned());
+            }
+            (_, Event::Expired(Timer::Hold)) => {
+                self.fail(now, Notification::hold_timer_expired(), "hold timer expired".to_owned());
+            }
+            (_, Event::Expired(Timer::SendHold)) => {
+                let why = "peer does not read what we send: send hold timer expired".to_owned();
+                self.fail(now, Notification::send_hold_timer_expired(), why);
+            }
+            // Armed in other states only.
+            (_, Event::Expired(Timer::Keepalive | Timer::DelayOpen)) => {}
+            (_, Event::Closed(error)) => self.end(Cause::Closed(error)),
+            (_, Event::Stop(notification, why)) => self.fail(now, notification, why),
+        }
+    }
+
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.actions.push_back(Action::Entered(state));
+    }
+
+    fn send_open(&mut self, now: Instant, families: &[Family]) {
+        self.timers.set(Timer::DelayOpen, None);
+        self.terms.families = Offer::Families(families.to_vec());
+        let mut capabilities = Vec::new();
+        if self.terms.capabilities {
+            capabilities.extend(families.iter().copied().map(Capability::Multiprotocol));
+            capabilities.extend([Capability::RouteRefresh, Capability::FourOctetAs(self.terms.local_as)]);
+        }
+        let open = Open {
+            asn: self.terms.local_as,
+            hold_time: self.terms.hold_time,
+            router_id: self.terms.router_id,
+            capabilities,
+        };
+        self.send_message(now, &Message::Open(open));
+    }
+
+    fn take_open(&mut self, now: Instant, open: Open) {
+        match self.terms.settle(open) {
+            Ok(session) => {
+                self.session = Some(session);
+                self.send_message(now, &Message::Keepalive);
+                self.arm_keepalive(now);
+                self.arm_hold(now);
+                if self.timers.at(Timer::Hold).is_none() {
+                    // Without a hold time too, a peer that never confirms is not waited for forever.
+                    self.timers.set(Timer::Hold, Some(now + OPEN_HOLD));
+                }
+                self.enter(State::OpenConfirm);
+            }
+            Err((notification, why)) => self.fail(now, notification, why),
+        }
+    }
+
+    fn fail(&mut self, now: Instant, notification: Notification, why: String) {
+        self.send_message(now, &Message::Notification(notification.clone()));
+        self.end(Cause::Sent(notification, why));
+    }
+
+    fn end(&mut self, cause: Cause) {
+        self.timers.clear();
+        self.enter(State::Idle);
+        self.actions.push_back(Action::Down(cause));
+    }
+
+    fn send_message(&mut self, now: Instant, message: &Message) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        self.send(now, bytes);
+    }
+
+    fn send(&mut self, now: Instant, bytes: Vec<u8>) {
+        self.unsent += bytes.len();
+        if self.timers.at(Timer::SendHold).is_none() {
+            self.arm_send_hold(now);
+        }
+        self.actions.push_back(Action::Send(bytes));
+    }
+
+    fn hold_time(&self) -> Option<Duration> {
+        self.session.as_ref().and_then(|session| session.hold_time.duration())
+    }
+
+    fn arm_hold(&mut self, now: Instant) {
+        self.timers.set(Timer::Hold, self.hold_time().map(|time| now + time));
+    }
+
+    fn arm_keepalive(&mut self, now: Instant) {
+        let interval = self.session.as_ref().and_then(|session| session.hold_time.keepalive());
+        let at = interval.map(|interval| now + self.rng.jitter(interval));
+        self.timers.set(Timer::Keepalive, at);
+    }
+
+    /// RFC 9687 §3.2, measured by what TCP takes: what matters is that it takes nothing, not that we write nothing.
+    fn arm_send_hold(&mut self, now: Instant) {
+        let time = self.hold_time().map_or(SEND_HOLD, |time| SEND_HOLD.max(2 * time));
+        self.timers.set(Timer::SendHold, (self.unsent > 0).then(|| now + time));
+    }
+}
+
+/// RFC 6608 §3: the subcode names the state that the message came in.
+fn unexpected(state: State, message: &Message) -> Notification {
+    match state {
+        State::Idle | State::Connect | State::Active | State::OpenSent => {
+            Notification::unexpected_in_open_sent(message.kind())
+        }
+        State::OpenConfirm => Notification::unexpected_in_open_confirm(message.kind()),
+        State::Established => Notification::unexpected_in_established(message.kind()),
+    }
+}
+
+impl Terms {
+    /// What our OPEN and the peer's come to.
+    fn settle(&self, open: Open) -> Result<Session, (Notification, String)> {
+        self.check_as(open.asn).map_err(|why| (Notification::bad_peer_as(), why))?;
+        let internal = open.asn == self.local_as;
+        if open.router_id.is_unspecified() {
+            return Err((Notification::bad_bgp_identifier(), "peer's router ID is 0.0.0.0".to_owned()));
+        }
+        // RFC 6286 §2.2: identifiers must differ within an AS only.
+        if internal && open.router_id == self.router_id {
+            return Err((Notification::bad_bgp_identifier(), format!("peer has our router ID {}", self.router_id)));
+        }
+        let offered = |family: &Family| match &self.families {
+            Offer::Families(ours) if self.capabilities => ours.contains(family),
+            // RFC 4760 §8: without the capability IPv4 unicast is all there is.
+            Offer::Families(ours) => *family == Family::Ipv4 && ours.contains(family),
+            Offer::Mirror => true,
+        };
+        let families: Vec<_> =
+            Family::ALL.into_iter().filter(|family| offered(family) && open.offers(*family)).collect();
+        if families.is_empty() {
+            let wanted: Vec<u8> = Family::ALL.into_iter().filter(offered).flat_map(multiprotocol).collect();
+            let why = "no address family in common".to_owned();
+            return Err((Notification::unsupported_capability(&wanted), why));
+        }
+        let hold_time = self.hold_time.negotiate(open.hold_time);
+        let four_octet_as = self.capabilities && open.has_four_octet_as();
+        let encoding = Encoding { four_octet_as, max_len: MAX_LEN };
+        Ok(Session { open, families, hold_time, encoding, internal })
+    }
+
+    fn check_as(&self, asn: Asn) -> Result<(), String> {
+        // RFC 7607: 0 is nobody's.
+        let (good, expected) = match self.peer_as {
+            _ if asn == Asn(0) => (false, "another".to_owned()),
+            None => (true, String::new()),
+            Some(PeerAs::Number(number)) => (asn == number, number.to_string()),
+            Some(PeerAs::Internal) => (asn == self.local_as, format!("{} (internal)", self.local_as)),
+            Some(PeerAs::External) => (asn != self.local_as, "another than ours (external)".to_owned()),
+        };
+        if good { Ok(()) } else { Err(format!("peer AS is {asn}, expected {expected}")) }
+    }
+}
+
+/// The capability of one family, as RFC 5492 §5 wants it in the data of Unsupported Capability.
+fn multiprotocol(family: Family) -> [u8; 6] {
+    let afi = match family {
+        Family::Ipv4 => 1,
+        Family::Ipv6 => 2,
+    };
+    [1, 4, 0, afi, 0, 1]
+}

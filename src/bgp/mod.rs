@@ -1,16 +1,20 @@
 //! BGP-4 as an announcer speaks it: bytes in and events in, bytes out and actions out. No sockets, no clock.
 //!
-//! [`wire`] reads and writes octets, [`message`] frames them, [`open`], [`attribute`], [`as_path`], [`nlri`] and [`update`]
-//! are what the messages hold, [`error`] is what a NOTIFICATION says. [`fsm`] is one connection, [`peer`] one neighbour that we announce
-//! to, [`receiver`] one that announces to us.
+//! [`wire`] reads and writes octets, [`message`] frames them, [`open`], [`attribute`], [`as_path`], [`nlri`] and
+//! [`update`] are what the messages hold, [`error`] is what a NOTIFICATION says. [`fsm`] is one connection, and [`cause`]
+//! why it ended. [`peer`] is one neighbour that we announce to: [`export`] is how a route looks to it, [`adj_rib_out`]
+//! what it has been told. [`receiver`] is one that announces to us.
 //!
 //! RFC 4271 (BGP-4), 4760 (multiprotocol), 2545 (IPv6 next hops), 5492 (capabilities), 6793 (4-octet AS numbers),
 //! 2918 (route refresh), 1997 and 8092 (communities), 4724 §2 (End-of-RIB), 4486, 6608 and 9003 (NOTIFICATIONs),
 //! 9687 (send hold timer).
 
+pub mod adj_rib_out;
 pub mod as_path;
 pub mod attribute;
+pub mod cause;
 pub mod error;
+pub mod export;
 pub mod fsm;
 pub mod message;
 pub mod nlri;

@@ -1,36 +1,35 @@
 //! One neighbour that we announce to: when to connect, what it has been told, what to tell it next.
+//!
+//! What happens on a connection is [`fsm`](super::fsm)'s. Here, `attempt` goes from one connection to the next, `retry`
+//! knows when, and `feed` is what flows on an Established one.
 
-use std::collections::BTreeSet;
+mod attempt;
+mod feed;
+mod retry;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use feed::Feed;
+use retry::Backoff;
 
 use super::error::Notification;
+use super::fsm::{Connection, Session};
 use super::update::Encoding;
 use crate::config;
 use crate::prefix::{Family, Prefix};
 use crate::rib::Rib;
+use crate::rng::Rng;
+use crate::timers::{TimerKind, Timers};
+
+pub use super::cause::Cause;
+pub use super::fsm::State;
 
 /// A connection attempt of one peer. Never used twice, so what comes late from an old connection matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
-
-/// RFC 4271 §8.2.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Waiting before the next attempt.
-    Idle,
-    /// Connecting.
-    Connect,
-    /// Waiting for the peer to connect.
-    Active,
-    /// Our OPEN is out.
-    OpenSent,
-    /// Both OPENs are good.
-    OpenConfirm,
-    /// Routes flow.
-    Established,
-}
 
 /// What can happen to a connection.
 #[derive(Debug)]
@@ -85,21 +84,6 @@ pub enum Notice {
     Synchronised(Family, usize),
 }
 
-/// Why a session ended or did not come up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// TCP did not come up.
-    ConnectFailed(String),
-    /// TCP did not come up within the connect timeout.
-    ConnectTimeout,
-    /// The peer closed TCP, or TCP broke.
-    Closed(Option<String>),
-    /// The peer said so.
-    Received(Notification),
-    /// We said so: an error of the peer's, a timer, a stop, a reset by reload.
-    Sent(Notification, String),
-}
-
 /// How a reload changes a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -109,12 +93,6 @@ pub enum Change {
     Readvertise,
     /// The session must be reset; the keys that say so.
     Reset(Vec<&'static str>),
-}
-
-/// One neighbour.
-#[derive(Debug)]
-pub struct Peer {
-    // private
 }
 
 /// A peer at a glance.
@@ -148,91 +126,294 @@ pub struct PeerStatus {
     pub local_address: Option<IpAddr>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    /// Idle: time for the next attempt (IdleHoldTimer).
+    Retry,
+    /// Connect: TCP has had its time (ConnectRetryTimer).
+    Connect,
+}
+
+impl TimerKind for Timer {
+    const ALL: &'static [Timer] = &[Timer::Retry, Timer::Connect];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// One neighbour.
+#[derive(Debug)]
+pub struct Peer {
+    config: Arc<config::Peer>,
+    rng: Rng,
+    phase: Phase,
+    /// As last told: where `phase` was after the last event.
+    state: State,
+    timers: Timers<Timer, 2>,
+    backoff: Backoff,
+    /// The next attempt goes without capabilities.
+    plain_open: bool,
+    released: bool,
+    stopped: bool,
+    /// Of the next attempt.
+    next_conn: u64,
+    attempt_at: Instant,
+    since: Instant,
+    established_count: u64,
+    last_error: Option<(Cause, Instant)>,
+    /// What the operator has heard since the last session, or since the start.
+    told_causes: VecDeque<Cause>,
+    actions: VecDeque<Action>,
+}
+
+/// Where the peer is, with what belongs to it there.
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    Connect(ConnId),
+    Up(Box<Link>),
+}
+
+/// A connection with TCP up.
+#[derive(Debug)]
+struct Link {
+    id: ConnId,
+    connection: Connection,
+    local: IpAddr,
+    remote: IpAddr,
+    /// Since when Established, and what flows.
+    feed: Option<(Instant, Feed)>,
+    /// Too much waits for TCP.
+    paused: bool,
+}
+
 impl Peer {
     /// Idle, and due to connect at once. `seed` is for jitter.
     pub fn new(now: Instant, config: Arc<config::Peer>, seed: u64) -> Peer {
-        let _ = (now, config, seed);
-        todo!()
+        let mut timers = Timers::new();
+        timers.set(Timer::Retry, Some(now));
+        Peer {
+            config,
+            rng: Rng::new(seed),
+            phase: Phase::Idle,
+            state: State::Idle,
+            timers,
+            backoff: Backoff::default(),
+            plain_open: false,
+            released: false,
+            stopped: false,
+            next_conn: 0,
+            attempt_at: now,
+            since: now,
+            established_count: 0,
+            last_error: None,
+            told_causes: VecDeque::new(),
+            actions: VecDeque::new(),
+        }
     }
 
     /// The peer's configuration.
     pub fn config(&self) -> &Arc<config::Peer> {
-        todo!()
+        &self.config
     }
 
     /// What [`configure`](Self::configure) with `next` would do.
     pub fn change(&self, next: &config::Peer) -> Change {
-        let _ = next;
-        todo!()
+        let now = &*self.config;
+        let keys: Vec<_> = [
+            ("address", (now.address, &now.zone) != (next.address, &next.zone)),
+            ("port", now.port != next.port),
+            ("source", now.source != next.source),
+            ("local_as", now.local_as != next.local_as),
+            ("router_id", now.router_id != next.router_id),
+            ("peer_as", now.peer_as != next.peer_as),
+            ("families", now.families != next.families),
+            ("hold_time", now.hold_time != next.hold_time),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect();
+        let routes = |peer: &config::Peer| (peer.next_hop_ipv4, peer.next_hop_ipv6);
+        let routes_differ =
+            routes(now) != routes(next) || now.attributes != next.attributes || now.export != next.export;
+        match (keys.is_empty(), routes_differ) {
+            (false, _) => Change::Reset(keys),
+            (true, true) => Change::Readvertise,
+            (true, false) => Change::Keep,
+        }
     }
 
     /// Takes a new configuration: resets the session when it must (Cease, Other Configuration Change: RFC 4486),
     /// else announces again what differs.
     pub fn configure(&mut self, now: Instant, next: Arc<config::Peer>, rib: &Rib) {
-        let _ = (now, next, rib);
-        todo!()
+        let change = self.change(&next);
+        self.config = next;
+        match change {
+            Change::Keep => {}
+            Change::Readvertise => {
+                if let Phase::Up(link) = &mut self.phase
+                    && let Some((_, feed)) = &mut link.feed
+                {
+                    let before: Vec<_> = feed.without_next_hop().collect();
+                    feed.configure(self.config.clone());
+                    let now_without = feed.without_next_hop().filter(|family| !before.contains(family));
+                    self.actions.extend(now_without.map(|family| Action::Notice(Notice::NoNextHop(family))));
+                }
+            }
+            Change::Reset(keys) => {
+                let why = format!("reset by reload: {} changed", keys.join(", "));
+                self.end_attempt(now, Notification::other_configuration_change(), &why);
+                self.start_over(now);
+            }
+        }
+        self.settle(now, rib);
     }
 
     /// Takes one event to completion. An event of a connection that is not this peer's is ignored.
     pub fn handle(&mut self, now: Instant, conn: ConnId, event: Event<'_>, rib: &Rib) {
-        let _ = (now, conn, event, rib);
-        todo!()
+        match (&mut self.phase, event) {
+            (Phase::Connect(id), event) if *id == conn => match event {
+                Event::Connected { local, remote } => self.connected(now, conn, local, remote),
+                Event::ConnectFailed(error) => self.failed(now, Cause::ConnectFailed(error)),
+                Event::Closed(error) => self.failed(now, Cause::Closed(error)),
+                Event::Bytes(_) | Event::Sent(_) => {}
+            },
+            (Phase::Up(link), event) if link.id == conn => match event {
+                Event::Bytes(bytes) => link.connection.receive(now, bytes),
+                Event::Sent(octets) => link.connection.sent(now, octets),
+                Event::Closed(error) => link.connection.closed(now, error),
+                Event::Connected { .. } | Event::ConnectFailed(_) => {}
+            },
+            (Phase::Idle | Phase::Connect(_) | Phase::Up(_), _) => {}
+        }
+        self.settle(now, rib);
     }
 
     /// Runs the timers that are due.
     pub fn handle_timeout(&mut self, now: Instant, rib: &Rib) {
-        let _ = (now, rib);
-        todo!()
+        while let Some(timer) = self.timers.expire(now) {
+            match (timer, &self.phase) {
+                (Timer::Retry, Phase::Idle) => self.connect(now),
+                (Timer::Connect, Phase::Connect(id)) => {
+                    self.actions.push_back(Action::Close(*id));
+                    self.failed(now, Cause::ConnectTimeout);
+                }
+                // Each is armed in its own phase only.
+                (Timer::Retry | Timer::Connect, _) => {}
+            }
+        }
+        if let Phase::Up(link) = &mut self.phase {
+            link.connection.handle_timeout(now);
+        }
+        self.settle(now, rib);
+        debug_assert!(self.poll_timeout().is_none_or(|at| at > now), "a timer that is due was left");
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        let connection = match &self.phase {
+            Phase::Up(link) => link.connection.poll_timeout(),
+            Phase::Idle | Phase::Connect(_) => None,
+        };
+        [self.timers.earliest(), connection].into_iter().flatten().min()
     }
 
     /// The next thing for the driver to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
+        self.actions.pop_front()
     }
 
     /// These prefixes of the RIB may have changed: sends what differs, as far as the connection takes it now;
     /// the rest goes as [`Event::Sent`] reports room.
     pub fn rib_changed(&mut self, now: Instant, changed: &BTreeSet<Prefix>, rib: &Rib) {
-        let _ = (now, changed, rib);
-        todo!()
+        if let Some(feed) = self.feed_mut() {
+            feed.rib_changed(changed, rib);
+        }
+        self.settle(now, rib);
     }
 
     /// Routes may flow from now on (the first verdicts are in). Before, a session comes up but neither UPDATE nor
     /// End-of-RIB is sent.
     pub fn release(&mut self, now: Instant, rib: &Rib) {
-        let _ = (now, rib);
-        todo!()
+        if !std::mem::replace(&mut self.released, true)
+            && let Some(feed) = self.feed_mut()
+        {
+            feed.start();
+        }
+        self.settle(now, rib);
     }
 
     /// Ends the session with this NOTIFICATION, and for good: no further attempt.
     pub fn stop(&mut self, now: Instant, notification: Notification) {
-        let _ = (now, notification);
-        todo!()
+        self.stopped = true;
+        let why = if notification.code == 6 && notification.subcode == 3 { "peer removed" } else { "stopped" };
+        self.end_attempt(now, notification, why);
+        self.check_invariants();
     }
 
     /// Whether everything that shall be told has been handed to the kernel, or there is no session to tell it on.
     pub fn is_synchronised(&self) -> bool {
-        todo!()
+        match &self.phase {
+            Phase::Idle | Phase::Connect(_) => true,
+            Phase::Up(link) => {
+                link.feed.as_ref().is_none_or(|(_, feed)| feed.is_idle() && link.connection.unsent() == 0)
+            }
+        }
     }
 
     /// Whether this peer has been told of `prefix` and not of its withdrawal.
     pub fn has_advertised(&self, prefix: &Prefix) -> bool {
-        let _ = prefix;
-        todo!()
+        self.feed().is_some_and(|feed| feed.told().has_told(prefix))
     }
 
     /// At a glance.
     pub fn status(&self) -> PeerStatus {
-        todo!()
+        let session = self.session();
+        let feed = self.feed();
+        PeerStatus {
+            state: self.state,
+            since: self.since,
+            advertised: Family::ALL.map(|family| feed.map_or(0, |feed| feed.told().told_count(family))),
+            families: session.filter(|_| feed.is_some()).map(|session| session.families.clone()).unwrap_or_default(),
+            without_next_hop: feed.map(|feed| feed.without_next_hop().collect()).unwrap_or_default(),
+            last_error: self.last_error.as_ref().map(|(cause, _)| cause.clone()),
+            last_error_at: self.last_error.as_ref().map(|(_, at)| *at),
+            established_count: self.established_count,
+            retry_at: self.timers.at(Timer::Retry),
+            remote_as: session.map(|session| session.open.asn),
+            remote_id: session.map(|session| session.open.router_id),
+            hold_time: session.map(|session| session.hold_time),
+            local_address: match &self.phase {
+                Phase::Up(link) => Some(link.local),
+                Phase::Idle | Phase::Connect(_) => None,
+            },
+        }
     }
 
     /// What the session settled that shapes UPDATEs, while Established.
     pub fn encoding(&self) -> Option<Encoding> {
-        todo!()
+        self.feed().and(self.session()).map(|session| session.encoding)
+    }
+
+    fn session(&self) -> Option<&Session> {
+        match &self.phase {
+            Phase::Up(link) => link.connection.session(),
+            Phase::Idle | Phase::Connect(_) => None,
+        }
+    }
+
+    fn feed(&self) -> Option<&Feed> {
+        match &self.phase {
+            Phase::Up(link) => link.feed.as_ref().map(|(_, feed)| feed),
+            Phase::Idle | Phase::Connect(_) => None,
+        }
+    }
+
+    fn feed_mut(&mut self) -> Option<&mut Feed> {
+        match &mut self.phase {
+            Phase::Up(link) => link.feed.as_mut().map(|(_, feed)| feed),
+            Phase::Idle | Phase::Connect(_) => None,
+        }
     }
 }

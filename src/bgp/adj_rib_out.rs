@@ -1,0 +1,194 @@
+//! Adj-RIB-Out (RFC 4271 §3.2): what one peer has been told, and what it is still to be told.
+//!
+//! Level, not edge: [`want`](AdjRibOut::want) says what a prefix shall be, and what is pending is the difference to what
+//! the peer has been told: at most one entry per prefix, however often it changed meanwhile. Pending routes wait in
+//! groups that share their attributes, so that they leave in shared messages; withdrawals leave first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::attribute::PathAttributes;
+use super::update::{self, Encoding};
+use crate::prefix::{Family, Prefix};
+
+/// What one peer has been told, and what is pending.
+#[derive(Debug, Default)]
+pub struct AdjRibOut {
+    told: BTreeMap<Prefix, Arc<PathAttributes>>,
+    told_count: [usize; 2],
+    pending: BTreeMap<Prefix, Pending>,
+    pending_count: [usize; 2],
+    /// The pending prefixes again, by what they share; no group is empty.
+    groups: BTreeMap<Group, BTreeSet<Prefix>>,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    group: Group,
+    /// To be sent even if the peer has been told the same (RFC 2918).
+    again: bool,
+}
+
+/// Routes that may share an UPDATE, in the order in which groups are sent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Withdraw(Family),
+    Announce(Family, Arc<PathAttributes>),
+}
+
+/// Prefixes of the first UPDATEs of a group; from their size follows how many more there is room for.
+const PROBE: usize = 1024;
+
+impl AdjRibOut {
+    /// Nothing told, nothing pending.
+    pub fn new() -> AdjRibOut {
+        AdjRibOut::default()
+    }
+
+    /// The peer shall have `prefix` with these attributes, or not at all. With `again` it is told even what it knows.
+    pub fn want(&mut self, prefix: Prefix, wanted: Option<Arc<PathAttributes>>, again: bool) {
+        let family = prefix.family();
+        let old = self.take_pending(&prefix);
+        let again = again || old.is_some_and(|old| old.again);
+        let told = self.told.get(&prefix);
+        let group = match wanted {
+            None if told.is_none() => return,
+            None => Group::Withdraw(family),
+            Some(attributes) if !again && told.is_some_and(|told| same(told, &attributes)) => return,
+            Some(attributes) => Group::Announce(family, attributes),
+        };
+        self.groups.entry(group.clone()).or_default().insert(prefix);
+        self.pending.insert(prefix, Pending { group, again });
+        self.pending_count[index(family)] += 1;
+    }
+
+    /// Appends UPDATEs of what is pending, withdrawals first, until nothing is or `out` holds about `limit` octets. What
+    /// was appended counts as told.
+    pub fn write(&mut self, encoding: Encoding, limit: usize, out: &mut Vec<u8>) {
+        let mut written: Option<(Group, usize)> = None;
+        while out.len() < limit
+            && let Some(group) = self.groups.first_key_value().map(|(group, _)| group.clone())
+        {
+            let room = limit - out.len();
+            let count = match &written {
+                Some((last, octets_each)) if *last == group => (room / octets_each).max(1),
+                _ => PROBE.min(room),
+            };
+            let prefixes = self.take_group(&group, count);
+            let before = out.len();
+            match &group {
+                Group::Withdraw(family) => update::encode_withdrawals(*family, &prefixes, encoding, out),
+                Group::Announce(family, attributes) => {
+                    update::encode_announcements(attributes, *family, &prefixes, encoding, out);
+                }
+            }
+            let octets_each = (out.len() - before) / prefixes.len().max(1);
+            written = Some((group, octets_each.max(1)));
+        }
+    }
+
+    /// How many routes of this family the peer has been told.
+    pub fn told_count(&self, family: Family) -> usize {
+        self.told_count[index(family)]
+    }
+
+    /// How many routes of this family are pending.
+    pub fn pending_count(&self, family: Family) -> usize {
+        self.pending_count[index(family)]
+    }
+
+    /// Whether nothing is pending.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Whether the peer has been told of `prefix`, and not of its withdrawal.
+    pub fn has_told(&self, prefix: &Prefix) -> bool {
+        self.told.contains_key(prefix)
+    }
+
+    /// The prefixes of one family that the peer has been told, in order, those after `after`.
+    pub fn told_after(&self, family: Family, after: Option<Prefix>) -> impl Iterator<Item = &Prefix> {
+        self.told.range(family_range(family, after)).map(|(prefix, _)| prefix)
+    }
+
+    fn take_pending(&mut self, prefix: &Prefix) -> Option<Pending> {
+        let old = self.pending.remove(prefix)?;
+        self.pending_count[index(prefix.family())] -= 1;
+        if let Some(prefixes) = self.groups.get_mut(&old.group) {
+            prefixes.remove(prefix);
+            if prefixes.is_empty() {
+                self.groups.remove(&old.group);
+            }
+        }
+        Some(old)
+    }
+
+    /// Takes up to `count` prefixes of a group, and notes them as told.
+    fn take_group(&mut self, group: &Group, count: usize) -> Vec<Prefix> {
+        let Some(all) = self.groups.get_mut(group) else { return Vec::new() };
+        let taken: Vec<_> = std::iter::from_fn(|| all.pop_first()).take(count).collect();
+        if all.is_empty() {
+            self.groups.remove(group);
+        }
+        for prefix in &taken {
+            let family = index(prefix.family());
+            self.pending.remove(prefix);
+            self.pending_count[family] -= 1;
+            match group {
+                Group::Withdraw(_) => {
+                    if self.told.remove(prefix).is_some() {
+                        self.told_count[family] -= 1;
+                    }
+                }
+                Group::Announce(_, attributes) => {
+                    if self.told.insert(*prefix, attributes.clone()).is_none() {
+                        self.told_count[family] += 1;
+                    }
+                }
+            }
+        }
+        taken
+    }
+
+    /// Panics when the parts do not agree. Looks at everything: for tests.
+    #[cfg(test)]
+    pub(crate) fn check_all(&self) {
+        let count = |family, keys: &mut dyn Iterator<Item = &Prefix>| keys.filter(|p| p.family() == family).count();
+        for family in Family::ALL {
+            assert_eq!(self.told_count(family), count(family, &mut self.told.keys()));
+            assert_eq!(self.pending_count(family), count(family, &mut self.pending.keys()));
+        }
+        assert!(self.groups.values().all(|prefixes| !prefixes.is_empty()));
+        assert_eq!(self.pending.len(), self.groups.values().map(BTreeSet::len).sum::<usize>());
+        for (prefix, pending) in &self.pending {
+            assert!(self.groups[&pending.group].contains(prefix));
+            match &pending.group {
+                Group::Withdraw(_) => assert!(self.told.contains_key(prefix), "withdraws what was not announced"),
+                Group::Announce(_, wanted) => {
+                    assert!(pending.again || self.told.get(prefix) != Some(wanted), "announces what is unchanged");
+                }
+            }
+        }
+    }
+}
+
+/// The keys of one family that come after `after`, in any map of prefixes.
+pub fn family_range(family: Family, after: Option<Prefix>) -> (Bound<Prefix>, Bound<Prefix>) {
+    let first_ipv6 = Prefix::covering(std::net::Ipv6Addr::UNSPECIFIED.into(), 0);
+    let (first, end) = match family {
+        Family::Ipv4 => (Bound::Unbounded, Bound::Excluded(first_ipv6)),
+        Family::Ipv6 => (Bound::Included(first_ipv6), Bound::Unbounded),
+    };
+    (after.map_or(first, Bound::Excluded), end)
+}
+
+/// Most routes share the very same attributes: the pointer answers first.
+fn same(a: &Arc<PathAttributes>, b: &Arc<PathAttributes>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}
+
+fn index(family: Family) -> usize {
+    family as usize
+}

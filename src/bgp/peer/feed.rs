@@ -1,0 +1,190 @@
+//! What flows on one Established session: from the RIB, by way of [`Export`] and [`AdjRibOut`], into UPDATEs.
+//!
+//! Everything is told by the same code: single changes go straight to the Adj-RIB-Out; what touches all routes of a
+//! family (a new session, a reload, a refresh) is a scan that walks RIB and Adj-RIB-Out together, a stretch at a time,
+//! as fast as the peer reads. Neither memory nor the work of one call grows with the size of the table.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::bgp::adj_rib_out::{AdjRibOut, family_range};
+use crate::bgp::export::Export;
+use crate::bgp::fsm::Session;
+use crate::bgp::update::{self, Encoding};
+use crate::config;
+use crate::prefix::{Family, Prefix};
+use crate::rib::Rib;
+
+/// Prefixes that a scan looks at in one stretch.
+const STRETCH: usize = 4096;
+/// A scan pauses while this many prefixes are pending: more than one filling takes, so that messages are full.
+const PENDING_MAX: usize = 32_768;
+
+/// The feed of one session.
+#[derive(Debug)]
+pub(super) struct Feed {
+    families: Vec<Family>,
+    encoding: Encoding,
+    internal: bool,
+    local: IpAddr,
+    remote: IpAddr,
+    export: Export,
+    told: AdjRibOut,
+    scans: [Option<Scan>; 2],
+    /// Families whose initial routes are not all out: they are owed an End-of-RIB.
+    initial: Vec<Family>,
+    started: bool,
+}
+
+/// A walk over all routes of a family.
+#[derive(Clone, Copy, Debug, Default)]
+struct Scan {
+    /// The last prefix seen.
+    after: Option<Prefix>,
+    /// The peer is told even what it knows (RFC 2918).
+    again: bool,
+}
+
+/// What a filling gave.
+#[derive(Debug, Default)]
+pub(super) struct Filling {
+    /// UPDATEs.
+    pub(super) octets: Vec<u8>,
+    /// Families whose End-of-RIB is among them, with the number of routes told.
+    pub(super) synchronised: Vec<(Family, usize)>,
+}
+
+impl Feed {
+    /// Nothing flows before [`start`](Self::start).
+    pub(super) fn new(config: Arc<config::Peer>, session: &Session, local: IpAddr, remote: IpAddr) -> Feed {
+        Feed {
+            families: session.families.clone(),
+            encoding: session.encoding,
+            internal: session.internal,
+            local,
+            remote,
+            export: Export::new(config, session.internal, local, remote),
+            told: AdjRibOut::new(),
+            scans: [None; 2],
+            initial: session.families.clone(),
+            started: false,
+        }
+    }
+
+    /// Lets routes flow: all of them, then End-of-RIB.
+    pub(super) fn start(&mut self) {
+        self.started = true;
+        self.rescan();
+    }
+
+    /// Takes another configuration of the peer.
+    pub(super) fn configure(&mut self, config: Arc<config::Peer>) {
+        self.export = Export::new(config, self.internal, self.local, self.remote);
+        if self.started {
+            self.rescan();
+        }
+    }
+
+    /// The peer wants all routes of this family again.
+    pub(super) fn refresh(&mut self, family: Family) {
+        // Before the start there is nothing to repeat. A scan under way begins again: what it has sent may be from
+        // before the request. The peer cannot make us work with this: a scan advances as the peer reads.
+        if self.started {
+            self.scans[family as usize] = Some(Scan { after: None, again: true });
+        }
+    }
+
+    /// These prefixes of the RIB may have changed.
+    pub(super) fn rib_changed(&mut self, changed: &BTreeSet<Prefix>, rib: &Rib) {
+        if !self.started {
+            return;
+        }
+        for prefix in changed {
+            if self.families.contains(&prefix.family()) {
+                self.want(*prefix, rib, false);
+            }
+        }
+    }
+
+    /// Up to about `limit` octets of UPDATEs.
+    pub(super) fn fill(&mut self, rib: &Rib, limit: usize) -> Filling {
+        let mut filling = Filling::default();
+        while self.started && filling.octets.len() < limit {
+            while self.pending() < PENDING_MAX && self.scan(rib) {}
+            self.told.write(self.encoding, limit, &mut filling.octets);
+            self.end_initial(&mut filling);
+            if self.is_idle() {
+                break;
+            }
+        }
+        filling
+    }
+
+    /// Whether everything that shall be told is in UPDATEs.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.started || (self.told.is_settled() && self.scans.iter().all(Option::is_none) && self.initial.is_empty())
+    }
+
+    /// Families in use for which there is no next hop.
+    pub(super) fn without_next_hop(&self) -> impl Iterator<Item = Family> {
+        self.families.iter().copied().filter(|family| self.export.next_hop(*family).is_none())
+    }
+
+    /// What the peer has been told.
+    pub(super) fn told(&self) -> &AdjRibOut {
+        &self.told
+    }
+
+    fn pending(&self) -> usize {
+        Family::ALL.into_iter().map(|family| self.told.pending_count(family)).sum()
+    }
+
+    fn rescan(&mut self) {
+        for family in &self.families {
+            let scan = &mut self.scans[*family as usize];
+            *scan = Some(Scan { after: None, again: scan.is_some_and(|scan| scan.again) });
+        }
+    }
+
+    /// One stretch of the first scan there is; false when there is none.
+    fn scan(&mut self, rib: &Rib) -> bool {
+        let next = Family::ALL.into_iter().find_map(|family| Some((family, self.scans[family as usize]?)));
+        let Some((family, scan)) = next else { return false };
+        let wanted: Vec<_> = rib.range(family_range(family, scan.after)).take(STRETCH).copied().collect();
+        let told: Vec<_> = self.told.told_after(family, scan.after).take(STRETCH).copied().collect();
+        // Where either list was cut, the other may know nothing of what lies beyond.
+        let cut = |list: &[Prefix]| list.last().copied().filter(|_| list.len() == STRETCH);
+        let end = [cut(&wanted), cut(&told)].into_iter().flatten().min();
+        let within = |prefix: &Prefix| end.is_none_or(|end| *prefix <= end);
+        let stretch: BTreeSet<_> = wanted.into_iter().chain(told).filter(within).collect();
+        for prefix in stretch {
+            self.want(prefix, rib, scan.again);
+        }
+        self.scans[family as usize] = end.map(|end| Scan { after: Some(end), again: scan.again });
+        true
+    }
+
+    fn want(&mut self, prefix: Prefix, rib: &Rib, again: bool) {
+        let wanted = rib.get(&prefix).and_then(|attributes| self.export.route(&prefix, attributes));
+        self.told.want(prefix, wanted, again);
+    }
+
+    /// End-of-RIB for what has just been told in full. RFC 4724 §2: also without graceful restart, also without routes.
+    fn end_initial(&mut self, filling: &mut Filling) {
+        let Feed { initial, told, scans, .. } = self;
+        initial.retain(|family| {
+            let done = scans[*family as usize].is_none() && told.pending_count(*family) == 0;
+            if done {
+                update::encode_end_of_rib(*family, &mut filling.octets);
+                filling.synchronised.push((*family, told.told_count(*family)));
+            }
+            !done
+        });
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_all(&self) {
+        self.told.check_all();
+    }
+}

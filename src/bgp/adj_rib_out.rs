@@ -64,8 +64,10 @@ impl AdjRibOut {
     }
 
     /// Appends UPDATEs of what is pending, withdrawals first, until nothing is or `out` holds about `limit` octets. What
-    /// was appended counts as told.
-    pub fn write(&mut self, encoding: Encoding, limit: usize, out: &mut Vec<u8>) {
+    /// was appended counts as told. Returns the routes whose attributes fit no message: the peer does not get them, and
+    /// loses what it had of them.
+    pub fn write(&mut self, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Vec<Prefix> {
+        let mut refused = Vec::new();
         let mut written: Option<(Group, usize)> = None;
         while out.len() < limit
             && let Some(group) = self.groups.first_key_value().map(|(group, _)| group.clone())
@@ -77,15 +79,25 @@ impl AdjRibOut {
             };
             let prefixes = self.take_group(&group, count);
             let before = out.len();
-            match &group {
-                Group::Withdraw(family) => update::encode_withdrawals(*family, &prefixes, encoding, out),
-                Group::Announce(family, attributes) => {
-                    update::encode_announcements(attributes, *family, &prefixes, encoding, out);
+            let result = match &group {
+                Group::Withdraw(family) => {
+                    update::encode_withdrawals(*family, &prefixes, encoding, out);
+                    Ok(())
                 }
+                Group::Announce(family, attributes) => {
+                    update::encode_announcements(attributes, *family, &prefixes, encoding, out)
+                }
+            };
+            if result.is_ok() {
+                self.note_told(&group, &prefixes);
+                let octets_each = (out.len() - before) / prefixes.len().max(1);
+                written = Some((group, octets_each.max(1)));
+            } else {
+                prefixes.iter().for_each(|prefix| self.want(*prefix, None, false));
+                refused.extend(prefixes);
             }
-            let octets_each = (out.len() - before) / prefixes.len().max(1);
-            written = Some((group, octets_each.max(1)));
         }
+        refused
     }
 
     /// How many routes of this family the peer has been told.
@@ -125,7 +137,7 @@ impl AdjRibOut {
         Some(old)
     }
 
-    /// Takes up to `count` prefixes of a group, and notes them as told.
+    /// Takes up to `count` prefixes of a group: they are pending no more.
     fn take_group(&mut self, group: &Group, count: usize) -> Vec<Prefix> {
         let Some(all) = self.groups.get_mut(group) else { return Vec::new() };
         let taken: Vec<_> = std::iter::from_fn(|| all.pop_first()).take(count).collect();
@@ -133,23 +145,22 @@ impl AdjRibOut {
             self.groups.remove(group);
         }
         for prefix in &taken {
-            let family = index(prefix.family());
             self.pending.remove(prefix);
-            self.pending_count[family] -= 1;
+            self.pending_count[index(prefix.family())] -= 1;
+        }
+        taken
+    }
+
+    fn note_told(&mut self, group: &Group, prefixes: &[Prefix]) {
+        for prefix in prefixes {
+            let count = &mut self.told_count[index(prefix.family())];
             match group {
-                Group::Withdraw(_) => {
-                    if self.told.remove(prefix).is_some() {
-                        self.told_count[family] -= 1;
-                    }
-                }
+                Group::Withdraw(_) => *count -= usize::from(self.told.remove(prefix).is_some()),
                 Group::Announce(_, attributes) => {
-                    if self.told.insert(*prefix, attributes.clone()).is_none() {
-                        self.told_count[family] += 1;
-                    }
+                    *count += usize::from(self.told.insert(*prefix, attributes.clone()).is_none());
                 }
             }
         }
-        taken
     }
 
     /// Panics when the parts do not agree. Looks at everything: for tests.

@@ -10,7 +10,7 @@ mod retry;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use feed::Feed;
 use retry::Backoff;
@@ -82,6 +82,8 @@ pub enum Notice {
     FamilyNotNegotiated(Family),
     /// The initial routes of this family are out, and so is End-of-RIB.
     Synchronised(Family, usize),
+    /// The attributes of so many routes, this one among them, do not fit a message: the peer does not get them.
+    TooLarge(Prefix, usize),
 }
 
 /// How a reload changes a peer.

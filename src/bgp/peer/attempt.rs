@@ -3,7 +3,7 @@
 //! It also keeps the measure: UPDATEs are made only as long as few octets wait for TCP, so that a router that does not
 //! read costs no memory, and a table of any size never holds up the loop.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::feed::Feed;
@@ -204,6 +204,9 @@ impl Peer {
         let filling = feed.fill(rib, UNSENT_HIGH.saturating_sub(unsent));
         link.connection.send_updates(now, filling.octets);
         link.paused = link.connection.unsent() >= UNSENT_HIGH;
+        if let Some(first) = filling.too_large.first() {
+            self.actions.push_back(Action::Notice(Notice::TooLarge(*first, filling.too_large.len())));
+        }
         let notices = filling.synchronised.into_iter().map(|(family, routes)| Notice::Synchronised(family, routes));
         self.actions.extend(notices.map(Action::Notice));
     }

@@ -53,6 +53,8 @@ pub(super) struct Filling {
     pub(super) octets: Vec<u8>,
     /// Families whose End-of-RIB is among them, with the number of routes told.
     pub(super) synchronised: Vec<(Family, usize)>,
+    /// Routes whose attributes fit no message.
+    pub(super) too_large: Vec<Prefix>,
 }
 
 impl Feed {
@@ -112,7 +114,7 @@ impl Feed {
         let mut filling = Filling::default();
         while self.started && filling.octets.len() < limit {
             while self.pending() < PENDING_MAX && self.scan(rib) {}
-            self.told.write(self.encoding, limit, &mut filling.octets);
+            filling.too_large.extend(self.told.write(self.encoding, limit, &mut filling.octets));
             self.end_initial(&mut filling);
             if self.is_idle() {
                 break;

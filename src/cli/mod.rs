@@ -1,1 +1,3 @@
 //! One file per command.
+
+mod check_config;

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use attributes::{Asn, Attributes, Community, LargeCommunity, Origin};
 pub use bgp::{Bgp, ExportFilter, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
-pub use parse::parse;
+pub use parse::{parse, parse_incomplete};
 
 use crate::prefix::Prefix;
 

@@ -36,7 +36,18 @@ const RECOVERABLE: usize = 1 << 20;
 /// # Errors
 /// Every error found, in the order of the files, each with its place.
 pub fn parse(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
+    parse_with(sources, Findings::new(sources))
+}
+
+/// What is wrong with these files, where others (or their content) could not be read: nothing is said about what is
+/// missing, for it may be there.
+pub fn parse_incomplete(sources: &[Source]) -> Vec<Diagnostic> {
     let mut findings = Findings::new(sources);
+    findings.set_incomplete();
+    parse_with(sources, findings).map_or_else(|errors| errors, |_| Vec::new())
+}
+
+fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<Diagnostic>> {
     let tables: Vec<DeTable> =
         sources.iter().enumerate().map(|(file, source)| read_toml(file, &source.text, &mut findings)).collect();
     let mut roots = Vec::with_capacity(tables.len());
@@ -57,7 +68,7 @@ pub fn parse(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
 
     let mut config = Config { daemon, bgp, checks, services, vips, references, warnings: Vec::new() };
     let nothing = roots.iter().all(|root| !root.has("bgp") && !root.has("service"));
-    if nothing && !findings.is_broken() {
+    if nothing && !findings.is_incomplete() {
         let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \
                        and [bgp] with a [[bgp.peer]] to announce them to";
         findings.error(Place { file: 0, offset: 0 }, message);
@@ -79,7 +90,7 @@ fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         let message = match (error.message(), text.get(span.clone())) {
-            ("duplicate key", Some(key)) => format!("{} is already defined in this file", quote(key.trim())),
+            ("duplicate key", Some(key)) => format!("{} is defined twice", quote(key.trim())),
             (message, _) => message.to_owned(),
         };
         findings.syntax(file, span, message);

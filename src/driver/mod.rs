@@ -1,5 +1,6 @@
 //! The only part, besides `cli`, that touches the world: sockets, threads, files, the clock.
 
+pub mod load;
 pub mod pool;
 pub mod probe;
 

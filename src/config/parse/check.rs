@@ -90,7 +90,7 @@ impl Checks {
                     named.used = true;
                     uses.extend(named.check.clone());
                 }
-                None if findings.is_broken() => {}
+                None if findings.is_incomplete() => {}
                 None => {
                     let hint = findings.did_you_mean(text, self.named.keys().map(String::as_str));
                     findings.error(item.place, format!("there is no check {}{hint}", quote(text)));
@@ -126,7 +126,7 @@ impl Checks {
     /// Reports what nothing uses, and gives out the checks and the files that they name.
     pub(super) fn finish(self, findings: &mut Findings) -> (Vec<Check>, Vec<FileReference>) {
         for (name, named) in &self.named {
-            if !named.used && !findings.is_broken() {
+            if !named.used && !findings.is_incomplete() {
                 findings.error(named.place, format!("no service or backend uses check {}", quote(name)));
             }
         }

@@ -31,10 +31,11 @@ pub(super) struct Findings<'s> {
     sources: &'s [Source],
     lines: Vec<Vec<usize>>,
     errors: Vec<Finding>,
-    uncounted: usize,
+    not_shown: usize,
     warnings: Vec<Finding>,
     /// Lines (by file and number from 0) with a syntax error: whatever else is found there is its consequence.
     broken_lines: BTreeSet<(usize, usize)>,
+    incomplete: bool,
     comparisons: usize,
 }
 
@@ -49,9 +50,10 @@ impl<'s> Findings<'s> {
             sources,
             lines: sources.iter().map(|source| starts(&source.text)).collect(),
             errors: Vec::new(),
-            uncounted: 0,
+            not_shown: 0,
             warnings: Vec::new(),
             broken_lines: BTreeSet::new(),
+            incomplete: false,
             comparisons: COMPARISONS,
         }
     }
@@ -75,13 +77,19 @@ impl<'s> Findings<'s> {
     pub(super) fn syntax(&mut self, file: usize, span: Range<usize>, message: impl Into<String>) {
         let place = Place { file, offset: span.start };
         self.error(place, message);
+        self.incomplete = true;
         self.broken_lines.insert((file, self.line(place)));
         self.broken_lines.insert((file, self.line(Place { file, offset: span.end })));
     }
 
-    /// Whether part of a file could not be read: then nothing can be said about what is missing.
-    pub(super) fn is_broken(&self) -> bool {
-        !self.broken_lines.is_empty()
+    /// Not everything could be read: see [`is_incomplete`](Self::is_incomplete).
+    pub(super) fn set_incomplete(&mut self) {
+        self.incomplete = true;
+    }
+
+    /// Whether part of a file could not be read or understood: then nothing can be said about what is missing.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.incomplete
     }
 
     /// `; did you mean …?` when one of `names` is near to `word`, else nothing.
@@ -98,7 +106,7 @@ impl<'s> Findings<'s> {
             return None;
         }
         let near = (length / 3).max(1);
-        let mut best: Option<(usize, &str)> = None;
+        let mut best: Option<((usize, usize), &str)> = None;
         for name in names {
             if self.comparisons == 0 {
                 break;
@@ -108,8 +116,10 @@ impl<'s> Findings<'s> {
                 continue;
             }
             let distance = strsim::osa_distance(&word.to_lowercase(), &name.to_lowercase());
-            if distance <= near && best.is_none_or(|(least, _)| distance < least) {
-                best = Some((distance, name));
+            // Of two as near, the one of the same length: letters are swapped more often than left out.
+            let rank = (distance, name.len().abs_diff(word.len()));
+            if distance <= near && best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, name));
             }
         }
         best.map(|(_, name)| name)
@@ -125,11 +135,16 @@ impl<'s> Findings<'s> {
         errors.sort_by_key(|finding| finding.place);
         let mut shown: Vec<Diagnostic> = errors.iter().map(|finding| self.diagnostic(finding)).collect();
         shown.dedup();
-        if let (Some(last), 1..) = (shown.last(), self.uncounted) {
-            let message = format!("{} more errors are not shown", self.uncounted);
+        if let (Some(last), 1..) = (shown.last(), self.not_shown) {
+            let message = format!("{} more errors are not shown", self.not_shown);
             shown.push(Diagnostic { position: last.position.clone(), message });
         }
         Err(shown)
+    }
+
+    /// Whether further errors are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors.len() >= SHOWN
     }
 
     fn push_error(&mut self, finding: Finding) {
@@ -137,10 +152,10 @@ impl<'s> Findings<'s> {
         {
             return;
         }
-        if self.errors.len() < SHOWN {
-            self.errors.push(finding);
+        if self.is_full() {
+            self.not_shown += 1;
         } else {
-            self.uncounted += 1;
+            self.errors.push(finding);
         }
     }
 

@@ -12,6 +12,9 @@ const MAX_BODY: u64 = 16 << 20;
 /// For a compiled expression, in bytes.
 const MAX_REGEX: usize = 1 << 20;
 
+/// Different expressions in one configuration: compiling them takes time and memory.
+const MAX_REGEXES: usize = 4096;
+
 /// Compiled expressions: many checks may share one text, and compiling takes time.
 pub(super) type RegexCache = BTreeMap<String, Result<regex::bytes::Regex, String>>;
 
@@ -179,6 +182,10 @@ fn regex(item: &Item, regexes: &mut RegexCache, findings: &mut Findings) -> Opti
     let text = item.string(findings)?;
     if text.is_empty() {
         findings.error(item.place, "`body_regex` must not be empty");
+        return None;
+    }
+    if !regexes.contains_key(text) && (regexes.len() >= MAX_REGEXES || findings.is_full()) {
+        findings.error(item.place, format!("there are more than {MAX_REGEXES} different expressions"));
         return None;
     }
     let compile = || {

@@ -44,7 +44,7 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         }
     }
     let Some(common) = common else {
-        if let (Some(table), false) = (tables.first(), findings.is_broken()) {
+        if let (Some(table), false) = (tables.first(), findings.is_incomplete()) {
             findings.error(table.place, "[[bgp.peer]] needs [bgp] with `local_as` and `router_id` in the main file");
         }
         return (None, places);

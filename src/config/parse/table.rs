@@ -77,7 +77,7 @@ impl<'t> Section<'t> {
     /// The value of a key that must be there.
     pub(super) fn need(&self, key: &'static str, findings: &mut Findings) -> Option<Item<'t>> {
         let item = self.get(key);
-        if item.is_none() && !findings.is_broken() {
+        if item.is_none() && !findings.is_incomplete() {
             findings.error(self.place, format!("{} needs `{key}`", self.schema.title));
         }
         item
@@ -229,7 +229,7 @@ fn duration(text: &str) -> Option<Duration> {
 pub(super) fn spell(duration: Duration) -> String {
     match (duration.as_secs(), duration.subsec_nanos()) {
         (seconds, 0) => format!("{seconds}s"),
-        _ if duration.subsec_nanos() % 1_000_000 == 0 => format!("{}ms", duration.as_millis()),
+        _ if duration.subsec_nanos().is_multiple_of(1_000_000) => format!("{}ms", duration.as_millis()),
         _ => humantime::format_duration(duration).to_string(),
     }
 }

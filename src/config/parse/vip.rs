@@ -50,7 +50,7 @@ pub(super) fn read(
             let settings = read_vip(&table, &mut places, findings);
             let (Some(address), Some(prefix)) = (address, prefix) else { continue };
             is_new(&mut seen, prefix, address.place, findings, || format!("VIP `{prefix}` has a [[vip]]"));
-            if !services.vips.contains_key(&prefix) && !findings.is_broken() {
+            if !services.vips.contains_key(&prefix) && !findings.is_incomplete() {
                 let names: Vec<String> = services.vips.keys().map(short).collect();
                 let hint = findings.did_you_mean(&short(&prefix), names.iter().map(String::as_str));
                 findings.error(address.place, format!("no service is on VIP `{prefix}`{hint}"));

@@ -1,0 +1,121 @@
+//! `herald check-config`: is this configuration valid, and what would it do?
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::{Config, Diagnostic, Workers};
+use crate::driver::load;
+
+/// Prints every error and exits with 1, or prints what is configured and exits with 0. Errors and warnings go to
+/// stderr, the summary to stdout.
+pub(crate) fn run(path: &Path) -> ExitCode {
+    let (summary, findings, code) = match load::load(path) {
+        Ok(config) => (summary(path, &config), warnings(&config.warnings), ExitCode::SUCCESS),
+        Err(errors) => (String::new(), errors_and_count(&errors), ExitCode::FAILURE),
+    };
+    // A reader that has gone away does not change the verdict.
+    let _ = io::stdout().lock().write_all(summary.as_bytes());
+    let _ = io::stderr().lock().write_all(findings.as_bytes());
+    code
+}
+
+fn errors_and_count(errors: &[Diagnostic]) -> String {
+    let mut text = lines(errors.iter().map(ToString::to_string));
+    let _ = writeln!(text, "{}", counted(errors.len(), "error"));
+    text
+}
+
+fn warnings(warnings: &[Diagnostic]) -> String {
+    let mut text = lines(warnings.iter().map(|warning| format!("{}: warning: {}", warning.position, warning.message)));
+    if !warnings.is_empty() {
+        let _ = writeln!(text, "{}", counted(warnings.len(), "warning"));
+    }
+    text
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.fold(String::new(), |text, line| text + &line + "\n")
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What is configured, and how busy the checks can get.
+fn summary(path: &Path, config: &Config) -> String {
+    let peers = config.bgp.as_ref().map_or(&[][..], |bgp| &bgp.peers);
+    let internal = peers.iter().filter(|peer| peer.is_internal()).count();
+    let ipv4 = config.vips.keys().filter(|vip| vip.address().is_ipv4()).count();
+    let uses = config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.checks.len()).sum();
+    let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
+    let mut kinds: Vec<String> = Vec::new();
+    for kind in ["tcp", "http", "https", "exec"] {
+        match config.checks.iter().filter(|check| check.probe.kind.name() == kind).count() {
+            0 => {}
+            count => kinds.push(format!("{count} {kind}")),
+        }
+    }
+    let rows: [(&str, usize, String); 6] = [
+        ("peers", peers.len(), format!("{} external, {internal} internal", peers.len() - internal)),
+        ("VIPs", config.vips.len(), format!("{ipv4} IPv4, {} IPv6", config.vips.len() - ipv4)),
+        ("services", config.services.len(), String::new()),
+        ("backends", backends, String::new()),
+        ("checks", config.checks.len(), check_note(&kinds, config.checks.len(), uses)),
+        ("workers", config.worker_count(), worker_note(config)),
+    ];
+    let mut text = format!("{}: the configuration is valid\n", path.display());
+    for (what, count, note) in rows {
+        let line = format!("  {what:<8}  {count:>6}  {note}");
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+fn check_note(kinds: &[String], checks: usize, uses: usize) -> String {
+    match (checks, uses.saturating_sub(checks)) {
+        (0, _) => String::new(),
+        (_, 0) => kinds.join(", "),
+        (_, shared) => format!("{}; {shared} more uses share them", kinds.join(", ")),
+    }
+}
+
+fn worker_note(config: &Config) -> String {
+    let how = match config.daemon.workers {
+        Workers::Auto => "chosen automatically",
+        Workers::Fixed(_) => "as configured",
+    };
+    format!("{how}; {} would be busy if every check timed out at once", config.worker_demand())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Source};
+
+    #[test]
+    fn the_summary_is_aligned_and_complete() {
+        let text = include_str!("../../etc/herald.example.toml").to_owned();
+        let config = config::parse(&[Source { name: "f".into(), text }]).unwrap();
+        let expected = "\
+/etc/herald/herald.toml: the configuration is valid
+  peers          2  1 external, 1 internal
+  VIPs           3  1 IPv4, 2 IPv6
+  services       2
+  backends       3
+  checks         5  2 tcp, 1 http, 1 https, 1 exec
+  workers        5  chosen automatically; 5 would be busy if every check timed out at once
+";
+        assert_eq!(summary(Path::new("/etc/herald/herald.toml"), &config), expected);
+    }
+
+    #[test]
+    fn errors_are_counted() {
+        let errors = config::parse(&[Source { name: "f".into(), text: "x = 1\nbgp = 2\n".into() }]).unwrap_err();
+        assert_eq!(
+            errors_and_count(&errors),
+            "f:1:1: unknown key `x` in the file\nf:2:7: `bgp` must be a table, not the integer 2\n2 errors\n"
+        );
+    }
+}

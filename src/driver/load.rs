@@ -1,0 +1,321 @@
+//! Reads the configuration from disk, and looks at the files that it names.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Position, Source};
+
+/// The largest file that is read, in bytes: some 50,000 services.
+const MAX_FILE: u64 = 8 << 20;
+/// The most that all files may have together.
+const MAX_TOTAL: u64 = 32 << 20;
+
+/// Reads `path` and the drop-ins `conf.d/*.toml` beside it, in the order of their names, validates them, and looks at
+/// the files that they name. May block on a slow disk: not for the event loop.
+///
+/// # Errors
+/// Everything that is wrong, each with its place; for a file that cannot be read that is its beginning.
+pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let mut sources = vec![read_source(path, &mut errors)];
+    let directory = path.parent().unwrap_or(Path::new("")).join("conf.d");
+    let mut total = sources.iter().map(|source| source.text.len() as u64).sum::<u64>();
+    for drop_in in drop_ins(&directory, &mut errors) {
+        let source = read_source(&drop_in, &mut errors);
+        total += source.text.len() as u64;
+        if total > MAX_TOTAL {
+            errors
+                .push(at_start(&drop_in, format!("with this file the configuration is larger than {MAX_TOTAL} bytes")));
+            break;
+        }
+        sources.push(source);
+    }
+    if !errors.is_empty() {
+        errors.extend(config::parse_incomplete(&sources));
+        errors.sort();
+        return Err(errors);
+    }
+    let config = config::parse(&sources)?;
+    errors.extend(config.references.iter().filter_map(look_at));
+    if errors.is_empty() { Ok(config) } else { Err(errors) }
+}
+
+/// The drop-ins in the order of their names; hidden files and those that do not end in `.toml` are none.
+fn drop_ins(directory: &Path, errors: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            errors.push(at_start(directory, format!("cannot be listed: {}", reason(&error))));
+            return Vec::new();
+        }
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        match entry {
+            Ok(entry) => paths.push(entry.path()),
+            Err(error) => errors.push(at_start(directory, format!("cannot be listed: {}", reason(&error)))),
+        }
+    }
+    let is_hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !is_hidden(path));
+    paths.sort();
+    paths
+}
+
+/// The text of a file; empty where it cannot be read, which is then among the errors.
+fn read_source(path: &Path, errors: &mut Vec<Diagnostic>) -> Source {
+    let text = match read(path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                errors.push(not_utf8(path, error.as_bytes(), error.utf8_error().valid_up_to()));
+                String::new()
+            }
+        },
+        Err(fault) => {
+            errors.push(at_start(path, fault));
+            String::new()
+        }
+    };
+    Source { name: display(path), text }
+}
+
+/// The content of a regular file, or what is the matter with it. Neither a FIFO nor a device can block this.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: &io::Error| match fs::read_link(path) {
+        Ok(target) if error.kind() == ErrorKind::NotFound => {
+            format!("is a symbolic link to {}, which does not exist", display(&target))
+        }
+        _ if error.kind() == ErrorKind::NotFound => "does not exist".to_owned(),
+        _ => format!("cannot be read: {}", reason(error)),
+    };
+    // Before it is opened: opening a device may do something.
+    fs::metadata(path).map_err(|error| unreadable(&error)).and_then(|metadata| refuse_irregular(&metadata))?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file: File = file.map_err(|error| unreadable(&error))?;
+    // And again: it may be another file by now.
+    file.metadata().map_err(|error| unreadable(&error)).and_then(|metadata| refuse_irregular(&metadata))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn refuse_irregular(metadata: &fs::Metadata) -> Result<(), String> {
+    if metadata.is_dir() {
+        Err("is a directory".to_owned())
+    } else if !metadata.is_file() {
+        Err("is not a regular file".to_owned())
+    } else if metadata.len() > MAX_FILE {
+        Err(too_large())
+    } else {
+        Ok(())
+    }
+}
+
+fn too_large() -> String {
+    format!("is larger than {MAX_FILE} bytes")
+}
+
+fn not_utf8(path: &Path, bytes: &[u8], valid: usize) -> Diagnostic {
+    let text = bytes.get(..valid).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+    let line_start = text.rfind('\n').map_or(0, |at| at + 1);
+    let line = text.bytes().filter(|b| *b == b'\n').count() + 1;
+    let column = text.get(line_start..).unwrap_or_default().chars().count() + 1;
+    let byte = bytes.get(valid).copied().unwrap_or_default();
+    let message = format!("is not text: byte {valid} of the file, 0x{byte:02x}, is not UTF-8");
+    Diagnostic { position: Position { file: display(path), line, column }, message }
+}
+
+/// What is wrong with a file that the configuration names.
+fn look_at(reference: &FileReference) -> Option<Diagnostic> {
+    let fault = match reference.role {
+        FileRole::CertificateAuthority => look_at_authorities(&reference.path),
+        FileRole::Command => look_at_command(&reference.path),
+    };
+    let message = format!("{}: {}", display(&reference.path), fault.err()?);
+    Some(Diagnostic { position: reference.position.clone(), message })
+}
+
+fn look_at_authorities(path: &Path) -> Result<(), String> {
+    let pem = read(path)?;
+    let mut found = 0;
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| format!("is not valid PEM: {error}"))?;
+        found += 1;
+        store.add_parsable_certificates([certificate]);
+    }
+    match (found, store.is_empty()) {
+        (0, _) => Err("holds no PEM certificate".to_owned()),
+        (_, true) => Err("holds no certificate that can be understood".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn look_at_command(path: &Path) -> Result<(), String> {
+    let metadata = fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "does not exist".to_owned(),
+        _ => format!("cannot be looked at: {}", reason(&error)),
+    })?;
+    if !metadata.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    rustix::fs::access(path, rustix::fs::Access::EXEC_OK).map_err(|_| "is not executable".to_owned())
+}
+
+fn at_start(path: &Path, message: impl Into<String>) -> Diagnostic {
+    Diagnostic { position: Position { file: display(path), line: 1, column: 1 }, message: message.into() }
+}
+
+/// A path on one line, whatever bytes it is made of.
+fn display(path: &Path) -> Arc<str> {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    path.to_string_lossy().chars().map(escape).collect::<String>().into()
+}
+
+/// The system's words for an error, without its number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    const SERVICE: &str = "[[service]]\nname = 'web'\nvips = ['192.0.2.1']\nport = 80\nchecks = []\n";
+
+    struct Directory(tempfile::TempDir);
+
+    impl Directory {
+        fn new() -> Directory {
+            Directory(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+            let path = self.path(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            path
+        }
+
+        /// The errors, without the directory.
+        fn errors(&self, name: &str) -> Vec<String> {
+            let errors = load(&self.path(name)).map(|_| ()).unwrap_err();
+            let prefix = format!("{}/", self.0.path().display());
+            errors.iter().map(|error| error.to_string().replace(&prefix, "")).collect()
+        }
+    }
+
+    #[test]
+    fn drop_ins_add_in_the_order_of_their_names() {
+        let directory = Directory::new();
+        let main = directory.write("herald.toml", SERVICE);
+        let named = |name: &str, port| SERVICE.replace("web", name).replace("80", port);
+        directory.write("conf.d/20.toml", named("last", "82"));
+        directory.write("conf.d/10.toml", named("middle", "81"));
+        for ignored in ["conf.d/.hidden.toml", "conf.d/10.toml~", "conf.d/README"] {
+            directory.write(ignored, [0xff]);
+        }
+        let config = load(&main).unwrap();
+        let names: Vec<&str> = config.services.iter().map(|service| &*service.name).collect();
+        assert_eq!(names, ["web", "middle", "last"]);
+    }
+
+    #[test]
+    fn what_is_not_a_readable_text_is_an_error() {
+        let directory = Directory::new();
+        directory.write("empty.toml", "");
+        directory.write("binary.toml", b"a = 1\nb = '\xc3\xa4\xff'\n");
+        directory.write("large.toml", vec![b'#'; 10 << 20]);
+        directory.write("zeros.toml", vec![0; 100]);
+        fs::create_dir(directory.path("directory.toml")).unwrap();
+        symlink("nowhere", directory.path("dangling.toml")).unwrap();
+        symlink("loop.toml", directory.path("loop.toml")).unwrap();
+        symlink("/dev/zero", directory.path("device.toml")).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, directory.path("fifo.toml"), mode).unwrap();
+        for (name, expected) in [
+            (
+                "empty.toml",
+                "empty.toml:1:1: nothing is configured: Herald needs a [[service]] with its VIPs and backends, and \
+                 [bgp] with a [[bgp.peer]] to announce them to",
+            ),
+            ("binary.toml", "binary.toml:2:7: is not text: byte 13 of the file, 0xff, is not UTF-8"),
+            ("large.toml", "large.toml:1:1: is larger than 8388608 bytes"),
+            ("directory.toml", "directory.toml:1:1: is a directory"),
+            ("dangling.toml", "dangling.toml:1:1: is a symbolic link to nowhere, which does not exist"),
+            ("loop.toml", "loop.toml:1:1: cannot be read: too many levels of symbolic links"),
+            ("device.toml", "device.toml:1:1: is not a regular file"),
+            ("fifo.toml", "fifo.toml:1:1: is not a regular file"),
+            ("missing.toml", "missing.toml:1:1: does not exist"),
+        ] {
+            assert_eq!(directory.errors(name).first().map(String::as_str), Some(expected));
+        }
+        assert!(directory.errors("zeros.toml").first().unwrap().starts_with("zeros.toml:1:"));
+    }
+
+    #[test]
+    fn an_unreadable_drop_in_does_not_hide_other_errors() {
+        let directory = Directory::new();
+        directory
+            .write("herald.toml", format!("{SERVICE}prot = 1\nchecks = ['elsewhere']\n").replace("checks = []\n", ""));
+        fs::create_dir_all(directory.path("conf.d/checks.toml")).unwrap();
+        assert_eq!(
+            directory.errors("herald.toml"),
+            [
+                "conf.d/checks.toml:1:1: is a directory",
+                "herald.toml:5:1: unknown key `prot` in [[service]]; did you mean `port`?"
+            ]
+        );
+    }
+
+    #[test]
+    fn files_that_are_named_must_be_of_use() {
+        let directory = Directory::new();
+        let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let good = directory.write("good.pem", certificate.cert.pem());
+        let empty = directory.write("empty.pem", "no certificate here\n");
+        let cut = directory.write("cut.pem", &certificate.cert.pem()[..100]);
+        let script = directory.write("script", "#!/bin/sh\n");
+        let tool = directory.write("tool", "#!/bin/sh\n");
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut text = SERVICE.replace("checks = []", "check = [\n");
+        for path in [&good, &empty, &cut, &directory.path("no.pem")] {
+            text += &format!("{{ type = 'https', ca_file = '{}' }},\n", path.display());
+        }
+        for path in [&tool, &script, &directory.path("none"), &directory.path("")] {
+            text += &format!("{{ type = 'exec', command = ['{}'] }},\n", path.display());
+        }
+        text += "]\n";
+        directory.write("herald.toml", text);
+        let errors = directory.errors("herald.toml");
+        let place = |line| format!("herald.toml:{line}:");
+        let expected = [
+            (8, "empty.pem: holds no PEM certificate"),
+            (9, "cut.pem: is not valid PEM"),
+            (10, "no.pem: does not exist"),
+            (12, "script: is not executable"),
+            (13, "none: does not exist"),
+            (14, "is not a file"),
+        ];
+        assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+        for (error, (line, message)) in errors.iter().zip(expected) {
+            assert!(error.starts_with(&place(line)) && error.contains(message), "{error}");
+        }
+    }
+}

@@ -233,7 +233,7 @@ impl Engine {
             match wanted.remove(&peer.config().name) {
                 Some(next) => peer.configure(now, next.clone(), &self.rib),
                 None => {
-                    peer.stop(now, Notification { code: 6, subcode: 3, data: Vec::new() });
+                    peer.stop(now, Notification::peer_deconfigured());
                     removed.push(*id);
                 }
             }
@@ -356,7 +356,7 @@ impl Engine {
         }
         stopping.done = true;
         stopping.give_up_at = None;
-        let notification = Notification { code: 6, subcode: 2, data: stopping.text.clone().into_bytes() };
+        let notification = Notification::administrative_shutdown(&stopping.text);
         let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use crate::announce::{VipCause, VipState};
-use crate::bgp::peer::{Peer, State};
+use crate::bgp::peer::Peer;
 use crate::config::{self, Backend, Config};
 use crate::health::{BackendStatus, Health, ServiceState};
 use crate::prefix::{Family, Prefix};
@@ -306,12 +306,12 @@ fn peer_line(peer: &Peer, clock: &WallClock) -> PeerLine {
             None => config.address.to_string(),
         },
         port: config.port,
-        state: peer_state(status.state).to_owned(),
+        state: status.state.name().to_owned(),
         since: clock.timestamp(status.since),
         advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
         families: status.families,
         without_next_hop: status.without_next_hop,
-        last_error: status.last_error.map(|cause| format!("{cause:?}")),
+        last_error: status.last_error.map(|cause| cause.to_string()),
         last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
         retry_at: status.retry_at.map(|at| clock.timestamp(at)),
         established_count: status.established_count,
@@ -339,17 +339,5 @@ pub fn service_state(state: ServiceState) -> &'static str {
         ServiceState::Undecided => "undecided",
         ServiceState::Up => "up",
         ServiceState::Down => "down",
-    }
-}
-
-/// As `status --json` spells it: RFC 4271's names in lower case.
-pub fn peer_state(state: State) -> &'static str {
-    match state {
-        State::Idle => "idle",
-        State::Connect => "connect",
-        State::Active => "active",
-        State::OpenSent => "opensent",
-        State::OpenConfirm => "openconfirm",
-        State::Established => "established",
     }
 }

@@ -575,6 +575,10 @@ fn warnings_say_what_is_probably_not_meant() {
         (to("fd00::1"), "f:4:1: peer `tor`: IPv4 VIPs will not be announced to it, because the session runs over IPv6 and `next_hop_ipv4` is not set to an address".to_owned()),
         (with("peer_as", "families = ['ipv6']"), "f:18:1: VIP `192.0.2.1/32` will not be announced: `export` or `families` of every peer rules it out".to_owned()),
         (with("peer_as", "export = { accept = ['192.0.3.0/24'] }"), "f:18:1: VIP `192.0.2.1/32` will not be announced: `export` or `families` of every peer rules it out".to_owned()),
+        (
+            format!("{BASE}on_down = 'withdraw'\ndegraded = {{ med = 1 }}\n"),
+            "f:20:1: `degraded` does nothing while `on_down = \"withdraw\"`".to_owned(),
+        ),
         (format!("{BASE}local_pref = 7\n"), "f:19:1: `local_pref` is sent to internal peers only, and no peer is internal".to_owned()),
         (changed("[[bgp.peer]]\nname = \"tor\"\naddress = \"10.0.0.2\"\npeer_as = 65000\n", ""), "f:1:1: there is no [[bgp.peer]]: nothing will be announced to anybody".to_owned()),
         (format!("{BASE}[daemon]\nworkers = 1\n").replace("type = \"http\"", "type = \"http\"\ninterval = '10ms'").replace("checks = [\"web\"]", "checks = [\"web\"]\ncheck = [{type='tcp'}, {type='tcp', port=1}]"), "f:22:11: 3 workers would be busy if every check timed out at once, but `workers` is 1: it covers 33 % of that, and beyond it checks run late".to_owned()),
@@ -637,6 +641,8 @@ fn defaults_that_depend_on_other_keys() {
     let named = config(&BASE.replace("name = \"tor\"\n", "").replace("10.0.0.2", "fe80::1%eth0"));
     let peer = &named.bgp.unwrap().peers[0];
     assert_eq!((&*peer.name, peer.zone.as_deref()), ("fe80::1%eth0", Some("eth0")));
+    let withdrawn = config(&format!("{BASE}on_down = 'withdraw'\ndegraded = {{ med = 1 }}\n")).vips;
+    assert_eq!(withdrawn[&"192.0.2.1".parse().unwrap()].on_down, OnDown::Withdraw);
     // What is not replaced stays as it is when healthy.
     let text = format!("{BASE}med = 5\ncommunities = ['1:1']\non_down = 'degrade'\ndegraded = {{ local_pref = 1 }}\n");
     let vips = config(&text).vips;
@@ -653,6 +659,17 @@ fn the_same_check_of_the_same_target_is_one() {
     let config = config(&format!("{BASE}{again}"));
     assert_eq!(config.checks.len(), 2);
     assert_eq!(config.services[1].backends[1].checks.len(), 1);
+}
+
+/// As some editors of other systems write them.
+#[test]
+fn byte_order_marks_and_carriage_returns() {
+    let text = format!("\u{feff}{}", BASE.replace('\n', "\r\n"));
+    assert_eq!(warnings(&text), [""; 0]);
+    expect_errors(
+        "\u{feff}x = 1\r\n[bgp]\r\n",
+        &["1:1: unknown key `x` in the file", "2:1: [bgp] needs `local_as`", "2:1: [bgp] needs `router_id`"],
+    );
 }
 
 #[test]

@@ -82,8 +82,12 @@ fn read_vip(table: &Section, places: &mut Places, findings: &mut Findings) -> Vi
     });
     places.local_prefs.extend(table.get("local_pref").map(|item| item.key_place));
     match (on_down, degraded) {
-        (None | Some(Some(OnDownWord::Withdraw)), Some(item)) => {
+        (None, Some(item)) => {
             findings.error(item.key_place, "`degraded` does nothing without `on_down = \"degrade\"`");
+        }
+        // Said in so many words: the attributes may wait there for the day when the word changes.
+        (Some(Some(OnDownWord::Withdraw)), Some(item)) => {
+            findings.warning(item.key_place, "`degraded` does nothing while `on_down = \"withdraw\"`");
         }
         (Some(Some(OnDownWord::Degrade)), None) => {
             let place = table.get("on_down").map_or(table.place, |item| item.place);
@@ -95,7 +99,10 @@ fn read_vip(table: &Section, places: &mut Places, findings: &mut Findings) -> Vi
         services: Vec::new(),
         attributes: Arc::new(attributes),
         hold_up: hold_up.unwrap_or_default(),
-        on_down: degraded_attributes.map_or(OnDown::Withdraw, |attributes| OnDown::Degrade(Arc::new(attributes))),
+        on_down: match (on_down, degraded_attributes) {
+            (Some(Some(OnDownWord::Degrade)), Some(attributes)) => OnDown::Degrade(Arc::new(attributes)),
+            _ => OnDown::Withdraw,
+        },
     }
 }
 

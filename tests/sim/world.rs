@@ -1,0 +1,461 @@
+//! Everything around the engine, in virtual time, and what it does to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use herald::bgp::peer::{ConnId, Event};
+use herald::config::{Config, Peer};
+use herald::engine::{Engine, Input};
+use herald::rng::Rng;
+
+use crate::backend::{Pool, Report, Run, Servers};
+use crate::plan::{Plan, one_in};
+use crate::router::{Answer, Link, Router};
+use crate::rules::{Oracle, Rules};
+use crate::wire;
+
+/// What happens by itself, at a time.
+#[derive(Debug)]
+pub enum Happening {
+    /// A worker ends a run.
+    RunEnds(u64),
+    /// TCP comes up, or does not.
+    Dialled(Arc<str>, ConnId, bool),
+    /// The kernel took octets.
+    Sent(Arc<str>, ConnId),
+    /// Octets of a router arrive.
+    Arrive(Arc<str>, ConnId),
+    /// A router's keepalive timer.
+    Keepalive(Arc<str>, ConnId),
+    /// A router hangs up.
+    HangUp(Arc<str>, ConnId),
+    /// A router reads again.
+    Resume(Arc<str>, ConnId),
+    /// Herald must have ended the session by now.
+    Overdue(Arc<str>, ConnId),
+    /// In chaos: something breaks, or heals.
+    Trouble,
+    /// Seized workers come back.
+    GiveBack(usize),
+    /// Chaos begins or ends.
+    Turn,
+    /// The rules look at everything.
+    Inspect,
+}
+
+pub struct World {
+    pub seed: u64,
+    pub start: Instant,
+    pub now: Instant,
+    pub rng: Rng,
+    pub engine: Engine,
+    pub plan: Plan,
+    pub config: Arc<Config>,
+    pub servers: Servers,
+    pub pool: Pool,
+    pub oracle: Oracle,
+    pub rules: Rules,
+    pub routers: BTreeMap<Arc<str>, Router>,
+    queue: BTreeMap<(Instant, u64), Happening>,
+    serial: u64,
+    runs: BTreeMap<u64, Run>,
+    pub chaos: bool,
+    /// Since when nothing from outside disturbs.
+    pub calm_since: Instant,
+    pub starved_until: Instant,
+    /// Why a peer's session may fall in this step.
+    pub reloaded: BTreeMap<Arc<str>, &'static str>,
+    pub stopping: Option<Instant>,
+    pub stopped: Option<Instant>,
+    /// VIPs that should be down, with the backends that make them so, and since when.
+    pub dead: BTreeMap<herald::prefix::Prefix, (BTreeSet<(usize, usize)>, Instant)>,
+    pub dirty: bool,
+    wakes: (Instant, u64),
+    trace: DefaultHasher,
+    verbose: bool,
+}
+
+impl World {
+    pub fn new(seed: u64, plan: Plan, verbose: bool) -> World {
+        World::with(seed, plan.config(), plan, verbose)
+    }
+
+    pub fn with(seed: u64, config: Arc<Config>, plan: Plan, verbose: bool) -> World {
+        #[expect(clippy::disallowed_methods, reason = "read once; afterwards time is arithmetic")]
+        let now = Instant::now();
+        let mut rng = Rng::new(seed ^ 0x5eed);
+        let mut world = World {
+            seed,
+            start: now,
+            now,
+            engine: Engine::new(now, seed),
+            servers: Servers::new(&mut rng),
+            pool: Pool::new(&config),
+            rng,
+            plan,
+            oracle: Oracle::default(),
+            rules: Rules::default(),
+            routers: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            serial: 0,
+            runs: BTreeMap::new(),
+            chaos: false,
+            calm_since: now,
+            starved_until: now,
+            reloaded: BTreeMap::new(),
+            stopping: None,
+            stopped: None,
+            dead: BTreeMap::new(),
+            dirty: false,
+            wakes: (now, 0),
+            trace: DefaultHasher::new(),
+            verbose,
+            config: config.clone(),
+        };
+        world.oracle.configure(now, config.clone());
+        world.note_truth();
+        world.engine.handle(now, Input::Configure(config));
+        world.drain();
+        world.at(Duration::from_millis(500), Happening::Inspect);
+        world
+    }
+
+    /// A few words for whoever replays this seed; they go into the trace too.
+    pub fn tell(&mut self, words: fmt::Arguments<'_>) {
+        let at = self.now - self.start;
+        let line = words.to_string();
+        (at, &line).hash(&mut self.trace);
+        if self.verbose {
+            println!("{:10.3} {line}", at.as_secs_f64());
+        }
+    }
+
+    /// Two runs are the same when this is.
+    pub fn fingerprint(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    /// For what is too much to print.
+    pub fn record(&mut self, what: impl Hash) {
+        (self.now - self.start).hash(&mut self.trace);
+        what.hash(&mut self.trace);
+    }
+
+    pub fn at(&mut self, after: Duration, happening: Happening) {
+        self.serial += 1;
+        self.queue.insert((self.now + after, self.serial), happening);
+    }
+
+    /// Within so many milliseconds.
+    pub fn soon(&mut self, millis: u64, happening: Happening) {
+        let after = Duration::from_micros(self.rng.below(millis * 1000));
+        self.at(after, happening);
+    }
+
+    /// One turn of the driver's loop: everything that is there is handed over, then a due timeout, then the outputs
+    /// are carried out. Results that ride along are read by any turn, and by a timeout at the latest.
+    pub fn step(&mut self) {
+        let due = self.engine.poll_timeout();
+        let first = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let next = due.into_iter().chain(first).min().expect("the rules look again and again");
+        self.now = self.now.max(next);
+        self.reloaded.clear();
+        let mut woken = false;
+        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let happening = entry.remove();
+            woken |= self.happen(happening);
+        }
+        let timeout = due.is_some_and(|due| due <= self.now);
+        if woken || timeout {
+            self.read_mailbox();
+        }
+        if timeout {
+            self.engine.handle(self.now, Input::Timeout);
+            self.count_wake();
+        }
+        if woken || timeout {
+            self.drain();
+        }
+        if timeout {
+            self.rules.count("no busy loop");
+            let again = self.engine.poll_timeout();
+            assert!(again.is_none_or(|at| at > self.now), "a timeout was handled and is due again");
+        }
+        self.check();
+    }
+
+    /// How often the loop may turn: a few times per run of a check, and per second for each peer.
+    fn count_wake(&mut self) {
+        let window = Duration::from_secs(10);
+        if self.now >= self.wakes.0 + window {
+            let runs: f64 = self.config.checks.iter().map(|c| 10.0 / c.timing.fast_interval.as_secs_f64()).sum();
+            let limit = 50.0 + 4.0 * runs + 60.0 * self.routers.len() as f64;
+            self.rules.count("bounded wakes");
+            assert!(self.wakes.1 as f64 <= limit, "{} timeouts in {window:?}, at most {limit}", self.wakes.1);
+            self.wakes = (self.now, 0);
+        }
+        self.wakes.1 += 1;
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            self.perform(output);
+        }
+    }
+
+    fn read_mailbox(&mut self) {
+        for report in std::mem::take(&mut self.pool.mailbox) {
+            match report {
+                Report::Started(ticket, at) => self.engine.handle(self.now, Input::ProbeStarted(ticket, at)),
+                Report::Finished(ticket, outcome, timely) => {
+                    self.oracle.result(self.now, ticket, outcome.passed, timely);
+                    self.engine.handle(self.now, Input::ProbeFinished(ticket, outcome));
+                }
+            }
+        }
+    }
+
+    /// Workers take what waits.
+    pub fn work(&mut self) {
+        if self.pool.is_starved() {
+            self.starved_until = self.now;
+        }
+        while let Some(run) = self.pool.take(self.now, &self.servers, &mut self.rng, self.chaos) {
+            if run.stuck {
+                self.oracle.doubt(self.now, run.request.ticket);
+                let target = run.request.probe.target;
+                self.tell(format_args!("a worker is stuck with {target}"));
+            }
+            let ends = run.ends - self.now;
+            self.serial += 1;
+            let serial = self.serial;
+            self.runs.insert(serial, run);
+            self.at(ends, Happening::RunEnds(serial));
+        }
+    }
+
+    /// Says whether the loop is woken.
+    fn happen(&mut self, happening: Happening) -> bool {
+        match happening {
+            Happening::RunEnds(serial) => return self.end_run(serial),
+            Happening::Dialled(name, conn, up) => self.dialled(&name, conn, up),
+            Happening::Sent(name, conn) => {
+                if let Some(link) = self.link(&name, conn) {
+                    let octets = std::mem::take(&mut link.unreported);
+                    self.input(&name, conn, Event::Sent(octets));
+                }
+            }
+            Happening::Arrive(name, conn) => self.arrive(&name, conn),
+            Happening::Keepalive(name, conn) => self.keep_alive(&name, conn),
+            Happening::HangUp(name, conn) => self.hang_up(&name, conn),
+            Happening::Resume(name, conn) => {
+                let now = self.now;
+                if let Some(link) = self.link(&name, conn) {
+                    link.start_reading(now);
+                    self.pump(&name);
+                }
+            }
+            Happening::Overdue(name, conn) => {
+                let open = self.link(&name, conn).is_some_and(|link| link.cause.is_some());
+                assert!(!open, "{name}: the session should have been ended by now");
+                return false;
+            }
+            Happening::Trouble => {
+                self.trouble();
+                return true;
+            }
+            Happening::GiveBack(workers) => {
+                self.pool.give_back(workers);
+                self.starved_until = self.now;
+                self.work();
+                return false;
+            }
+            Happening::Turn => {
+                self.turn();
+                return false;
+            }
+            Happening::Inspect => {
+                self.inspect();
+                self.at(Duration::from_secs(1), Happening::Inspect);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn end_run(&mut self, serial: u64) -> bool {
+        let run = self.runs.remove(&serial).expect("each run ends once");
+        let prompt = self.pool.end(&run);
+        if !run.stuck && self.oracle.decides(run.request.ticket, run.outcome.passed) {
+            self.rules.count("a verdict wakes the loop");
+            assert!(prompt, "a result that makes a verdict was to ride along: {run:?}");
+        }
+        self.work();
+        prompt
+    }
+
+    /// Chaos and calm take turns.
+    pub fn turn(&mut self) {
+        self.chaos = !self.chaos;
+        self.calm_since = self.now;
+        self.tell(format_args!("--- {}", if self.chaos { "chaos" } else { "calm" }));
+        let lasts = if self.chaos { 20 + self.rng.below(40) } else { 90 };
+        self.at(Duration::from_secs(lasts), Happening::Turn);
+        if self.chaos {
+            self.soon(2000, Happening::Trouble);
+        }
+    }
+
+    fn trouble(&mut self) {
+        if !self.chaos || self.stopping.is_some() {
+            return;
+        }
+        self.soon(4000, Happening::Trouble);
+        match self.rng.below(10) {
+            0..4 => {
+                let (host, server) = self.servers.flip(&mut self.rng);
+                self.tell(format_args!("{host} {server:?}"));
+                self.note_truth();
+            }
+            4 if one_in(&mut self.rng, 2) => {
+                let workers = self.pool.workers();
+                self.pool.seize(workers);
+                self.tell(format_args!("no worker is free"));
+                let after = Duration::from_secs(5 + self.rng.below(25));
+                self.at(after, Happening::GiveBack(workers));
+            }
+            4 => self.input_plain(Input::CheckNow),
+            5 | 6 => self.reload(),
+            _ => self.trouble_a_router(),
+        }
+    }
+
+    pub fn input_plain(&mut self, input: Input<'_>) {
+        self.read_mailbox();
+        self.engine.handle(self.now, input);
+    }
+
+    pub fn input(&mut self, name: &str, conn: ConnId, event: Event<'_>) {
+        let peer = self.routers[name].peer;
+        self.input_plain(Input::Peer(peer, conn, event));
+    }
+
+    /// The connection, if it is still this one.
+    pub fn link(&mut self, name: &str, conn: ConnId) -> Option<&mut Link> {
+        self.routers.get_mut(name)?.link.as_mut().filter(|link| link.conn == conn)
+    }
+
+    /// Lets bytes flow to a router, and the router answer.
+    pub fn pump(&mut self, name: &Arc<str>) {
+        let Some(router) = self.routers.get_mut(name) else { return };
+        let (taken, answers) = router.pump(self.now, &mut self.rules);
+        let hold = router.hold();
+        let Some(link) = &mut router.link else { return };
+        let conn = link.conn;
+        link.unreported += taken;
+        if taken > 0 {
+            self.at(Duration::ZERO, Happening::Sent(name.clone(), conn));
+        }
+        self.dirty = true;
+        for answer in answers {
+            match answer {
+                Answer::Say(bytes) => self.say(name, conn, &bytes),
+                Answer::Established if hold.is_zero() => {}
+                Answer::Established => self.at(hold / 3, Happening::Keepalive(name.clone(), conn)),
+            }
+        }
+    }
+
+    /// A router sends something.
+    pub fn say(&mut self, name: &Arc<str>, conn: ConnId, bytes: &[u8]) {
+        if let Some(link) = self.link(name, conn) {
+            link.inflight.extend(bytes);
+            self.soon(20, Happening::Arrive(name.clone(), conn));
+        }
+    }
+
+    /// Octets arrive, cut anywhere.
+    fn arrive(&mut self, name: &Arc<str>, conn: ConnId) {
+        let whole = !one_in(&mut self.rng, 3);
+        let cut = self.rng.bits();
+        let Some(link) = self.link(name, conn) else { return };
+        let all = link.inflight.len();
+        let count = if whole || all == 0 { all } else { 1 + (cut % all as u64) as usize };
+        let bytes: Vec<u8> = link.inflight.drain(..count).collect();
+        if !bytes.is_empty() {
+            self.input(name, conn, Event::Bytes(&bytes));
+        }
+        if count < all {
+            self.soon(20, Happening::Arrive(name.clone(), conn));
+        }
+    }
+
+    fn keep_alive(&mut self, name: &Arc<str>, conn: ConnId) {
+        let Some(hold) = self.routers.get(name).map(Router::hold) else { return };
+        if self.link(name, conn).is_some_and(|link| !link.silent) {
+            self.say(name, conn, &wire::message(wire::KEEPALIVE, &[]));
+            self.at(hold / 3, Happening::Keepalive(name.clone(), conn));
+        }
+    }
+
+    /// A reload of what the plan now says.
+    pub fn reload(&mut self) {
+        let edits: Vec<_> = (0..=self.rng.below(2)).map(|_| self.plan.edit(&mut self.rng)).collect();
+        self.tell(format_args!("reload: {edits:?}"));
+        let config = self.plan.config();
+        self.reload_to(config);
+    }
+
+    pub fn reload_to(&mut self, config: Arc<Config>) {
+        self.calm_since = self.now;
+        self.read_mailbox();
+        let next: BTreeMap<&Arc<str>, &Arc<Peer>> =
+            config.bgp.iter().flat_map(|bgp| &bgp.peers).map(|peer| (&peer.name, peer)).collect();
+        for (name, router) in &mut self.routers {
+            match next.get(name) {
+                None => drop(self.reloaded.insert(name.clone(), "removed")),
+                Some(peer) if !same_session(peer, &router.config) => {
+                    self.reloaded.insert(name.clone(), "reset");
+                }
+                Some(peer) => {
+                    // It must keep its session.
+                    self.rules.count("session kept over a reload");
+                    router.config = (*peer).clone();
+                }
+            }
+        }
+        self.config = config.clone();
+        self.oracle.configure(self.now, config.clone());
+        self.note_truth();
+        self.engine.handle(self.now, Input::Configure(config.clone()));
+        self.drain();
+        let listed = |name: &Arc<str>| config.bgp.iter().flat_map(|bgp| &bgp.peers).any(|peer| peer.name == *name);
+        self.routers.retain(|name, router| {
+            let stays = listed(name);
+            assert!(stays || router.link.is_none(), "{name} was removed and still has a connection");
+            stays
+        });
+        self.dirty = true;
+    }
+
+    pub fn stop(&mut self) {
+        self.tell(format_args!("stop"));
+        self.stopping = Some(self.now);
+        self.input_plain(Input::Stop("moving house".to_owned()));
+        self.drain();
+    }
+}
+
+/// Whether a session with one can go on with the other: all but what shapes routes, and when to dial, is the same.
+pub fn same_session(one: &Peer, other: &Peer) -> bool {
+    let mut routes_aside = one.clone();
+    routes_aside.attributes = other.attributes.clone();
+    routes_aside.export = other.export.clone();
+    routes_aside.next_hop_ipv4 = other.next_hop_ipv4;
+    routes_aside.next_hop_ipv6 = other.next_hop_ipv6;
+    routes_aside.connect_retry = other.connect_retry;
+    routes_aside == *other
+}

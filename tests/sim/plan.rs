@@ -92,12 +92,13 @@ pub fn one_in(rng: &mut Rng, n: u64) -> bool {
     rng.below(n) == 0
 }
 
-fn attributes(rng: &mut Rng) -> String {
+/// `internal`: routes may carry LOCAL_PREF.
+fn attributes(rng: &mut Rng, internal: bool) -> String {
     let mut text = String::new();
     if one_in(rng, 2) {
         writeln!(text, "med = {}", rng.below(3) * 50).unwrap();
     }
-    if one_in(rng, 4) {
+    if one_in(rng, 4) && internal {
         writeln!(text, "local_pref = {}", 100 + rng.below(3)).unwrap();
     }
     if one_in(rng, 4) {
@@ -115,7 +116,7 @@ fn attributes(rng: &mut Rng) -> String {
 }
 
 fn vip(rng: &mut Rng) -> String {
-    let mut text = attributes(rng);
+    let mut text = attributes(rng, true);
     if one_in(rng, 4) {
         writeln!(text, "hold_up = \"{}s\"", 1 + rng.below(4)).unwrap();
     }
@@ -165,7 +166,8 @@ impl Plan {
             export: "",
         };
         peer.edit_session(rng);
-        peer.edit_routes(rng);
+        let internal = peer.peer_as == self.local_as;
+        peer.edit_routes(rng, internal);
         self.peers.push(peer);
     }
 
@@ -194,7 +196,6 @@ impl Plan {
 
     /// Changes one thing; says what.
     pub fn edit(&mut self, rng: &mut Rng) -> &'static str {
-        let number = self.next_number();
         let which = rng.below(self.services.len().max(1) as u64) as usize;
         let peer = rng.below(self.peers.len().max(1) as u64) as usize;
         match rng.below(16) {
@@ -261,7 +262,8 @@ impl Plan {
                 "peer session"
             }
             _ => {
-                self.peers[peer].edit_routes(rng);
+                let internal = self.peers[peer].peer_as == self.local_as;
+                self.peers[peer].edit_routes(rng, internal);
                 "peer routes"
             }
         }
@@ -336,8 +338,8 @@ impl PeerPlan {
         self.families = pick(rng, &[r#"["ipv4"]"#, r#"["ipv4", "ipv6"]"#, r#"["ipv4", "ipv6"]"#, r#"["ipv6"]"#]);
     }
 
-    fn edit_routes(&mut self, rng: &mut Rng) {
-        self.attributes = attributes(rng);
+    fn edit_routes(&mut self, rng: &mut Rng, internal: bool) {
+        self.attributes = attributes(rng, internal);
         self.next_hops = pick(
             rng,
             &[
@@ -385,7 +387,7 @@ impl ServicePlan {
             )
             .unwrap();
             if *own_check {
-                writeln!(text, "check = [{{ type = \"tcp\", interval = \"800ms\", timeout = \"400ms\", fall = 2 }}]")
+                writeln!(text, "check = [{{ type = \"http\", path = \"/own\", interval = \"800ms\", timeout = \"400ms\" }}]")
                     .unwrap();
             }
         }

@@ -64,6 +64,8 @@ pub struct Link {
     pub open: Option<wire::Open>,
     /// OPEN and KEEPALIVE have come: the router takes routes.
     pub established: bool,
+    /// Since when it takes routes, or reads again.
+    pub since: Instant,
     /// Our OPEN and KEEPALIVE are on their way, so Herald may call it established.
     pub answered: bool,
     pub silent: bool,
@@ -93,8 +95,10 @@ pub struct Router {
     pub config: Arc<config::Peer>,
     pub traits: Traits,
     pub link: Option<Link>,
-    /// It has just ended the connection itself; the engine may call that a close, or not.
-    pub gone: bool,
+    /// The last connection is over, and it is known why.
+    pub excused: bool,
+    /// A connection that the router has just ended; what the engine had in hand for it is of no use.
+    pub lost: Option<ConnId>,
 }
 
 /// What a router does in answer to what it read.
@@ -207,6 +211,7 @@ impl Link {
             stalled: false,
             open: None,
             established: false,
+            since: now,
             answered: false,
             silent: false,
             routes: BTreeMap::new(),
@@ -242,6 +247,7 @@ impl Link {
 
     pub fn start_reading(&mut self, now: Instant) {
         self.stalled = false;
+        self.since = now;
         self.last_heard = now;
         self.refresh_by = self.refresh_by.map(|by| by.max(now + Duration::from_secs(2)));
     }
@@ -333,6 +339,7 @@ impl Router {
                 assert!(!link.established || !hold.is_zero(), "{name}: KEEPALIVE although the hold time is 0");
                 if !link.established {
                     link.established = true;
+                    link.since = now;
                     answers.push(Answer::Established);
                 }
             }

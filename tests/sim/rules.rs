@@ -125,7 +125,7 @@ impl Oracle {
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = std::mem::replace(&mut self.config, config.clone());
         let used: BTreeSet<_> = config.checks.iter().map(|check| check.probe.clone()).collect();
-        assert_eq!(used.len(), config.checks.len(), "the plan gives every probe one timing");
+        assert_eq!(used.len(), config.checks.len(), "every probe has one timing: {:#?}", config.checks);
         self.checks.retain(|probe, _| used.contains(probe));
         self.tickets.retain(|_, probe| used.contains(probe));
         for probe in used {

@@ -54,7 +54,7 @@ fn run(seed: u64, verbose: bool) -> World {
     } else {
         world.at(Duration::from_secs(100), world::Happening::Turn);
     }
-    let ends = Duration::from_secs(500);
+    let ends = Duration::from_secs(560);
     while world.now - world.start < ends {
         world.step();
     }
@@ -94,7 +94,7 @@ fn sweep() {
     let began = Instant::now();
     let (seeds, verbose) = match number("SIM_SEED") {
         Some(seed) => (seed..seed + 1, true),
-        None => (0..number("SIM_SEEDS").unwrap_or(16), false),
+        None => (0..number("SIM_SEEDS").unwrap_or(40), false),
     };
     let whole = !verbose;
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();

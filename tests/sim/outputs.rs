@@ -79,13 +79,16 @@ impl World {
             2 => {} // nobody answers
             3 => {
                 self.soon(100, Happening::Dialled(name.clone(), conn, true));
-                self.at(Duration::from_millis(101), Happening::HangUp(name, conn));
+                self.soon(200, Happening::HangUp(name, conn));
             }
             4 => {
-                let kind = self.rng.below(BAD_OPENS.len() as u64) as usize;
+                // Without a hold time a router that does not confirm is waited for for minutes.
+                let kinds = BAD_OPENS.len() - usize::from(router.hold().is_zero());
+                let kind = self.rng.below(kinds as u64) as usize;
                 self.tell(format_args!("{name} will spoil its OPEN: {}", BAD_OPENS[kind].0));
                 let link = self.link(&name, conn).expect("made above");
                 link.spoilt = Some(kind);
+                link.silent = true;
                 link.cause = Some(BAD_OPENS[kind].0);
                 link.expected = BAD_OPENS[kind].1;
                 self.soon(100, Happening::Dialled(name, conn, true));
@@ -97,19 +100,21 @@ impl World {
     pub fn dialled(&mut self, name: &Arc<str>, conn: ConnId, up: bool) {
         let Some(router) = self.routers.get_mut(name) else { return };
         let (local, remote) = ((router.local(), 40000).into(), (router.config.address, router.config.port).into());
-        let common = router.families().contains(&true);
+        let (common, hold) = (router.families().contains(&true), router.hold());
         let Some(link) = router.link.as_mut().filter(|link| link.conn == conn) else { return };
         if !up {
             router.link = None;
             return self.input(name, conn, Event::ConnectFailed("connection refused".to_owned()));
         }
         link.up = true;
-        if !common && link.cause.is_none() {
+        let before_open = link.spoilt.is_some_and(|spoilt| spoilt < 5);
+        if !common && !before_open {
             link.cause = Some("no family in common");
             link.expected = &[(2, 7)];
         }
-        if link.spoilt.is_some() {
-            self.at(Duration::from_secs(1), Happening::Overdue(name.clone(), conn));
+        if let Some(spoilt) = link.spoilt {
+            let limit = if spoilt == 6 { hold } else { Duration::ZERO } + Duration::from_secs(1);
+            self.at(limit, Happening::Overdue(name.clone(), conn));
         }
         self.input(name, conn, Event::Connected { local, remote });
     }

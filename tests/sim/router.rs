@@ -29,12 +29,14 @@ pub struct Traits {
 }
 
 /// How a router spoils an OPEN, and what it must be told then.
-pub const BAD_OPENS: [(&str, &[(u8, u8)]); 5] = [
+pub const BAD_OPENS: [(&str, &[(u8, u8)]); 7] = [
     ("version 3", &[(2, 1)]),
     ("another AS", &[(2, 2)]),
     ("identifier 0.0.0.0", &[(2, 3)]),
     ("hold time 2", &[(2, 6)]),
-    ("KEEPALIVE before OPEN", &[(5, 1), (5, 0)]),
+    ("KEEPALIVE before OPEN", &[(5, 1)]),
+    ("UPDATE before KEEPALIVE", &[(5, 2)]),
+    ("no KEEPALIVE", &[(4, 0)]),
 ];
 
 /// How a router spoils an established session.
@@ -45,7 +47,7 @@ pub const GARBAGE: [(&str, &[(u8, u8)]); 7] = [
     ("long KEEPALIVE", &[(1, 2)]),
     ("type 9", &[(1, 3)]),
     ("UPDATE beyond its end", &[(3, 1)]),
-    ("a second OPEN", &[(5, 3), (5, 0)]),
+    ("a second OPEN", &[(5, 3)]),
 ];
 
 /// One connection, seen from the router.
@@ -160,7 +162,13 @@ impl Traits {
         body.extend([capabilities.len() as u8 + 2, 2, capabilities.len() as u8]);
         body.extend(capabilities);
         let open = wire::message(wire::OPEN, &body);
-        if spoilt(4) { [wire::message(wire::KEEPALIVE, &[]), open].concat() } else { open }
+        let keepalive = wire::message(wire::KEEPALIVE, &[]);
+        match spoil {
+            Some(4) => [keepalive, open].concat(),
+            Some(5) => [open, wire::message(wire::UPDATE, &[0; 4])].concat(),
+            Some(6) => open,
+            _ => [open, keepalive].concat(),
+        }
     }
 
     pub fn garbage(&self, kind: usize) -> Vec<u8> {
@@ -172,7 +180,7 @@ impl Traits {
             3 => return wire::message(wire::KEEPALIVE, &[0]),
             4 => keepalive[18] = 9,
             5 => return wire::message(wire::UPDATE, &[0, 9, 0, 0]),
-            _ => return self.open(None),
+            _ => return self.open(Some(6)),
         }
         keepalive
     }
@@ -331,7 +339,6 @@ impl Router {
                 let link = self.link.as_mut().expect("it was there above");
                 link.open = Some(open);
                 answers.push(Answer::Say(self.traits.open(link.spoilt)));
-                answers.push(Answer::Say(wire::message(wire::KEEPALIVE, &[])));
                 link.answered = true;
             }
             wire::KEEPALIVE => {

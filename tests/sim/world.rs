@@ -302,7 +302,7 @@ impl World {
         self.chaos = !self.chaos;
         self.calm_since = self.now;
         self.tell(format_args!("--- {}", if self.chaos { "chaos" } else { "calm" }));
-        let lasts = if self.chaos { 20 + self.rng.below(40) } else { 90 };
+        let lasts = if self.chaos { 30 + self.rng.below(60) } else { 90 };
         self.at(Duration::from_secs(lasts), Happening::Turn);
         if self.chaos {
             self.soon(2000, Happening::Trouble);
@@ -313,8 +313,8 @@ impl World {
         if !self.chaos || self.stopping.is_some() {
             return;
         }
-        self.soon(4000, Happening::Trouble);
-        match self.rng.below(10) {
+        self.soon(3000, Happening::Trouble);
+        match self.rng.below(12) {
             0..4 => {
                 let (host, server) = self.servers.flip(&mut self.rng);
                 self.tell(format_args!("{host} {server:?}"));

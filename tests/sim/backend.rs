@@ -12,7 +12,7 @@ use crate::plan::{HOSTS, one_in};
 
 /// How a server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server {
+pub(crate) enum Server {
     /// Within so many milliseconds.
     Answers(u64),
     /// With an error, at once.
@@ -23,10 +23,10 @@ pub enum Server {
 
 /// All servers.
 #[derive(Debug)]
-pub struct Servers(BTreeMap<IpAddr, Server>);
+pub(crate) struct Servers(BTreeMap<IpAddr, Server>);
 
 impl Servers {
-    pub fn new(rng: &mut Rng) -> Servers {
+    pub(crate) fn new(rng: &mut Rng) -> Servers {
         let mut servers = Servers(BTreeMap::new());
         for host in HOSTS {
             servers.0.insert(host.parse().unwrap(), Server::Answers(5));
@@ -38,7 +38,7 @@ impl Servers {
     }
 
     /// Changes one server.
-    pub fn flip(&mut self, rng: &mut Rng) -> (IpAddr, Server) {
+    pub(crate) fn flip(&mut self, rng: &mut Rng) -> (IpAddr, Server) {
         let host: IpAddr = HOSTS[rng.below(HOSTS.len() as u64) as usize].parse().unwrap();
         let server = match (self.0[&host], rng.below(4)) {
             (Server::Answers(..200), 0) => Server::Answers(450 + 10 * rng.below(20)), // too slow for some checks
@@ -51,7 +51,7 @@ impl Servers {
     }
 
     /// Whether a check passes as things stand.
-    pub fn passes(&self, probe: &Probe, timeout: Duration) -> bool {
+    pub(crate) fn passes(&self, probe: &Probe, timeout: Duration) -> bool {
         matches!(self.0.get(&probe.target.ip()), Some(Server::Answers(ms)) if Duration::from_millis(*ms) < timeout)
     }
 
@@ -69,7 +69,7 @@ impl Servers {
 
 /// What a worker tells the loop.
 #[derive(Debug)]
-pub enum Report {
+pub(crate) enum Report {
     Started(Ticket, Instant),
     /// With the outcome, and whether it came before its limit.
     Finished(Ticket, ProbeOutcome, bool),
@@ -77,41 +77,41 @@ pub enum Report {
 
 /// A worker's doing: it has taken a probe.
 #[derive(Debug)]
-pub struct Run {
-    pub request: ProbeRequest,
-    pub outcome: ProbeOutcome,
+pub(crate) struct Run {
+    pub(crate) request: ProbeRequest,
+    pub(crate) outcome: ProbeOutcome,
     /// When the worker is free again and reports.
-    pub ends: Instant,
+    pub(crate) ends: Instant,
     /// It outlasts its limit, whatever it reports then.
-    pub stuck: bool,
+    pub(crate) stuck: bool,
 }
 
 /// The workers.
 #[derive(Debug)]
-pub struct Pool {
+pub(crate) struct Pool {
     workers: usize,
     busy: usize,
     queue: VecDeque<ProbeRequest>,
     /// Reports that the loop has not read yet.
-    pub mailbox: Vec<Report>,
+    pub(crate) mailbox: Vec<Report>,
 }
 
 impl Pool {
-    pub fn new(config: &config::Config) -> Pool {
+    pub(crate) fn new(config: &config::Config) -> Pool {
         Pool { workers: config.worker_count(), busy: 0, queue: VecDeque::new(), mailbox: Vec::new() }
     }
 
-    pub fn submit(&mut self, request: ProbeRequest) {
+    pub(crate) fn submit(&mut self, request: ProbeRequest) {
         self.queue.push_back(request);
     }
 
     /// No worker is free, and work waits.
-    pub fn is_starved(&self) -> bool {
+    pub(crate) fn is_starved(&self) -> bool {
         self.busy >= self.workers && !self.queue.is_empty()
     }
 
     /// A free worker takes a probe. In `chaos` one may get stuck.
-    pub fn take(&mut self, now: Instant, servers: &Servers, rng: &mut Rng, chaos: bool) -> Option<Run> {
+    pub(crate) fn take(&mut self, now: Instant, servers: &Servers, rng: &mut Rng, chaos: bool) -> Option<Run> {
         if self.busy >= self.workers {
             return None;
         }
@@ -128,22 +128,22 @@ impl Pool {
     }
 
     /// A worker has ended; says whether the loop must be woken.
-    pub fn end(&mut self, run: &Run) -> bool {
+    pub(crate) fn end(&mut self, run: &Run) -> bool {
         self.busy -= 1;
         self.mailbox.push(Report::Finished(run.request.ticket, run.outcome.clone(), !run.stuck));
         run.request.expected != Some(run.outcome.passed)
     }
 
     /// Takes workers away, or gives them back.
-    pub fn seize(&mut self, workers: usize) {
+    pub(crate) fn seize(&mut self, workers: usize) {
         self.busy += workers;
     }
 
-    pub fn give_back(&mut self, workers: usize) {
+    pub(crate) fn give_back(&mut self, workers: usize) {
         self.busy -= workers;
     }
 
-    pub fn workers(&self) -> usize {
+    pub(crate) fn workers(&self) -> usize {
         self.workers
     }
 }

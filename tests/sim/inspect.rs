@@ -16,7 +16,7 @@ const CALM: Duration = Duration::from_secs(80);
 
 impl Router {
     /// Its session is up, it reads, and everything that Herald had to say at first has come.
-    pub fn is_in_step(&self) -> bool {
+    pub(crate) fn is_in_step(&self) -> bool {
         let reads = |link: &&crate::router::Link| {
             link.established && !link.stalled && link.unreported == 0 && link.queue.is_empty() && link.cause.is_none()
         };
@@ -61,7 +61,7 @@ fn limit(config: &Config, servers: &Servers, bad: &BTreeSet<(usize, usize)>) -> 
 
 impl World {
     /// Keeps, for each VIP that should be down, since when and why.
-    pub fn note_truth(&mut self) {
+    pub(crate) fn note_truth(&mut self) {
         let mut dead = std::mem::take(&mut self.dead);
         for (prefix, vip) in &self.config.vips {
             let bad = bad_backends(&self.config, &self.servers, vip);
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// After every step.
-    pub fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         if !self.rules.may_send {
             let deadline = self.start + self.config.daemon.startup_deadline;
             self.rules.may_send = self.now >= deadline || self.oracle.may_all_be_decided();
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// Once a second: what only time brings about.
-    pub fn inspect(&mut self) {
+    pub(crate) fn inspect(&mut self) {
         self.dirty = true;
         for router in self.routers.values_mut() {
             router.check_silence(self.now, &mut self.rules);

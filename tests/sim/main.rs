@@ -49,7 +49,7 @@ fn run(seed: u64, verbose: bool) -> World {
     let plan = Plan::new(&mut Rng::new(seed));
     let mut world = World::new(seed, plan, verbose);
     // Some come up in peace, some are troubled from the first moment.
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         world.turn();
     } else {
         world.at(Duration::from_secs(100), world::Happening::Turn);
@@ -58,7 +58,7 @@ fn run(seed: u64, verbose: bool) -> World {
     while world.now - world.start < ends {
         world.step();
     }
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         finish(&mut world);
     }
     world
@@ -94,7 +94,7 @@ fn sweep() {
     let began = Instant::now();
     let (seeds, verbose) = match number("SIM_SEED") {
         Some(seed) => (seed..seed + 1, true),
-        None => (0..number("SIM_SEEDS").unwrap_or(40), false),
+        None => (0..number("SIM_SEEDS").unwrap_or(24), false),
     };
     let whole = !verbose;
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();

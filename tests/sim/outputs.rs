@@ -17,7 +17,7 @@ use crate::world::{Happening, World};
 const UNSENT_MAX: usize = 192 * 1024;
 
 impl World {
-    pub fn perform(&mut self, output: Output) {
+    pub(crate) fn perform(&mut self, output: Output) {
         match output {
             Output::Probe(request) => {
                 self.record((request.probe.target, request.expected));
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    pub fn dialled(&mut self, name: &Arc<str>, conn: ConnId, up: bool) {
+    pub(crate) fn dialled(&mut self, name: &Arc<str>, conn: ConnId, up: bool) {
         let Some(router) = self.routers.get_mut(name) else { return };
         let (local, remote) = ((router.local(), 40000).into(), (router.config.address, router.config.port).into());
         let (common, hold) = (router.families().contains(&true), router.hold());
@@ -119,7 +119,7 @@ impl World {
         self.input(name, conn, Event::Connected { local, remote });
     }
 
-    pub fn hang_up(&mut self, name: &Arc<str>, conn: ConnId) {
+    pub(crate) fn hang_up(&mut self, name: &Arc<str>, conn: ConnId) {
         if self.link(name, conn).is_none_or(|link| !link.up) {
             return;
         }
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// In chaos, a router does something of its own.
-    pub fn trouble_a_router(&mut self) {
+    pub(crate) fn trouble_a_router(&mut self) {
         let which = self.rng.below(self.routers.len().max(1) as u64) as usize;
         let Some((name, router)) = self.routers.iter().nth(which) else { return };
         let (name, hold) = (name.clone(), router.hold());
@@ -286,7 +286,7 @@ impl World {
         self.at(limit, Happening::Overdue(name.clone(), conn));
     }
 
-    pub fn stall(&mut self, name: &Arc<str>, conn: ConnId, hold: Duration) {
+    pub(crate) fn stall(&mut self, name: &Arc<str>, conn: ConnId, hold: Duration) {
         // Not so long that the router itself would give up.
         let longest = if hold.is_zero() { 30_000 } else { hold.as_millis() as u64 * 8 / 10 };
         let lasts = Duration::from_millis(500 + self.rng.below(longest));

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use herald::config::{Config, Source, parse};
 use herald::rng::Rng;
 
-pub const BIG_AS: u32 = 4_200_000_001;
-pub const HOSTS: [&str; 7] = ["10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "fd00:1::1", "fd00:1::2"];
+pub(crate) const BIG_AS: u32 = 4_200_000_001;
+pub(crate) const HOSTS: [&str; 7] =
+    ["10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "fd00:1::1", "fd00:1::2"];
 const VIPS: [&str; 10] = [
     "192.0.2.1",
     "192.0.2.2",
@@ -42,22 +43,22 @@ const COMMUNITIES: [&str; 5] = ["65000:100", "no-export", "65000:1:2", "42000000
 const REQUIRED: [&str; 5] = ["1", "1", "\"50%\"", "2", "0"];
 
 #[derive(Clone, Debug)]
-pub struct Plan {
-    pub local_as: u32,
+pub(crate) struct Plan {
+    pub(crate) local_as: u32,
     startup_deadline: u64,
-    pub drain: u64,
+    pub(crate) drain: u64,
     edited_check: bool,
-    pub peers: Vec<PeerPlan>,
+    pub(crate) peers: Vec<PeerPlan>,
     services: Vec<ServicePlan>,
     vips: BTreeMap<&'static str, String>,
     named: u64,
 }
 
 #[derive(Clone, Debug)]
-pub struct PeerPlan {
-    pub number: u64,
-    pub address: String,
-    pub peer_as: u32,
+pub(crate) struct PeerPlan {
+    pub(crate) number: u64,
+    pub(crate) address: String,
+    pub(crate) peer_as: u32,
     families: &'static str,
     next_hops: &'static str,
     hold_time: u64,
@@ -88,7 +89,7 @@ fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
 }
 
 /// One in `n`.
-pub fn one_in(rng: &mut Rng, n: u64) -> bool {
+pub(crate) fn one_in(rng: &mut Rng, n: u64) -> bool {
     rng.below(n) == 0
 }
 
@@ -127,7 +128,7 @@ fn vip(rng: &mut Rng) -> String {
 }
 
 impl Plan {
-    pub fn new(rng: &mut Rng) -> Plan {
+    pub(crate) fn new(rng: &mut Rng) -> Plan {
         let mut plan = Plan {
             local_as: pick(rng, &[65001, 65001, BIG_AS]),
             startup_deadline: pick(rng, &[4, 15, 30]),
@@ -195,9 +196,7 @@ impl Plan {
     }
 
     /// Changes one thing; says what.
-    pub fn edit(&mut self, rng: &mut Rng) -> &'static str {
-        let which = rng.below(self.services.len().max(1) as u64) as usize;
-        let peer = rng.below(self.peers.len().max(1) as u64) as usize;
+    pub(crate) fn edit(&mut self, rng: &mut Rng) -> &'static str {
         match rng.below(16) {
             0 => "nothing",
             1 | 2 => {
@@ -209,81 +208,46 @@ impl Plan {
                 "add service"
             }
             4 if self.services.len() > 1 => {
+                let which = rng.below(self.services.len() as u64) as usize;
                 self.services.remove(which);
                 "remove service"
             }
             5 => {
-                self.services[which].vips.insert(pick(rng, &VIPS));
-                "add vip to service"
-            }
-            6 if self.services[which].vips.len() > 1 => {
-                self.services[which].vips.pop_first();
-                "remove vip from service"
-            }
-            7 | 8 if self.services[which].backends.len() < 4 => {
-                self.services[which].add_backend(rng);
-                "add backend"
-            }
-            9 if self.services[which].backends.len() > 1 => {
-                self.services[which].backends.remove(0);
-                "remove backend"
-            }
-            10 => {
-                self.services[which].checks.insert(pick(rng, &CHECKS).0);
-                "add check"
-            }
-            11 if one_in(rng, 2) => {
                 self.edited_check ^= true;
                 "edit check"
             }
-            11 if self.services[which].checks.len() > 1 => {
-                self.services[which].checks.pop_first();
-                "remove check"
+            6..13 => {
+                let which = rng.below(self.services.len() as u64) as usize;
+                self.services[which].edit(rng)
             }
-            12 => {
-                let backend = &mut self.services[which].backends[0];
-                (backend.weight, backend.enabled) = pick(rng, &[(1, true), (1, true), (0, true), (1, false)]);
-                "weight"
-            }
-            13 => {
-                self.services[which].required = pick(rng, &REQUIRED);
-                "required"
-            }
-            14 if self.peers.len() < 4 && one_in(rng, 2) => {
+            _ => self.edit_peer(rng),
+        }
+    }
+
+    fn edit_peer(&mut self, rng: &mut Rng) -> &'static str {
+        let which = rng.below(self.peers.len() as u64) as usize;
+        match rng.below(8) {
+            0 if self.peers.len() < 4 => {
                 self.add_peer(rng);
                 "add peer"
             }
-            14 if self.peers.len() > 1 => {
-                self.peers.remove(peer);
+            1 if self.peers.len() > 1 => {
+                self.peers.remove(which);
                 "remove peer"
             }
-            15 if one_in(rng, 2) => {
-                self.peers[peer].edit_session(rng);
+            2 | 3 => {
+                self.peers[which].edit_session(rng);
                 "peer session"
             }
             _ => {
-                let internal = self.peers[peer].peer_as == self.local_as;
-                self.peers[peer].edit_routes(rng, internal);
+                let internal = self.peers[which].peer_as == self.local_as;
+                self.peers[which].edit_routes(rng, internal);
                 "peer routes"
             }
         }
     }
 
-    /// Many services at once, most of them on addresses of their own: enough routes to fill many messages.
-    pub fn add_crowd(&mut self, count: u16) -> String {
-        let mut text = String::new();
-        for n in 0..count {
-            let [high, low] = n.to_be_bytes();
-            writeln!(
-                text,
-                "[[service]]\nname = \"crowd{n}\"\nvips = [\"10.200.{high}.{low}\", \"2001:db8:200::{n:x}\"]\nport = 53\nrequired = 0\n"
-            )
-            .unwrap();
-        }
-        text
-    }
-
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!(
             "[daemon]\nworkers = 16\nstartup_deadline = \"{}s\"\nshutdown_drain = \"{}s\"\n[bgp]\nlocal_as = {}\nrouter_id = \"10.99.1.2\"\n",
             self.startup_deadline, self.drain, self.local_as
@@ -316,12 +280,12 @@ impl Plan {
         text
     }
 
-    pub fn config(&self) -> Arc<Config> {
+    pub(crate) fn config(&self) -> Arc<Config> {
         read(self.text())
     }
 }
 
-pub fn read(text: String) -> Arc<Config> {
+pub(crate) fn read(text: String) -> Arc<Config> {
     let shown = text.clone();
     match parse(&[Source { name: "herald.toml".into(), text }]) {
         Ok(config) => Arc::new(config),
@@ -370,6 +334,44 @@ impl ServicePlan {
         self.backends.push(BackendPlan { host, port, weight: 1, enabled: true, own_check });
     }
 
+    fn edit(&mut self, rng: &mut Rng) -> &'static str {
+        match rng.below(8) {
+            0 => {
+                self.vips.insert(pick(rng, &VIPS));
+                "add vip to service"
+            }
+            1 if self.vips.len() > 1 => {
+                self.vips.pop_first();
+                "remove vip from service"
+            }
+            2 if self.backends.len() > 1 => {
+                self.backends.remove(0);
+                "remove backend"
+            }
+            3 => {
+                self.checks.insert(pick(rng, &CHECKS).0);
+                "add check"
+            }
+            4 if self.checks.len() > 1 => {
+                self.checks.pop_first();
+                "remove check"
+            }
+            5 => {
+                let backend = &mut self.backends[0];
+                (backend.weight, backend.enabled) = pick(rng, &[(1, true), (1, true), (0, true), (1, false)]);
+                "weight"
+            }
+            6 if self.backends.len() < 4 => {
+                self.add_backend(rng);
+                "add backend"
+            }
+            _ => {
+                self.required = pick(rng, &REQUIRED);
+                "required"
+            }
+        }
+    }
+
     fn write(&self, text: &mut String) {
         let ServicePlan { number, required, backends, .. } = self;
         let vips: Vec<_> = self.vips.iter().collect();
@@ -387,8 +389,11 @@ impl ServicePlan {
             )
             .unwrap();
             if *own_check {
-                writeln!(text, "check = [{{ type = \"http\", path = \"/own\", interval = \"800ms\", timeout = \"400ms\" }}]")
-                    .unwrap();
+                writeln!(
+                    text,
+                    "check = [{{ type = \"http\", path = \"/own\", interval = \"800ms\", timeout = \"400ms\" }}]"
+                )
+                .unwrap();
             }
         }
     }

@@ -17,19 +17,19 @@ use crate::wire::{self, Expectation, Route};
 
 /// What a router is, whatever the session.
 #[derive(Debug)]
-pub struct Traits {
-    pub asn: u32,
+pub(crate) struct Traits {
+    pub(crate) asn: u32,
     /// `None`: no multiprotocol capability at all, which means IPv4.
-    pub families: Option<[bool; 2]>,
-    pub four_octet_as: bool,
-    pub refresh: bool,
-    pub hold: u16,
+    pub(crate) families: Option<[bool; 2]>,
+    pub(crate) four_octet_as: bool,
+    pub(crate) refresh: bool,
+    pub(crate) hold: u16,
     /// How much the connection takes in while the router does not read.
-    pub window: usize,
+    pub(crate) window: usize,
 }
 
 /// How a router spoils an OPEN, and what it must be told then.
-pub const BAD_OPENS: [(&str, &[(u8, u8)]); 7] = [
+pub(crate) const BAD_OPENS: [(&str, &[(u8, u8)]); 7] = [
     ("version 3", &[(2, 1)]),
     ("another AS", &[(2, 2)]),
     ("identifier 0.0.0.0", &[(2, 3)]),
@@ -40,7 +40,7 @@ pub const BAD_OPENS: [(&str, &[(u8, u8)]); 7] = [
 ];
 
 /// How a router spoils an established session.
-pub const GARBAGE: [(&str, &[(u8, u8)]); 7] = [
+pub(crate) const GARBAGE: [(&str, &[(u8, u8)]); 7] = [
     ("marker", &[(1, 1)]),
     ("length 18", &[(1, 2)]),
     ("length 4097", &[(1, 2)]),
@@ -52,67 +52,67 @@ pub const GARBAGE: [(&str, &[(u8, u8)]); 7] = [
 
 /// One connection, seen from the router.
 #[derive(Debug)]
-pub struct Link {
-    pub conn: ConnId,
+pub(crate) struct Link {
+    pub(crate) conn: ConnId,
     /// TCP is up.
-    pub up: bool,
-    pub dialled: Instant,
+    pub(crate) up: bool,
+    pub(crate) dialled: Instant,
     /// What Herald wants sent and the kernel has not taken.
-    pub queue: VecDeque<u8>,
+    pub(crate) queue: VecDeque<u8>,
     /// What the kernel has taken and the router has not read.
     pipe: VecDeque<u8>,
     inbox: Vec<u8>,
-    pub stalled: bool,
-    pub open: Option<wire::Open>,
+    pub(crate) stalled: bool,
+    pub(crate) open: Option<wire::Open>,
     /// OPEN and KEEPALIVE have come: the router takes routes.
-    pub established: bool,
+    pub(crate) established: bool,
     /// Since when it takes routes, or reads again.
-    pub since: Instant,
+    pub(crate) since: Instant,
     /// Our OPEN and KEEPALIVE are on their way, so Herald may call it established.
-    pub answered: bool,
-    pub silent: bool,
-    pub routes: BTreeMap<Prefix, Arc<Route>>,
+    pub(crate) answered: bool,
+    pub(crate) silent: bool,
+    pub(crate) routes: BTreeMap<Prefix, Arc<Route>>,
     /// Prefixes that must come again, for the router has asked, and until when.
-    pub owed: BTreeSet<Prefix>,
-    pub refresh_by: Option<Instant>,
+    pub(crate) owed: BTreeSet<Prefix>,
+    pub(crate) refresh_by: Option<Instant>,
     /// Prefixes that came after it asked: they may come again.
     doubled: BTreeSet<Prefix>,
-    pub ends_of_rib: [u32; 2],
+    pub(crate) ends_of_rib: [u32; 2],
     last_heard: Instant,
     /// On its way to Herald.
-    pub inflight: VecDeque<u8>,
+    pub(crate) inflight: VecDeque<u8>,
     /// Taken by the kernel, which Herald has not been told yet.
-    pub unreported: usize,
+    pub(crate) unreported: usize,
     /// Why the session may fall.
-    pub cause: Option<&'static str>,
+    pub(crate) cause: Option<&'static str>,
     /// What Herald must say before it closes.
-    pub expected: &'static [(u8, u8)],
-    pub told: Option<(u8, u8)>,
-    pub spoilt: Option<usize>,
+    pub(crate) expected: &'static [(u8, u8)],
+    pub(crate) told: Option<(u8, u8)>,
+    pub(crate) spoilt: Option<usize>,
 }
 
 #[derive(Debug)]
-pub struct Router {
-    pub peer: PeerId,
-    pub config: Arc<config::Peer>,
-    pub traits: Traits,
-    pub link: Option<Link>,
+pub(crate) struct Router {
+    pub(crate) peer: PeerId,
+    pub(crate) config: Arc<config::Peer>,
+    pub(crate) traits: Traits,
+    pub(crate) link: Option<Link>,
     /// The last connection is over, and it is known why.
-    pub excused: bool,
+    pub(crate) excused: bool,
     /// A connection that the router has just ended; what the engine had in hand for it is of no use.
-    pub lost: Option<ConnId>,
+    pub(crate) lost: Option<ConnId>,
 }
 
 /// What a router does in answer to what it read.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     Say(Vec<u8>),
     /// The session is up; keepalives begin.
     Established,
 }
 
 impl Traits {
-    pub fn new(rng: &mut Rng, config: &config::Peer, asn: u32) -> Traits {
+    pub(crate) fn new(rng: &mut Rng, config: &config::Peer, asn: u32) -> Traits {
         let both = config.families.len() == 2;
         let only_v6 = config.families == [Family::Ipv6];
         let families = match rng.below(5) {
@@ -133,7 +133,7 @@ impl Traits {
         }
     }
 
-    pub fn open(&self, spoil: Option<usize>) -> Vec<u8> {
+    pub(crate) fn open(&self, spoil: Option<usize>) -> Vec<u8> {
         let mut capabilities = Vec::new();
         for (family, offered) in [1, 2].into_iter().zip(self.families.unwrap_or_default()) {
             if offered {
@@ -171,7 +171,7 @@ impl Traits {
         }
     }
 
-    pub fn garbage(&self, kind: usize) -> Vec<u8> {
+    pub(crate) fn garbage(&self, kind: usize) -> Vec<u8> {
         let mut keepalive = wire::message(wire::KEEPALIVE, &[]);
         match kind {
             0 => keepalive[3] = 0xfe,
@@ -186,7 +186,7 @@ impl Traits {
     }
 
     /// Well-formed and of no interest: it must not cost the session.
-    pub fn strange(&self, rng: &mut Rng) -> Vec<u8> {
+    pub(crate) fn strange(&self, rng: &mut Rng) -> Vec<u8> {
         let path: &[u8] = if self.four_octet_as { &[2, 1, 0, 0, 0xfa, 0] } else { &[2, 1, 0xfa, 0] };
         let basic = [&[0x40, 1, 1, 0, 0x40, 2, path.len() as u8], path, &[0x40, 3, 4, 10, 0, 0, 1]].concat();
         let update = |attributes: &[u8], nlri: &[u8]| {
@@ -208,7 +208,7 @@ impl Traits {
 }
 
 impl Link {
-    pub fn new(now: Instant, conn: ConnId) -> Link {
+    pub(crate) fn new(now: Instant, conn: ConnId) -> Link {
         Link {
             conn,
             up: false,
@@ -238,13 +238,13 @@ impl Link {
     }
 
     /// Asks for a family again.
-    pub fn ask_refresh(&mut self, now: Instant, family: Family) {
+    pub(crate) fn ask_refresh(&mut self, now: Instant, family: Family) {
         self.owed.extend(self.routes.keys().filter(|prefix| prefix.family() == family).copied());
         self.refresh_by = Some(now + Duration::from_secs(2));
     }
 
     /// Everything that was asked for has come, or its time is up.
-    pub fn check_refresh(&mut self, now: Instant, rules: &mut Rules) {
+    pub(crate) fn check_refresh(&mut self, now: Instant, rules: &mut Rules) {
         if self.refresh_by.is_some_and(|by| by <= now) && !self.stalled {
             self.refresh_by = None;
             self.doubled.clear();
@@ -253,7 +253,7 @@ impl Link {
         }
     }
 
-    pub fn start_reading(&mut self, now: Instant) {
+    pub(crate) fn start_reading(&mut self, now: Instant) {
         self.stalled = false;
         self.since = now;
         self.last_heard = now;
@@ -263,24 +263,24 @@ impl Link {
 
 impl Router {
     /// The hold time that both sides take.
-    pub fn hold(&self) -> Duration {
+    pub(crate) fn hold(&self) -> Duration {
         let (ours, theirs) = (self.config.hold_time.as_secs(), self.traits.hold);
         Duration::from_secs(ours.min(theirs).into())
     }
 
     /// Families that may be used on the session.
-    pub fn families(&self) -> [bool; 2] {
+    pub(crate) fn families(&self) -> [bool; 2] {
         let offered = self.traits.families.unwrap_or([true, false]);
         [Family::Ipv4, Family::Ipv6].map(|family| offered[family as usize] && self.config.families.contains(&family))
     }
 
     /// Our end of the connection.
-    pub fn local(&self) -> IpAddr {
+    pub(crate) fn local(&self) -> IpAddr {
         if self.config.address.is_ipv4() { "10.0.0.100".parse().unwrap() } else { "fd00:99::100".parse().unwrap() }
     }
 
     /// The next hop that routes of this family must have; none, and they must not come.
-    pub fn next_hop(&self, family: Family) -> Option<Vec<IpAddr>> {
+    pub(crate) fn next_hop(&self, family: Family) -> Option<Vec<IpAddr>> {
         let own = Some(vec![self.local()]).filter(|own| Family::of(own[0]) == family);
         match (family, self.config.next_hop_ipv4, self.config.next_hop_ipv6) {
             (Family::Ipv4, NextHop4::SelfAddress, _) | (Family::Ipv6, _, NextHop6::SelfAddress) => own,
@@ -291,7 +291,7 @@ impl Router {
     }
 
     /// Moves bytes on, as far as they go; how many the kernel took, and what the router answers.
-    pub fn pump(&mut self, now: Instant, rules: &mut Rules) -> (usize, Vec<Answer>) {
+    pub(crate) fn pump(&mut self, now: Instant, rules: &mut Rules) -> (usize, Vec<Answer>) {
         let (mut taken, mut answers) = (0, Vec::new());
         while let Some(link) = &mut self.link {
             let room = self.traits.window.saturating_sub(link.pipe.len()).min(link.queue.len());
@@ -376,7 +376,7 @@ impl Router {
     }
 
     /// That Herald is not late with a message, without waiting for one.
-    pub fn check_silence(&self, now: Instant, rules: &mut Rules) {
+    pub(crate) fn check_silence(&self, now: Instant, rules: &mut Rules) {
         let Some(link) = self.link.as_ref().filter(|link| link.established && !link.stalled && link.cause.is_none())
         else {
             return;

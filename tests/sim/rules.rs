@@ -15,30 +15,30 @@ use crate::wire::Route;
 
 /// Counts how often each rule was really tested.
 #[derive(Debug, Default)]
-pub struct Rules {
-    pub counts: BTreeMap<&'static str, u64>,
+pub(crate) struct Rules {
+    pub(crate) counts: BTreeMap<&'static str, u64>,
     /// The first verdicts are in, or the start-up deadline has passed.
-    pub may_send: bool,
-    pub updates: u64,
+    pub(crate) may_send: bool,
+    pub(crate) updates: u64,
 }
 
 impl Rules {
-    pub fn count(&mut self, rule: &'static str) {
+    pub(crate) fn count(&mut self, rule: &'static str) {
         *self.counts.entry(rule).or_default() += 1;
     }
 }
 
 /// What something may be: a set, for the outside does not always tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct May {
-    pub up: bool,
-    pub down: bool,
-    pub undecided: bool,
+pub(crate) struct May {
+    pub(crate) up: bool,
+    pub(crate) down: bool,
+    pub(crate) undecided: bool,
 }
 
-pub const UP: May = May { up: true, down: false, undecided: false };
-pub const DOWN: May = May { up: false, down: true, undecided: false };
-pub const UNDECIDED: May = May { up: false, down: false, undecided: true };
+pub(crate) const UP: May = May { up: true, down: false, undecided: false };
+pub(crate) const DOWN: May = May { up: false, down: true, undecided: false };
+pub(crate) const UNDECIDED: May = May { up: false, down: false, undecided: true };
 
 impl May {
     fn or(self, other: May) -> May {
@@ -60,8 +60,8 @@ struct Runs {
 
 /// The second mind.
 #[derive(Debug, Default)]
-pub struct Oracle {
-    pub config: Arc<Config>,
+pub(crate) struct Oracle {
+    pub(crate) config: Arc<Config>,
     checks: BTreeMap<Arc<Probe>, Runs>,
     tickets: BTreeMap<Ticket, Arc<Probe>>,
     backends: BTreeMap<(Arc<str>, SocketAddr), May>,
@@ -70,9 +70,9 @@ pub struct Oracle {
     surely_up: BTreeMap<Prefix, Instant>,
     maybe_up: BTreeMap<Prefix, Instant>,
     /// VIPs that Herald says it announces.
-    pub announced: BTreeSet<Prefix>,
+    pub(crate) announced: BTreeSet<Prefix>,
     /// Something may have changed since the tables were last compared.
-    pub stale: bool,
+    pub(crate) stale: bool,
 }
 
 impl Runs {
@@ -122,7 +122,8 @@ impl Oracle {
         self.config.checks.iter().find(|check| *check.probe == *probe).cloned()
     }
 
-    pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
+    #[expect(clippy::mutable_key_type, reason = "probes compare by what was configured")]
+    pub(crate) fn configure(&mut self, now: Instant, config: &Arc<Config>) {
         let old = std::mem::replace(&mut self.config, config.clone());
         let used: BTreeSet<_> = config.checks.iter().map(|check| check.probe.clone()).collect();
         assert_eq!(used.len(), config.checks.len(), "every probe has one timing: {:#?}", config.checks);
@@ -154,7 +155,7 @@ impl Oracle {
         self.derive(now);
     }
 
-    pub fn requested(&mut self, now: Instant, ticket: Ticket, probe: &Arc<Probe>) {
+    pub(crate) fn requested(&mut self, now: Instant, ticket: Ticket, probe: &Arc<Probe>) {
         let check = self.check_of(probe).expect("only configured checks run");
         let runs = self.checks.get_mut(probe).expect("kept in step with the configuration");
         runs.settle_doubt(&check); // the next run begins when the last is judged
@@ -165,7 +166,7 @@ impl Oracle {
     }
 
     /// A worker is stuck with this run.
-    pub fn doubt(&mut self, now: Instant, ticket: Ticket) {
+    pub(crate) fn doubt(&mut self, now: Instant, ticket: Ticket) {
         if let Some((runs, check)) = self.runs(ticket) {
             runs.doubt(&check);
             self.derive(now);
@@ -173,7 +174,7 @@ impl Oracle {
     }
 
     /// Herald gets a result; `timely` when it cannot have been given up yet.
-    pub fn result(&mut self, now: Instant, ticket: Ticket, passed: bool, timely: bool) {
+    pub(crate) fn result(&mut self, now: Instant, ticket: Ticket, passed: bool, timely: bool) {
         if let Some((runs, check)) = self.runs(ticket) {
             if !timely {
                 runs.settle_doubt(&check);
@@ -186,7 +187,7 @@ impl Oracle {
     }
 
     /// Whether this result, if it comes now, surely makes a new verdict.
-    pub fn decides(&self, ticket: Ticket, passed: bool) -> bool {
+    pub(crate) fn decides(&self, ticket: Ticket, passed: bool) -> bool {
         let Some(probe) = self.tickets.get(&ticket) else { return false };
         let (Some(runs), Some(check)) = (self.checks.get(probe), self.check_of(probe)) else { return false };
         match passed {
@@ -247,7 +248,7 @@ impl Oracle {
     }
 
     /// All of its services must be up.
-    pub fn vip(&self, vip: &Vip) -> May {
+    pub(crate) fn vip(&self, vip: &Vip) -> May {
         let mays: Vec<May> = vip.services.iter().map(|at| self.services[&self.config.services[*at].name]).collect();
         May {
             up: mays.iter().all(|may| may.up),
@@ -257,7 +258,7 @@ impl Oracle {
     }
 
     /// Every VIP's first verdict may be in: none is surely undecided.
-    pub fn may_all_be_decided(&self) -> bool {
+    pub(crate) fn may_all_be_decided(&self) -> bool {
         self.config.vips.values().all(|vip| {
             let mays: Vec<May> = vip.services.iter().map(|at| self.services[&self.config.services[*at].name]).collect();
             mays.iter().any(|may| may.down) || mays.iter().all(|may| may.up)
@@ -265,7 +266,7 @@ impl Oracle {
     }
 
     /// How a VIP must be announced now; `Err` when that is not certain.
-    pub fn wanted(&self, now: Instant, prefix: &Prefix) -> Result<Option<Arc<Attributes>>, &'static str> {
+    pub(crate) fn wanted(&self, now: Instant, prefix: &Prefix) -> Result<Option<Arc<Attributes>>, &'static str> {
         let vip = &self.config.vips[prefix];
         let may = self.vip(vip);
         if may == UP {
@@ -285,7 +286,7 @@ impl Oracle {
     }
 
     /// Herald says that it begins to announce this VIP as healthy.
-    pub fn judge_announcement(&self, now: Instant, prefix: &Prefix, rules: &mut Rules) {
+    pub(crate) fn judge_announcement(&self, now: Instant, prefix: &Prefix, rules: &mut Rules) {
         let vip = &self.config.vips[prefix];
         let since = self.maybe_up.get(prefix);
         rules.count("announced with a reason");
@@ -297,7 +298,7 @@ impl Oracle {
     }
 
     /// Herald says that it no longer announces this VIP as healthy.
-    pub fn judge_withdrawal(&self, prefix: &Prefix, rules: &mut Rules) {
+    pub(crate) fn judge_withdrawal(&self, prefix: &Prefix, rules: &mut Rules) {
         rules.count("withdrawn with a reason");
         let may = self.vip(&self.config.vips[prefix]);
         assert!(may.down, "{prefix} is withdrawn, but is {may:?}");
@@ -322,7 +323,7 @@ fn backend_may(checks: impl Iterator<Item = May>, before: May) -> (May, bool) {
 }
 
 /// A route as this router must hold it; `None` when it must not.
-pub fn route(router: &Router, prefix: &Prefix, attributes: &Attributes) -> Option<Arc<Route>> {
+pub(crate) fn route(router: &Router, prefix: &Prefix, attributes: &Attributes) -> Option<Arc<Route>> {
     let config = &router.config;
     let family = prefix.family();
     if !router.families()[family as usize] || !config.export.allows(prefix) {
@@ -351,7 +352,7 @@ pub fn route(router: &Router, prefix: &Prefix, attributes: &Attributes) -> Optio
 
 /// How long after its backend's death a check fails at the latest: the start that the death just missed, then `fall`
 /// runs, each to its limit.
-pub fn detection_limit(check: &Check) -> Duration {
+pub(crate) fn detection_limit(check: &Check) -> Duration {
     /// Given to a worker beyond the timeout before it is given up.
     const GRACE: Duration = Duration::from_millis(250);
     const TICK: Duration = Duration::from_millis(10);
@@ -363,6 +364,6 @@ pub fn detection_limit(check: &Check) -> Duration {
 }
 
 /// Everything that must be true of a family on a session once it is in step.
-pub fn families(router: &Router) -> impl Iterator<Item = Family> + '_ {
+pub(crate) fn families(router: &Router) -> impl Iterator<Item = Family> + '_ {
     Family::ALL.into_iter().filter(|family| router.families()[*family as usize] && router.next_hop(*family).is_some())
 }

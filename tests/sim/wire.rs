@@ -6,52 +6,52 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use herald::prefix::{Family, Prefix};
 
-pub type Result<T> = std::result::Result<T, String>;
+pub(crate) type Result<T> = std::result::Result<T, String>;
 
-pub const OPEN: u8 = 1;
-pub const UPDATE: u8 = 2;
-pub const NOTIFICATION: u8 = 3;
-pub const KEEPALIVE: u8 = 4;
-pub const AS_TRANS: u16 = 23456;
+pub(crate) const OPEN: u8 = 1;
+pub(crate) const UPDATE: u8 = 2;
+pub(crate) const NOTIFICATION: u8 = 3;
+pub(crate) const KEEPALIVE: u8 = 4;
+pub(crate) const AS_TRANS: u16 = 23456;
 
 /// What a router must know to judge an UPDATE.
 #[derive(Clone, Copy, Debug)]
-pub struct Expectation {
-    pub families: [bool; 2],
-    pub four_octet_as: bool,
-    pub internal: bool,
-    pub sender_as: u32,
+pub(crate) struct Expectation {
+    pub(crate) families: [bool; 2],
+    pub(crate) four_octet_as: bool,
+    pub(crate) internal: bool,
+    pub(crate) sender_as: u32,
 }
 
 /// A route's attributes as they arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Route {
-    pub origin: u8,
-    pub as_path: Vec<u32>,
-    pub next_hop: Vec<IpAddr>,
-    pub med: Option<u32>,
-    pub local_pref: Option<u32>,
-    pub communities: BTreeSet<u32>,
-    pub large_communities: BTreeSet<(u32, u32, u32)>,
+pub(crate) struct Route {
+    pub(crate) origin: u8,
+    pub(crate) as_path: Vec<u32>,
+    pub(crate) next_hop: Vec<IpAddr>,
+    pub(crate) med: Option<u32>,
+    pub(crate) local_pref: Option<u32>,
+    pub(crate) communities: BTreeSet<u32>,
+    pub(crate) large_communities: BTreeSet<(u32, u32, u32)>,
 }
 
 /// What one UPDATE says.
 #[derive(Debug, Default)]
-pub struct Update {
-    pub withdrawn: Vec<Prefix>,
-    pub announced: Vec<Prefix>,
-    pub route: Route,
-    pub end_of_rib: Option<Family>,
+pub(crate) struct Update {
+    pub(crate) withdrawn: Vec<Prefix>,
+    pub(crate) announced: Vec<Prefix>,
+    pub(crate) route: Route,
+    pub(crate) end_of_rib: Option<Family>,
 }
 
 #[derive(Debug)]
-pub struct Open {
-    pub my_as: u16,
-    pub hold: u16,
-    pub id: Ipv4Addr,
-    pub families: [bool; 2],
-    pub refresh: bool,
-    pub four_octet_as: Option<u32>,
+pub(crate) struct Open {
+    pub(crate) my_as: u16,
+    pub(crate) hold: u16,
+    pub(crate) id: Ipv4Addr,
+    pub(crate) families: [bool; 2],
+    pub(crate) refresh: bool,
+    pub(crate) four_octet_as: Option<u32>,
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -109,7 +109,7 @@ impl<'a> Bytes<'a> {
 }
 
 /// Takes the first whole message off `inbox`: its type and body.
-pub fn split(inbox: &mut Vec<u8>) -> Result<Option<(u8, Vec<u8>)>> {
+pub(crate) fn split(inbox: &mut Vec<u8>) -> Result<Option<(u8, Vec<u8>)>> {
     let Some(header) = inbox.get(..19) else { return Ok(None) };
     if header[..16] != [0xff; 16] {
         return Err("marker".into());
@@ -133,7 +133,7 @@ pub fn split(inbox: &mut Vec<u8>) -> Result<Option<(u8, Vec<u8>)>> {
     Ok(Some((kind, body)))
 }
 
-pub fn open(body: &[u8]) -> Result<Open> {
+pub(crate) fn open(body: &[u8]) -> Result<Open> {
     let mut bytes = Bytes(body);
     if bytes.u8()? != 4 {
         return Err("version".into());
@@ -176,7 +176,7 @@ pub fn open(body: &[u8]) -> Result<Open> {
     Ok(open)
 }
 
-pub fn update(body: &[u8], expectation: Expectation) -> Result<Update> {
+pub(crate) fn update(body: &[u8], expectation: Expectation) -> Result<Update> {
     let mut bytes = Bytes(body);
     let length = bytes.u16()?;
     let withdrawn = bytes.part(length)?.all(|bytes| bytes.prefix(Family::Ipv4))?;
@@ -351,7 +351,7 @@ fn set<T: Ord>(values: Vec<T>) -> Result<BTreeSet<T>> {
     if set.len() == count && count > 0 { Ok(set) } else { Err("empty, or with duplicates".into()) }
 }
 
-pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xff; 16];
     bytes.extend(u16::try_from(19 + body.len()).unwrap().to_be_bytes());
     bytes.push(kind);
@@ -359,7 +359,7 @@ pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-pub fn refresh(family: Family) -> Vec<u8> {
+pub(crate) fn refresh(family: Family) -> Vec<u8> {
     message(5, &[0, if family == Family::Ipv4 { 1 } else { 2 }, 0, 1])
 }
 

@@ -19,7 +19,7 @@ use crate::wire;
 
 /// What happens by itself, at a time.
 #[derive(Debug)]
-pub enum Happening {
+pub(crate) enum Happening {
     /// A worker ends a run.
     RunEnds(u64),
     /// TCP comes up, or does not.
@@ -46,49 +46,47 @@ pub enum Happening {
     Inspect,
 }
 
-pub struct World {
-    pub seed: u64,
-    pub start: Instant,
-    pub now: Instant,
-    pub rng: Rng,
-    pub engine: Engine,
-    pub plan: Plan,
-    pub config: Arc<Config>,
-    pub servers: Servers,
-    pub pool: Pool,
-    pub oracle: Oracle,
-    pub rules: Rules,
-    pub routers: BTreeMap<Arc<str>, Router>,
+pub(crate) struct World {
+    pub(crate) start: Instant,
+    pub(crate) now: Instant,
+    pub(crate) rng: Rng,
+    pub(crate) engine: Engine,
+    pub(crate) plan: Plan,
+    pub(crate) config: Arc<Config>,
+    pub(crate) servers: Servers,
+    pub(crate) pool: Pool,
+    pub(crate) oracle: Oracle,
+    pub(crate) rules: Rules,
+    pub(crate) routers: BTreeMap<Arc<str>, Router>,
     queue: BTreeMap<(Instant, u64), Happening>,
     serial: u64,
     runs: BTreeMap<u64, Run>,
-    pub chaos: bool,
+    pub(crate) chaos: bool,
     /// Since when nothing from outside disturbs.
-    pub calm_since: Instant,
-    pub starved_until: Instant,
+    pub(crate) calm_since: Instant,
+    pub(crate) starved_until: Instant,
     /// Why a peer's session may fall in this step.
-    pub reloaded: BTreeMap<Arc<str>, &'static str>,
-    pub stopping: Option<Instant>,
-    pub stopped: Option<Instant>,
+    pub(crate) reloaded: BTreeMap<Arc<str>, &'static str>,
+    pub(crate) stopping: Option<Instant>,
+    pub(crate) stopped: Option<Instant>,
     /// VIPs that should be down, with the backends that make them so, and since when.
-    pub dead: BTreeMap<herald::prefix::Prefix, (BTreeSet<(usize, usize)>, Instant)>,
-    pub dirty: bool,
+    pub(crate) dead: BTreeMap<herald::prefix::Prefix, (BTreeSet<(usize, usize)>, Instant)>,
+    pub(crate) dirty: bool,
     wakes: (Instant, u64),
     trace: DefaultHasher,
     verbose: bool,
 }
 
 impl World {
-    pub fn new(seed: u64, plan: Plan, verbose: bool) -> World {
+    pub(crate) fn new(seed: u64, plan: Plan, verbose: bool) -> World {
         World::with(seed, plan.config(), plan, verbose)
     }
 
-    pub fn with(seed: u64, config: Arc<Config>, plan: Plan, verbose: bool) -> World {
+    pub(crate) fn with(seed: u64, config: Arc<Config>, plan: Plan, verbose: bool) -> World {
         #[expect(clippy::disallowed_methods, reason = "read once; afterwards time is arithmetic")]
         let now = Instant::now();
         let mut rng = Rng::new(seed ^ 0x5eed);
         let mut world = World {
-            seed,
             start: now,
             now,
             engine: Engine::new(now, seed),
@@ -115,7 +113,7 @@ impl World {
             verbose,
             config: config.clone(),
         };
-        world.oracle.configure(now, config.clone());
+        world.oracle.configure(now, &config);
         world.note_truth();
         world.engine.handle(now, Input::Configure(config));
         world.drain();
@@ -124,7 +122,7 @@ impl World {
     }
 
     /// A few words for whoever replays this seed; they go into the trace too.
-    pub fn tell(&mut self, words: fmt::Arguments<'_>) {
+    pub(crate) fn tell(&mut self, words: fmt::Arguments<'_>) {
         let at = self.now - self.start;
         let line = words.to_string();
         (at, &line).hash(&mut self.trace);
@@ -134,30 +132,30 @@ impl World {
     }
 
     /// Two runs are the same when this is.
-    pub fn fingerprint(&self) -> u64 {
+    pub(crate) fn fingerprint(&self) -> u64 {
         self.trace.finish()
     }
 
     /// For what is too much to print.
-    pub fn record(&mut self, what: impl Hash) {
+    pub(crate) fn record(&mut self, what: impl Hash) {
         (self.now - self.start).hash(&mut self.trace);
         what.hash(&mut self.trace);
     }
 
-    pub fn at(&mut self, after: Duration, happening: Happening) {
+    pub(crate) fn at(&mut self, after: Duration, happening: Happening) {
         self.serial += 1;
         self.queue.insert((self.now + after, self.serial), happening);
     }
 
     /// Within so many milliseconds.
-    pub fn soon(&mut self, millis: u64, happening: Happening) {
+    pub(crate) fn soon(&mut self, millis: u64, happening: Happening) {
         let after = Duration::from_micros(self.rng.below(millis * 1000));
         self.at(after, happening);
     }
 
     /// One turn of the driver's loop: everything that is there is handed over, then a due timeout, then the outputs
     /// are carried out. Results that ride along are read by any turn, and by a timeout at the latest.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let due = self.engine.poll_timeout();
         let first = self.queue.first_key_value().map(|((at, _), _)| *at);
         let next = due.into_iter().chain(first).min().expect("the rules look again and again");
@@ -219,7 +217,7 @@ impl World {
     }
 
     /// Workers take what waits.
-    pub fn work(&mut self) {
+    pub(crate) fn work(&mut self) {
         if self.pool.is_starved() {
             self.starved_until = self.now;
         }
@@ -298,7 +296,7 @@ impl World {
     }
 
     /// Chaos and calm take turns.
-    pub fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         self.chaos = !self.chaos;
         self.calm_since = self.now;
         self.tell(format_args!("--- {}", if self.chaos { "chaos" } else { "calm" }));
@@ -333,23 +331,23 @@ impl World {
         }
     }
 
-    pub fn input_plain(&mut self, input: Input<'_>) {
+    pub(crate) fn input_plain(&mut self, input: Input<'_>) {
         self.read_mailbox();
         self.engine.handle(self.now, input);
     }
 
-    pub fn input(&mut self, name: &str, conn: ConnId, event: Event<'_>) {
+    pub(crate) fn input(&mut self, name: &str, conn: ConnId, event: Event<'_>) {
         let peer = self.routers[name].peer;
         self.input_plain(Input::Peer(peer, conn, event));
     }
 
     /// The connection, if it is still this one.
-    pub fn link(&mut self, name: &str, conn: ConnId) -> Option<&mut Link> {
+    pub(crate) fn link(&mut self, name: &str, conn: ConnId) -> Option<&mut Link> {
         self.routers.get_mut(name)?.link.as_mut().filter(|link| link.conn == conn)
     }
 
     /// Lets bytes flow to a router, and the router answer.
-    pub fn pump(&mut self, name: &Arc<str>) {
+    pub(crate) fn pump(&mut self, name: &Arc<str>) {
         let Some(router) = self.routers.get_mut(name) else { return };
         let (taken, answers) = router.pump(self.now, &mut self.rules);
         let hold = router.hold();
@@ -370,7 +368,7 @@ impl World {
     }
 
     /// A router sends something.
-    pub fn say(&mut self, name: &Arc<str>, conn: ConnId, bytes: &[u8]) {
+    pub(crate) fn say(&mut self, name: &Arc<str>, conn: ConnId, bytes: &[u8]) {
         if let Some(link) = self.link(name, conn) {
             link.inflight.extend(bytes);
             self.soon(20, Happening::Arrive(name.clone(), conn));
@@ -402,14 +400,14 @@ impl World {
     }
 
     /// A reload of what the plan now says.
-    pub fn reload(&mut self) {
+    pub(crate) fn reload(&mut self) {
         let edits: Vec<_> = (0..=self.rng.below(2)).map(|_| self.plan.edit(&mut self.rng)).collect();
         self.tell(format_args!("reload: {edits:?}"));
         let config = self.plan.config();
-        self.reload_to(config);
+        self.reload_to(&config);
     }
 
-    pub fn reload_to(&mut self, config: Arc<Config>) {
+    pub(crate) fn reload_to(&mut self, config: &Arc<Config>) {
         self.calm_since = self.now;
         self.read_mailbox();
         let next: BTreeMap<&Arc<str>, &Arc<Peer>> =
@@ -428,7 +426,7 @@ impl World {
             }
         }
         self.config = config.clone();
-        self.oracle.configure(self.now, config.clone());
+        self.oracle.configure(self.now, config);
         self.note_truth();
         self.engine.handle(self.now, Input::Configure(config.clone()));
         self.drain();
@@ -441,7 +439,7 @@ impl World {
         self.dirty = true;
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.tell(format_args!("stop"));
         self.stopping = Some(self.now);
         self.input_plain(Input::Stop("moving house".to_owned()));
@@ -450,7 +448,7 @@ impl World {
 }
 
 /// Whether a session with one can go on with the other: all but what shapes routes, and when to dial, is the same.
-pub fn same_session(one: &Peer, other: &Peer) -> bool {
+pub(crate) fn same_session(one: &Peer, other: &Peer) -> bool {
     let mut routes_aside = one.clone();
     routes_aside.attributes = other.attributes.clone();
     routes_aside.export = other.export.clone();

@@ -1,0 +1,78 @@
+//! AS numbers of four octets, and routers that know only two (RFC 6793).
+
+use crate::harness::bird::{self, Bird};
+use crate::harness::capture::Capture;
+use crate::harness::gobgp::GoBgp;
+use crate::harness::herald::Herald;
+use crate::harness::router::Router;
+use crate::harness::site::{self, Site};
+use crate::harness::wait;
+
+const BIG: u32 = 4_200_000_001;
+
+#[test]
+fn bird_sees_a_four_octet_as() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, BIG);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let _server = site.server(0);
+    let _herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
+    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
+    assert_eq!(table["192.0.2.1/32"].as_path, [BIG]);
+    wait::until_equal("the routes", &table, || bird.table());
+}
+
+#[test]
+fn gobgp_sees_a_four_octet_as_on_both_sides() {
+    let site = Site::new();
+    let neighbour = site::neighbour(true, BIG + 1, BIG);
+    let gobgp = GoBgp::start(&site.router, "10.99.1.1", &neighbour);
+    let _server = site.server(0);
+    let _herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
+    let table = site::plain_table(&neighbour, &gobgp, &site::VIPS);
+    wait::until_equal("the routes", &table, || gobgp.table());
+}
+
+#[test]
+fn a_two_octet_router_gets_as_trans_and_the_true_path_beside_it() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, BIG);
+    let session = bird::session(&neighbour, "enable as4 off;", &["ipv4", "ipv6"]);
+    let bird = Bird::start(&site.router, "10.99.1.1", &session);
+    let capture = Capture::start(&site.herald, "to-router");
+    let _server = site.server(0);
+    let prepend = "as_path_prepend = 2";
+    let _herald = Herald::start(&site.herald, &site::config(&neighbour, prepend));
+
+    // BIRD merges AS4_PATH into AS_PATH (RFC 6793 §4.2.3) and shows what comes out.
+    let mut table = site::plain_table(&neighbour, &bird, &site::VIPS);
+    for route in table.values_mut() {
+        route.as_path = vec![BIG; 3];
+    }
+    wait::until_equal("the merged path", &table, || bird.table());
+
+    let sent = capture.finish().fields(
+        "bgp.type == 2 && ip.src == 10.99.1.2 && bgp.update.path_attribute.as_path_segment",
+        &["bgp.update.path_attribute.as_path_segment.as2", "bgp.update.path_attribute.as_path_segment.as4"],
+    );
+    assert!(!sent.is_empty(), "no UPDATE captured");
+    for line in sent {
+        let (two, four) = line.split_once('\t').unwrap();
+        assert!(two.split(',').all(|asn| asn == "23456"), "AS_PATH: {line}");
+        assert!(four.split(',').all(|asn| asn == BIG.to_string()), "AS4_PATH: {line}");
+    }
+}
+
+#[test]
+fn a_router_without_capabilities_gets_ipv4_only() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let session = bird::session(&neighbour, "capabilities off;", &["ipv4"]);
+    let bird = Bird::start(&site.router, "10.99.1.1", &session);
+    let _server = site.server(0);
+    let herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
+    let table = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
+    wait::until_equal("the IPv4 route", &table, || bird.table());
+    let told = || Ok(herald.peer("router")?["advertised"].clone());
+    wait::until_equal("status to say so", &serde_json::json!({"ipv4": 1, "ipv6": 0}), told);
+}

@@ -1,0 +1,88 @@
+//! Which families a router gets, and when IPv6 cannot be announced at all.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::bird::{self, Bird};
+use crate::harness::capture::Capture;
+use crate::harness::herald::Herald;
+use crate::harness::router::Router;
+use crate::harness::site::{self, Site};
+use crate::harness::wait;
+
+#[test]
+fn a_router_that_takes_ipv4_only_is_sent_no_ipv6() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird::session(&neighbour, "", &["ipv4"]));
+    let capture = Capture::start(&site.herald, "to-router");
+    let server = site.server(0);
+    let mut herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
+    let table = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
+    wait::until_equal("the IPv4 route", &table, || bird.table());
+    wait::stays("IPv4 alone", Duration::from_millis(300), &table, || bird.table());
+    drop(server);
+    wait::until_equal("the withdrawal", &Default::default(), || bird.table());
+    herald.terminate();
+    herald.wait();
+
+    let captured = capture.finish();
+    let updates = captured.fields("bgp.type == 2 && ip.src == 10.99.1.2", &["frame.number"]);
+    assert!(!updates.is_empty(), "no UPDATE captured");
+    // MP_REACH_NLRI and MP_UNREACH_NLRI.
+    let filter = "ip.src == 10.99.1.2 && bgp.update.path_attribute.type_code in {14, 15}";
+    assert_eq!(captured.fields(filter, &["frame.number"]), Vec::<String>::new(), "IPv6 on the wire");
+}
+
+#[test]
+fn ipv6_without_a_next_hop_is_not_announced_and_that_is_said() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let _server = site.server(0);
+    let config = site::config(&neighbour, "").replace("next_hop_ipv6 = \"fd00:99:1::2\"\n", "");
+    let herald = Herald::new(&site.herald, &config);
+
+    let (code, text) = herald.check_config();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("next_hop_ipv6") && text.contains("herald.toml:"), "check-config says nothing:\n{text}");
+
+    let mut herald = herald;
+    herald.run();
+    let table = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
+    wait::until_equal("the IPv4 route", &table, || bird.table());
+    wait::stays("IPv4 alone", Duration::from_millis(300), &table, || bird.table());
+
+    let peer = herald.peer("router").unwrap();
+    assert_eq!(peer["advertised"], json!({"ipv4": 1, "ipv6": 0}));
+    assert_eq!(peer["without_next_hop"], json!(["ipv6"]), "{peer}");
+    let log = herald.log();
+    assert!(log.lines().any(|line| line.contains("next hop") && line.contains("router")), "the log is silent:\n{log}");
+
+    // Configured by a reload, it is announced.
+    herald.reload_good(&site::config(&neighbour, ""));
+    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
+    wait::until_equal("both families", &table, || bird.table());
+}
+
+#[test]
+fn an_export_filter_keeps_a_vip_from_a_router() {
+    let site = Site::new();
+    let neighbour = site::neighbour(true, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let _server = site.server(0);
+    let filtered = site::config(&neighbour, r#"export = { accept = ["2001:db8::/32"] }"#);
+    let herald = Herald::start(&site.herald, &filtered);
+    let ipv6 = site::plain_table(&neighbour, &bird, &["2001:db8::1/128"]);
+    wait::until_equal("the IPv6 route", &ipv6, || bird.table());
+    wait::stays("the IPv6 route alone", Duration::from_millis(300), &ipv6, || bird.table());
+    let session = bird.session().unwrap();
+
+    herald.reload_good(&site::config(&neighbour, ""));
+    let both = site::plain_table(&neighbour, &bird, &site::VIPS);
+    wait::until_equal("both routes without the filter", &both, || bird.table());
+    herald.reload_good(&filtered);
+    wait::until_equal("the IPv6 route alone again", &ipv6, || bird.table());
+    assert_eq!(bird.session(), Ok(session), "a filter must not disturb the session");
+}

@@ -1,0 +1,176 @@
+//! BIRD 2.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+
+use super::lab::Namespace;
+use super::process::Process;
+use super::router::{Neighbour, Route, Router, Session, Table};
+use super::wait;
+
+/// One BIRD, with one session called `dut`, and whatever else its configuration says.
+pub(crate) struct Bird {
+    namespace: Namespace,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+/// A passive session for both families that takes everything and sends nothing.
+pub(crate) fn receiver(neighbour: &Neighbour) -> String {
+    session(neighbour, "hold time 90;", &["ipv4", "ipv6"])
+}
+
+/// A passive session with these options and families.
+pub(crate) fn session(neighbour: &Neighbour, options: &str, families: &[&str]) -> String {
+    let Neighbour { local_address, local_as, address, asn } = neighbour;
+    let channel = |family: &&str| format!("  {family} {{ import all; import table off; export none; }};\n");
+    let channels: String = families.iter().map(channel).collect();
+    format!(
+        "protocol bgp dut {{\n  local {local_address} as {local_as};\n  neighbor {address} as {asn};\n  direct;\n  \
+         strict bind yes;\n  passive yes;\n  error wait time 1, 2;\n  graceful restart off;\n  {options}\n{channels}}}\n"
+    )
+}
+
+impl Bird {
+    /// Writes the configuration and starts it. `protocols` is what follows the general part.
+    pub(crate) fn start(namespace: &Namespace, router_id: &str, protocols: &str) -> Bird {
+        let dir = namespace.dir(&format!("bird-{}", namespace.role));
+        let log = dir.join("bird.log");
+        let text = format!(
+            "log \"{}\" all;\nrouter id {router_id};\n\
+             timeformat protocol iso long ms;\ntimeformat route iso long ms;\ntimeformat log iso long us;\n\
+             debug protocols {{ states, events }};\nprotocol device {{ scan time 10; }}\n{protocols}",
+            log.display()
+        );
+        fs::write(dir.join("bird.conf"), text).unwrap();
+        let mut bird = Bird { namespace: namespace.clone(), dir, process: None };
+        Router::start(&mut bird);
+        bird
+    }
+
+    /// What `birdc` answers to a command.
+    pub(crate) fn ask(&self, command: &str) -> Result<String, String> {
+        let socket = self.dir.join("bird.ctl");
+        let mut arguments = vec!["-s", socket.to_str().unwrap()];
+        arguments.extend(command.split(' '));
+        let output = self.namespace.output("birdc", &arguments);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() { Ok(text) } else { Err(format!("birdc {command}: {text}")) }
+    }
+
+    /// A number in `show protocols all dut`: the first column of the channel's line that begins so.
+    pub(crate) fn counter(&self, channel: &str, line: &str) -> Result<u64, String> {
+        let text = self.ask("show protocols all dut")?;
+        let (_, channel) = text.split_once(&format!("Channel {channel}\n")).ok_or("no such channel")?;
+        let value = channel.lines().find_map(|text| text.trim().strip_prefix(line)?.split_whitespace().next());
+        value.and_then(|value| value.parse().ok()).ok_or(format!("no number in {line}"))
+    }
+}
+
+impl Router for Bird {
+    fn start(&mut self) {
+        let path = |name: &str| self.dir.join(name).to_str().unwrap().to_owned();
+        let arguments = ["-f", "-c", &path("bird.conf"), "-s", &path("bird.ctl"), "-P", &path("bird.pid")];
+        let mut process = Process::start(&self.namespace, Path::new(&path("stderr.log")), "bird", &arguments);
+        wait::until("BIRD to answer", || {
+            process.assert_running();
+            self.ask("show status")
+        });
+        self.process = Some(process);
+    }
+
+    fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.signal(Signal::KILL);
+        process.wait();
+    }
+
+    fn stop(&mut self) {
+        self.process.take().unwrap().stop();
+    }
+
+    fn table(&self) -> Result<Table, String> {
+        parse_table(&self.ask("show route all")?)
+    }
+
+    fn session(&self) -> Result<Session, String> {
+        let text = self.ask("show protocols dut")?;
+        let line = text.lines().find(|line| line.starts_with("dut ")).ok_or_else(|| text.clone())?;
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [_, _, _, "up", date, time, "Established"] => {
+                let flaps = self.log().matches("dut: BGP session closed").count();
+                Ok(Session { since: format!("{date} {time}"), flaps })
+            }
+            _ => Err(line.to_owned()),
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("bird.log")).unwrap_or_default()
+    }
+
+    fn shutdown_marks(&self) -> Vec<&'static str> {
+        vec!["dut: Received: Administrative shutdown"]
+    }
+
+    fn shown_local_pref(&self, received: Option<u32>) -> Option<u32> {
+        received.or(Some(100))
+    }
+}
+
+/// `show route all`: a line per route, and its attributes indented below.
+fn parse_table(text: &str) -> Result<Table, String> {
+    let mut table = Table::new();
+    let mut prefix = None;
+    for line in text.lines() {
+        if !line.starts_with(char::is_whitespace) {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            prefix = word.contains('/').then(|| word.to_owned());
+            if let Some(prefix) = &prefix {
+                let route = Route {
+                    next_hop: String::new(),
+                    as_path: Vec::new(),
+                    origin: String::new(),
+                    med: None,
+                    local_pref: None,
+                    communities: Vec::new(),
+                    large_communities: Vec::new(),
+                };
+                if table.insert(prefix.clone(), route).is_some() {
+                    return Err(format!("two routes for {prefix}"));
+                }
+            }
+        } else if let Some((name, value)) = line.trim().split_once(": ")
+            && let Some(route) = prefix.as_ref().and_then(|prefix| table.get_mut(prefix))
+        {
+            attribute(route, name, value).ok_or(format!("cannot read {line:?}"))?;
+        }
+    }
+    Ok(table)
+}
+
+fn attribute(route: &mut Route, name: &str, value: &str) -> Option<()> {
+    match name {
+        "BGP.origin" => route.origin = value.to_lowercase(),
+        "BGP.as_path" => {
+            route.as_path = value.split_whitespace().map(|asn| asn.parse().ok()).collect::<Option<_>>()?;
+        }
+        "BGP.next_hop" => route.next_hop = value.split_whitespace().next()?.to_owned(),
+        "BGP.med" => route.med = Some(value.parse().ok()?),
+        "BGP.local_pref" => route.local_pref = Some(value.parse().ok()?),
+        "BGP.community" => route.communities = tuples(value),
+        "BGP.large_community" => route.large_communities = tuples(value),
+        _ => {}
+    }
+    Some(())
+}
+
+/// `(65000,100) (65000,200)`, or with spaces after the commas.
+fn tuples(value: &str) -> Vec<String> {
+    let tuple = |text: &str| text.trim().trim_start_matches('(').replace(", ", ":").replace(',', ":");
+    let mut tuples: Vec<String> = value.split(')').map(tuple).filter(|text| !text.is_empty()).collect();
+    tuples.sort();
+    tuples
+}

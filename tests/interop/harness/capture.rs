@@ -1,0 +1,56 @@
+//! What was really on the wire, by tcpdump, and what Wireshark's dissector thinks of it.
+
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use super::lab::{Namespace, run};
+use super::process::Process;
+use super::wait;
+
+/// A running capture of an interface's BGP.
+pub(crate) struct Capture {
+    file: PathBuf,
+    process: Process,
+}
+
+/// A capture that has ended.
+pub(crate) struct Captured(PathBuf);
+
+impl Capture {
+    /// Captures from now on.
+    pub(crate) fn start(namespace: &Namespace, interface: &str) -> Capture {
+        let dir = namespace.dir(&format!("capture-{}", namespace.role));
+        let (file, log) = (dir.join("bgp.pcap"), dir.join("tcpdump.log"));
+        let arguments = ["-i", interface, "-U", "-s", "0", "-Z", "root", "-w", file.to_str().unwrap(), "tcp port 179"];
+        let mut process = Process::start(namespace, &log, "tcpdump", &arguments);
+        wait::until("tcpdump to listen", || {
+            process.assert_running();
+            let log = process.log();
+            if log.contains("listening on") { Ok(()) } else { Err(log) }
+        });
+        Capture { file, process }
+    }
+
+    /// Ends it. tcpdump writes what it has seen when it is told to end.
+    pub(crate) fn finish(mut self) -> Captured {
+        self.process.signal(Signal::INT);
+        self.process.wait();
+        Captured(self.file)
+    }
+}
+
+impl Captured {
+    /// One line per frame that passes Wireshark's filter: these fields, separated by tabs.
+    pub(crate) fn fields(&self, filter: &str, fields: &[&str]) -> Vec<String> {
+        let mut arguments = vec!["-r", self.0.to_str().unwrap(), "-Y", filter, "-T", "fields"];
+        arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
+        run("tshark", &arguments).lines().map(str::to_owned).collect()
+    }
+
+    /// Warnings, errors and malformed packets, as far as BGP is to blame.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let text = run("tshark", &["-r", self.0.to_str().unwrap(), "-q", "-z", "expert,warn"]);
+        text.lines().filter(|line| line.split_whitespace().nth(2) == Some("BGP")).map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! GoBGP.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::lab::Namespace;
+use super::process::Process;
+use super::router::{Neighbour, Route, Router, Session, Table};
+use super::wait;
+
+/// One gobgpd with one neighbour.
+pub(crate) struct GoBgp {
+    namespace: Namespace,
+    dir: PathBuf,
+    neighbour: Neighbour,
+    process: Option<Process>,
+}
+
+impl GoBgp {
+    /// Writes the configuration and starts it: passive, both families, takes everything and sends nothing.
+    pub(crate) fn start(namespace: &Namespace, router_id: &str, neighbour: &Neighbour) -> GoBgp {
+        let dir = namespace.dir(&format!("gobgp-{}", namespace.role));
+        let Neighbour { local_address, local_as, address, asn } = neighbour;
+        let text = format!(
+            r#"[global.config]
+  as = {local_as}
+  router-id = "{router_id}"
+  port = 179
+  local-address-list = ["{local_address}"]
+[global.apply-policy.config]
+  default-import-policy = "accept-route"
+  default-export-policy = "reject-route"
+[[neighbors]]
+  [neighbors.config]
+    peer-as = {asn}
+    neighbor-address = "{address}"
+  [neighbors.transport.config]
+    local-address = "{local_address}"
+    passive-mode = true
+  [neighbors.timers.config]
+    hold-time = 90
+    keepalive-interval = 30
+    connect-retry = 2
+    idle-hold-time-after-reset = 2
+  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = "ipv4-unicast"
+  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = "ipv6-unicast"
+"#
+        );
+        fs::write(dir.join("gobgpd.toml"), text).unwrap();
+        let mut gobgp = GoBgp { namespace: namespace.clone(), dir, neighbour: neighbour.clone(), process: None };
+        Router::start(&mut gobgp);
+        gobgp
+    }
+
+    /// What `gobgp -j` answers.
+    fn ask(&self, arguments: &[&str]) -> Result<Value, String> {
+        let output = self.namespace.output("gobgp", &[&["-j"], arguments].concat());
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            return Err(format!("gobgp {arguments:?}: {stdout}{stderr}"));
+        }
+        serde_json::from_str(&stdout).map_err(|error| format!("gobgp {arguments:?}: {error}: {stdout}{stderr}"))
+    }
+}
+
+impl Router for GoBgp {
+    fn start(&mut self) {
+        let config = self.dir.join("gobgpd.toml");
+        let mut arguments = vec!["-t", "toml", "-f", config.to_str().unwrap()];
+        arguments.extend(["--api-hosts", "127.0.0.1:50051", "--pprof-disable"]);
+        let mut process = Process::start(&self.namespace, &self.dir.join("gobgpd.log"), "gobgpd", &arguments);
+        wait::until("GoBGP to know its neighbour", || {
+            process.assert_running();
+            self.ask(&["neighbor", &self.neighbour.address.to_string()])
+        });
+        self.process = Some(process);
+    }
+
+    fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.signal(Signal::KILL);
+        process.wait();
+    }
+
+    fn stop(&mut self) {
+        self.process.take().unwrap().stop();
+    }
+
+    fn table(&self) -> Result<Table, String> {
+        let mut table = Table::new();
+        for family in ["ipv4", "ipv6"] {
+            let rib = self.ask(&["global", "rib", "-a", family])?;
+            for (prefix, paths) in rib.as_object().ok_or_else(|| rib.to_string())? {
+                let [path] = paths.as_array().map(Vec::as_slice).unwrap_or_default() else {
+                    return Err(format!("not one path for {prefix}: {paths}"));
+                };
+                table.insert(prefix.clone(), route(path).ok_or(format!("cannot read {path}"))?);
+            }
+        }
+        Ok(table)
+    }
+
+    fn session(&self) -> Result<Session, String> {
+        const ESTABLISHED: u64 = 6;
+        let neighbour = self.ask(&["neighbor", &self.neighbour.address.to_string()])?;
+        let state = &neighbour["state"];
+        if state["session_state"] != ESTABLISHED {
+            return Err(format!("session state {}", state["session_state"]));
+        }
+        let flaps = state["flops"].as_u64().unwrap_or(0);
+        Ok(Session {
+            since: neighbour["timers"]["state"]["uptime"]["seconds"].to_string(),
+            flaps: usize::try_from(flaps).unwrap(),
+        })
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("gobgpd.log")).unwrap_or_default()
+    }
+
+    fn shutdown_marks(&self) -> Vec<&'static str> {
+        vec!["received notification", "\"Code\":6", "\"Subcode\":2"]
+    }
+
+    fn shown_local_pref(&self, received: Option<u32>) -> Option<u32> {
+        received
+    }
+}
+
+/// One path of `global rib`: attributes by their type codes.
+fn route(path: &Value) -> Option<Route> {
+    let attributes = path["attrs"].as_array()?;
+    let find = |code: u64| attributes.iter().find(|attribute| attribute["type"] == code);
+    let number = |value: &Value| value.as_u64().and_then(|value| u32::try_from(value).ok());
+    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+    let next_hop = find(14).or(find(3))?["nexthop"].as_str()?.to_owned();
+    let segments = list(find(2).map(|path| &path["as_paths"]));
+    let asns = segments.iter().flat_map(|segment| list(Some(&segment["asns"])));
+    let community = |value: &Value| number(value).map(|value| format!("{}:{}", value >> 16, value & 0xffff));
+    let large =
+        |value: &Value| Some(format!("{}:{}:{}", number(&value["ASN"])?, value["LocalData1"], value["LocalData2"]));
+    let mut communities =
+        list(find(8).map(|it| &it["communities"])).iter().map(community).collect::<Option<Vec<_>>>()?;
+    let mut large_communities = list(find(32).map(|it| &it["value"])).iter().map(large).collect::<Option<Vec<_>>>()?;
+    communities.sort();
+    large_communities.sort();
+    Some(Route {
+        next_hop,
+        as_path: asns.map(|asn| number(&asn)).collect::<Option<_>>()?,
+        origin: ["igp", "egp", "incomplete"].get(usize::try_from(find(1)?["value"].as_u64()?).ok()?)?.to_string(),
+        med: find(4).and_then(|it| number(&it["metric"])),
+        local_pref: find(5).and_then(|it| number(&it["value"])),
+        communities,
+        large_communities,
+    })
+}

@@ -1,0 +1,67 @@
+//! What every router under test can be asked.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// A route as the router holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The global one.
+    pub(crate) next_hop: String,
+    pub(crate) as_path: Vec<u32>,
+    pub(crate) origin: String,
+    pub(crate) med: Option<u32>,
+    /// What was received; BIRD cannot tell it from its own default of 100.
+    pub(crate) local_pref: Option<u32>,
+    /// `65000:100`, sorted.
+    pub(crate) communities: Vec<String>,
+    /// `65000:1:2`, sorted.
+    pub(crate) large_communities: Vec<String>,
+}
+
+/// Everything that a router has from Herald, by prefix.
+pub(crate) type Table = BTreeMap<String, Route>;
+
+/// An established session; equal to an earlier look if and only if it is the same session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    /// When it was established, in the router's own words.
+    pub(crate) since: String,
+    /// How often sessions of this neighbour have ended.
+    pub(crate) flaps: usize,
+}
+
+/// Where a session runs, seen from the router.
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbour {
+    pub(crate) local_address: IpAddr,
+    pub(crate) local_as: u32,
+    pub(crate) address: IpAddr,
+    pub(crate) asn: u32,
+}
+
+impl Neighbour {
+    pub(crate) fn is_internal(&self) -> bool {
+        self.local_as == self.asn
+    }
+}
+
+/// A router under test.
+pub(crate) trait Router {
+    /// Runs it; done when it answers.
+    fn start(&mut self);
+    /// `kill -9`.
+    fn kill(&mut self);
+    /// As its operator stops it.
+    fn stop(&mut self);
+    /// What it holds, both families. An error when it does not run.
+    fn table(&self) -> Result<Table, String>;
+    /// The session with Herald. An error when it is not established.
+    fn session(&self) -> Result<Session, String>;
+    /// Its log.
+    fn log(&self) -> String;
+    /// How its log tells of Cease/Administrative Shutdown (RFC 4486, RFC 9003) from Herald; all of these.
+    fn shutdown_marks(&self) -> Vec<&'static str>;
+    /// The LOCAL_PREF it shows for a route that came with this one.
+    fn shown_local_pref(&self, received: Option<u32>) -> Option<u32>;
+}

@@ -1,0 +1,28 @@
+//! Herald against real routers: BIRD and GoBGP in network namespaces, nginx as backends, the real binary.
+//!
+//! Needs root, and the Debian packages that `tests/run` installs. What is asserted is always the router's own table
+//! or the wire, never Herald's word; Herald's status only tells when it has noticed something.
+//!
+//! Not part of a plain `cargo test`: `cargo test --test interop`, or `tests/run`.
+
+mod harness {
+    pub(crate) mod bird;
+    pub(crate) mod capture;
+    pub(crate) mod gobgp;
+    pub(crate) mod herald;
+    pub(crate) mod lab;
+    pub(crate) mod nginx;
+    pub(crate) mod process;
+    pub(crate) mod router;
+    pub(crate) mod site;
+    pub(crate) mod wait;
+}
+
+mod as_numbers;
+mod checks;
+mod families;
+mod loopback;
+mod sessions;
+mod stop;
+mod story;
+mod wire;

@@ -37,7 +37,9 @@ fn gobgp_sees_a_four_octet_as_on_both_sides() {
 fn a_two_octet_router_gets_as_trans_and_the_true_path_beside_it() {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, BIG);
+    // Such a router is configured with AS_TRANS for a neighbour of a big number, or with any external AS.
     let session = bird::session(&neighbour, "enable as4 off;", &["ipv4", "ipv6"]);
+    let session = session.replace(&format!("as {BIG};"), "external;");
     let bird = Bird::start(&site.router, "10.99.1.1", &session);
     let capture = Capture::start(&site.herald, "to-router");
     let _server = site.server(0);

@@ -147,6 +147,7 @@ impl Story {
         });
         assert!(self.router.session().is_err(), "after {session:?}: {}", said.0);
         self.herald.assert_nothing_left();
+        assert_eq!(self.router.complaints(), Vec::<String>::new(), "the router complains");
     }
 }
 

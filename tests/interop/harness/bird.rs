@@ -115,6 +115,12 @@ impl Router for Bird {
         vec!["dut: Received: Administrative shutdown"]
     }
 
+    fn complaints(&self) -> Vec<String> {
+        let log = self.log();
+        let remote = log.lines().filter(|line| line.contains("<RMT> dut: ") && !line.contains("Received: "));
+        remote.map(str::to_owned).collect()
+    }
+
     fn shown_local_pref(&self, received: Option<u32>) -> Option<u32> {
         received.or(Some(100))
     }

@@ -129,6 +129,13 @@ impl Router for GoBgp {
         vec!["received notification", "\"Code\":6", "\"Subcode\":2"]
     }
 
+    fn complaints(&self) -> Vec<String> {
+        let log = self.log();
+        let is_grave = |line: &str| line.contains(r#""level":"warning""#) || line.contains(r#""level":"error""#);
+        let grave = log.lines().filter(|line| is_grave(line) && !line.contains("received notification"));
+        grave.map(str::to_owned).collect()
+    }
+
     fn shown_local_pref(&self, received: Option<u32>) -> Option<u32> {
         received
     }

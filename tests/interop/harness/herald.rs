@@ -32,6 +32,8 @@ impl Herald {
     /// Running; its sessions and checks have only begun.
     pub(crate) fn start(namespace: &Namespace, config: &str) -> Herald {
         let mut herald = Herald::new(namespace, config);
+        let (code, text) = herald.check_config();
+        assert_eq!(code, Some(0), "check-config: {text}");
         herald.run();
         herald
     }

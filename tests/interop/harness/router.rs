@@ -62,6 +62,8 @@ pub(crate) trait Router {
     fn log(&self) -> String;
     /// How its log tells of Cease/Administrative Shutdown (RFC 4486, RFC 9003) from Herald; all of these.
     fn shutdown_marks(&self) -> Vec<&'static str>;
+    /// What its log holds against Herald: malformed messages, protocol errors, rejected routes.
+    fn complaints(&self) -> Vec<String>;
     /// The LOCAL_PREF it shows for a route that came with this one.
     fn shown_local_pref(&self, received: Option<u32>) -> Option<u32>;
 }

@@ -1,3 +1,75 @@
-//! One file per command.
+//! What an operator types: one file per command.
+//!
+//! Exit codes: 0 done, 1 the answer is no, 2 could not be carried out (usage, no daemon).
 
+mod age;
 mod check_config;
+mod client;
+mod run;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Health-checks the backends of virtual IPs and announces the healthy ones over BGP
+#[derive(Debug, Parser)]
+#[command(name = "herald", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    /// The daemon's control socket [env: HERALD_SOCKET] [default: /run/herald/control.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon, in the foreground, logging to stderr
+    #[command(after_help = run::HELP)]
+    Run(ConfigFile),
+    /// Check a configuration: print every error, exit with 0 or 1
+    #[command(after_help = "Example:\n  herald check-config --config ./herald.toml && systemctl reload herald")]
+    CheckConfig(ConfigFile),
+    /// Show VIPs, services, backends and peers; exit with 0 when every VIP is announced, else with 1
+    #[command(after_help = status::HELP)]
+    Status(status::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration; drop-ins are read from conf.d/*.toml beside it
+    #[arg(long, value_name = "FILE", default_value = "/etc/herald/herald.toml")]
+    config: PathBuf,
+}
+
+/// Carries out the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let chosen =
+        cli.socket.or_else(|| std::env::var_os("HERALD_SOCKET").filter(|path| !path.is_empty()).map(Into::into));
+    match cli.command {
+        Command::Run(file) => run::run(&file.config, chosen.as_deref()),
+        Command::CheckConfig(file) => check_config::run(&file.config),
+        Command::Status(args) => status::run(&args, &client::socket(chosen)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example") && help.contains("herald "), "{help}");
+            assert!(help.contains("--socket"), "{help}");
+        }
+    }
+}

@@ -75,9 +75,9 @@ pub enum LogLevel {
     Error,
     /// And what is probably wrong.
     Warn,
-    /// And every transition of a VIP, service, backend or peer.
+    /// And every transition of a VIP, service, backend, check or peer.
     Info,
-    /// And every verdict of a check.
+    /// And the steps on the way there: the states of sessions, why a VIP stays as it is.
     Debug,
     /// And everything else.
     Trace,

@@ -1,8 +1,22 @@
 //! The only part, besides `cli`, that touches the world: sockets, threads, files, the clock.
 
+mod connection;
+mod control;
+mod control_client;
+mod control_socket;
+pub mod daemon;
 pub mod load;
+mod log;
+mod notice;
 pub mod pool;
 pub mod probe;
+mod reactor;
+mod reload;
+mod scribe;
+mod signal;
+mod state;
+pub mod status;
+mod timer;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

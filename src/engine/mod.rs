@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use crate::announce::{Announce, ServiceHealth, VipEvent, VipState};
 use crate::bgp::error::Notification;
-use crate::bgp::peer::{self, Action, Change, ConnId, Event, Peer, State};
+use crate::bgp::peer::{self, Action, Change, ConnId, Event, Peer, PeerStatus, State};
 use crate::config::{self, Config};
-use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ServiceState, Ticket};
+use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
 use crate::prefix::Prefix;
 use crate::rib::Rib;
 use crate::rng::Rng;
@@ -183,6 +183,16 @@ impl Engine {
     /// The configuration in force.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// A peer at a glance, by its name.
+    pub fn peer_status(&self, name: &str) -> Option<PeerStatus> {
+        self.peers.values().find(|peer| &*peer.config().name == name).map(Peer::status)
+    }
+
+    /// How the checks keep their times.
+    pub fn schedule(&self) -> ScheduleStatus {
+        self.health.schedule()
     }
 
     /// What a reload with `next` would do to the peers; peers that it leaves alone are not listed.

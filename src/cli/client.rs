@@ -1,0 +1,81 @@
+//! Asking the daemon, over its control socket.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::Daemon;
+
+/// How long the daemon may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where to ask: as the user chose, or the default.
+pub(super) fn socket(chosen: Option<PathBuf>) -> PathBuf {
+    chosen.unwrap_or_else(|| Daemon::default().control_socket)
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    /// Nobody is there.
+    #[error(
+        "no daemon answers at {}: {error}\nIs herald running? If it has another control_socket, name it with --socket or HERALD_SOCKET.",
+        path.display()
+    )]
+    NotRunning {
+        /// Where we asked.
+        path: PathBuf,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The socket is not for us.
+    #[error("not allowed to use {}; be root, or of the group that owns it", .0.display())]
+    Permission(PathBuf),
+    /// The answer does not come, or is cut short.
+    #[error("the daemon at {} does not answer: {error}", path.display())]
+    NoAnswer {
+        /// Where we asked.
+        path: PathBuf,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The answer is no answer.
+    #[error("the daemon's answer is not understood: {0}; is it of another version?")]
+    NotUnderstood(String),
+    /// The daemon says no.
+    #[error("the daemon says: {0}")]
+    Refused(String),
+}
+
+/// One request, one answer.
+pub(super) fn ask(path: &Path, command: &str) -> Result<Value, AskError> {
+    let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => AskError::Permission(path.to_owned()),
+        _ => AskError::NotRunning { path: path.to_owned(), error },
+    })?;
+    let line = exchange(stream, command).map_err(|error| {
+        let error = match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no answer in 10 s"),
+            _ => error,
+        };
+        AskError::NoAnswer { path: path.to_owned(), error }
+    })?;
+    let mut reply: Value = serde_json::from_slice(&line).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
+    match reply.get("ok").and_then(Value::as_bool) {
+        Some(true) => Ok(reply.get_mut("result").map(Value::take).unwrap_or_default()),
+        _ => Err(AskError::Refused(reply.get("error").and_then(Value::as_str).unwrap_or("no reason given").to_owned())),
+    }
+}
+
+fn exchange(mut stream: UnixStream, command: &str) -> io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let request = serde_json::json!({ "command": command });
+    stream.write_all(format!("{request}\n").as_bytes())?;
+    let mut line = Vec::new();
+    BufReader::new(stream).read_until(b'\n', &mut line)?;
+    if line.ends_with(b"\n") { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}

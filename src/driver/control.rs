@@ -1,0 +1,317 @@
+//! The control socket: JSON lines over a Unix stream socket, served by a thread of its own.
+//!
+//! A request is one line, `{"command":"status"}`; so is the reply, `{"ok":true,"result":…}` or
+//! `{"ok":false,"error":"…"}`. Clients are not trusted to behave: requests, clients and patience are bounded, a client that
+//! does not read its reply is not read from, and all clients together cannot take more than a tenth of the event loop's
+//! time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use mio::net::UnixListener;
+use mio::{Events, Interest, Poll, Token, Waker};
+use serde::{Deserialize, Serialize};
+
+use super::clock;
+use super::control_client::{Client, Request};
+use super::control_socket::Socket;
+use super::status::Status;
+
+const LISTENER: Token = Token(0);
+const WAKE: Token = Token(1);
+const FIRST_CLIENT: usize = 2;
+/// Clients at a time; further ones are turned away.
+const CLIENTS: usize = 64;
+/// How long a client may take over a request or a reply without any progress.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After the system had no descriptor to spare.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// The loop's time is worth so many times what a snapshot takes of it.
+const REST: u32 = 10;
+
+/// What the control thread wants of the event loop.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// A snapshot, by [`Control::status`].
+    Status,
+    /// Nothing any more: the thread has ended because of this.
+    Broken(String),
+}
+
+enum Answer {
+    Status(Box<Status>, Duration),
+    Stop,
+}
+
+/// A request, as a line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Command {
+    /// One of [`COMMANDS`].
+    pub(crate) command: String,
+}
+
+/// A reply, as a line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Reply<T> {
+    /// The answer.
+    Result {
+        /// Always true.
+        ok: bool,
+        /// Depends on the command.
+        result: T,
+    },
+    /// There is none.
+    Error {
+        /// Always false.
+        ok: bool,
+        /// Why, in words.
+        error: String,
+    },
+}
+
+/// What a command does for the client that sent it.
+type Handler = fn(&mut Server, usize);
+
+/// Everything that can be asked for.
+const COMMANDS: &[(&str, Handler)] = &[("status", Server::status)];
+
+/// The running control thread. Its socket is removed when it is stopped.
+pub(super) struct Control {
+    answers: Sender<Answer>,
+    waker: Arc<Waker>,
+    thread: JoinHandle<()>,
+    socket: Socket,
+}
+
+impl Control {
+    /// Starts to serve. `ask` is called on the control thread and must not block.
+    ///
+    /// # Errors
+    /// When the system has no thread or descriptor to spare.
+    pub(super) fn start<F: Fn(Ask) + Send + 'static>(mut socket: Socket, ask: F) -> io::Result<Control> {
+        let poll = Poll::new()?;
+        let mut listener = UnixListener::from_std(socket.take_listener()?);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let (answers, inbox) = unbounded();
+        let mut server = Server {
+            poll,
+            listener,
+            inbox,
+            ask: Box::new(ask),
+            clients: BTreeMap::new(),
+            next_client: FIRST_CLIENT,
+            ready: BTreeSet::new(),
+            accept_at: None,
+            snapshot: Snapshot::default(),
+        };
+        let thread = thread::Builder::new().name("control".to_owned()).stack_size(512 * 1024).spawn(move || {
+            if let Err(error) = server.run() {
+                (server.ask)(Ask::Broken(error.to_string()));
+            }
+        })?;
+        Ok(Control { answers, waker, thread, socket })
+    }
+
+    /// Answers [`Ask::Status`]; `took` is what the snapshot cost the loop.
+    pub(super) fn status(&self, status: Box<Status>, took: Duration) {
+        self.tell(Answer::Status(status, took));
+    }
+
+    /// Ends the thread and removes the socket.
+    pub(super) fn stop(self) {
+        self.tell(Answer::Stop);
+        // A panic in it has been told by the panic handler.
+        let _ended = self.thread.join();
+        self.socket.remove();
+    }
+
+    fn tell(&self, answer: Answer) {
+        // Fails only when the thread is gone, and then nobody waits.
+        if self.answers.send(answer).is_ok() {
+            let _woken = self.waker.wake();
+        }
+    }
+}
+
+/// Snapshots are shared: one serves everybody who asked before it was taken.
+#[derive(Default)]
+struct Snapshot {
+    /// Who gets the one that is being taken.
+    current: Option<BTreeSet<usize>>,
+    /// Who asked after that.
+    next: BTreeSet<usize>,
+    /// When the loop may be bothered again.
+    not_before: Option<Instant>,
+}
+
+struct Server {
+    poll: Poll,
+    listener: UnixListener,
+    inbox: Receiver<Answer>,
+    ask: Box<dyn Fn(Ask) + Send>,
+    clients: BTreeMap<usize, Client>,
+    next_client: usize,
+    ready: BTreeSet<usize>,
+    accept_at: Option<Instant>,
+    snapshot: Snapshot,
+}
+
+impl Server {
+    fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(CLIENTS + 2);
+        loop {
+            let wait = if self.ready.is_empty() { self.wait(clock()) } else { Some(Duration::ZERO) };
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(_) => continue,
+                Ok(()) => {}
+            }
+            let now = clock();
+            let mut accept = self.accept_at.is_some_and(|at| at <= now);
+            for event in &events {
+                match event.token() {
+                    LISTENER => accept = true,
+                    WAKE => {}
+                    Token(token) => {
+                        if let Some(client) = self.clients.get_mut(&token) {
+                            client.notify(event);
+                            self.ready.insert(token);
+                        }
+                    }
+                }
+            }
+            if accept {
+                self.accept(now);
+            }
+            while let Ok(answer) = self.inbox.try_recv() {
+                match answer {
+                    Answer::Status(status, took) => self.publish(now, &status, took),
+                    Answer::Stop => return Ok(()),
+                }
+            }
+            for token in std::mem::take(&mut self.ready) {
+                self.serve(now, token);
+            }
+            self.clients.retain(|_, client| !client.is_stuck(now, PATIENCE));
+            self.ask_for_snapshot(now);
+        }
+    }
+
+    /// How long nothing has to be done without a reason from outside.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        let patience = self.clients.values().filter_map(|client| client.stuck_at(PATIENCE)).min();
+        let snapshot = if self.snapshot.next.is_empty() || self.snapshot.current.is_some() {
+            None
+        } else {
+            self.snapshot.not_before
+        };
+        let next = [patience, snapshot, self.accept_at].into_iter().flatten().min()?;
+        // mio rounds up to whole milliseconds; one more keeps a deadline between two of them from spinning.
+        Some(next.saturating_duration_since(now) + Duration::from_millis(1))
+    }
+
+    fn accept(&mut self, now: Instant) {
+        self.accept_at = None;
+        loop {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => {
+                    self.accept_at = Some(now + ACCEPT_PAUSE);
+                    return;
+                }
+            };
+            if self.clients.len() >= CLIENTS {
+                continue; // dropped, and thereby closed
+            }
+            let token = self.next_client;
+            self.next_client += 1;
+            if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE).is_ok()
+            {
+                self.clients.insert(token, Client::new(stream, now));
+            }
+        }
+    }
+
+    /// One request of one client at most, so that all get their turn.
+    fn serve(&mut self, now: Instant, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
+        match client.turn(now) {
+            Request::None => {}
+            Request::Line(line) => self.dispatch(now, token, &line),
+            Request::TooLong => self.refuse(now, token, "the request is too long"),
+            Request::Gone => {
+                self.clients.remove(&token);
+            }
+        }
+        if self.clients.get(&token).is_some_and(Client::has_work) {
+            self.ready.insert(token);
+        }
+    }
+
+    fn dispatch(&mut self, now: Instant, token: usize, line: &[u8]) {
+        let command = match serde_json::from_slice::<Command>(line) {
+            Ok(command) => command.command,
+            Err(error) => return self.refuse(now, token, &format!("not a request: {error}")),
+        };
+        match COMMANDS.iter().find(|(name, _)| *name == command) {
+            Some((_, handler)) => handler(self, token),
+            None => {
+                let known: Vec<_> = COMMANDS.iter().map(|(name, _)| *name).collect();
+                let known = known.join(", ");
+                self.refuse(now, token, &format!("unknown command {command:?}; known: {known}"));
+            }
+        }
+    }
+
+    fn status(&mut self, token: usize) {
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.wait_for_answer();
+            self.snapshot.next.insert(token);
+        }
+    }
+
+    fn ask_for_snapshot(&mut self, now: Instant) {
+        let snapshot = &mut self.snapshot;
+        let due = snapshot.not_before.is_none_or(|at| at <= now);
+        if due && snapshot.current.is_none() && !snapshot.next.is_empty() {
+            snapshot.current = Some(std::mem::take(&mut snapshot.next));
+            (self.ask)(Ask::Status);
+        }
+    }
+
+    fn publish(&mut self, now: Instant, status: &Status, took: Duration) {
+        self.snapshot.not_before = Some(now + took * REST);
+        let reply = line(&Reply::Result { ok: true, result: status });
+        for token in self.snapshot.current.take().unwrap_or_default() {
+            if let Some(client) = self.clients.get_mut(&token) {
+                client.reply(now, reply.clone(), false);
+                self.ready.insert(token);
+            }
+        }
+    }
+
+    /// Answers with an error, and hangs up after it: who cannot ask is not worth a second try.
+    fn refuse(&mut self, now: Instant, token: usize, error: &str) {
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.reply(now, line(&Reply::<()>::Error { ok: false, error: error.to_owned() }), true);
+            self.ready.insert(token);
+        }
+    }
+}
+
+fn line<T: Serialize>(reply: &Reply<T>) -> Arc<[u8]> {
+    // Fails only for maps with keys that are no strings, and there are none.
+    let mut line = serde_json::to_vec(reply).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}

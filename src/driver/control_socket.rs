@@ -1,0 +1,115 @@
+//! The control socket as a file: made for the daemon's user and group, replaced when its owner is gone, removed at the end.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+/// For the daemon's user and group.
+const MODE: u32 = 0o660;
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Somebody listens there.
+    #[error("another herald is running: it answers at {}", .0.display())]
+    Live(PathBuf),
+    /// Something else has the name.
+    #[error("{} exists and is not a socket; remove it, or set daemon.control_socket", .0.display())]
+    NotASocket(PathBuf),
+    /// The system's word.
+    #[error("cannot create the control socket {}: {error}", path.display())]
+    System {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        error: io::Error,
+    },
+}
+
+/// A socket that we own.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    path: PathBuf,
+    /// Device and inode: what is removed at the end must be ours.
+    identity: (u64, u64),
+    listener: Option<UnixListener>,
+}
+
+impl Socket {
+    /// Creates the socket, and its directory when there is none.
+    ///
+    /// # Errors
+    /// See [`SocketError`].
+    pub(crate) fn bind(path: &Path) -> Result<Socket, SocketError> {
+        let system = |error| SocketError::System { path: path.to_owned(), error };
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            fs::create_dir_all(directory).map_err(system)?;
+        }
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                clear_away(path)?;
+                UnixListener::bind(path).map_err(system)?
+            }
+            bound => bound.map_err(system)?,
+        };
+        listener.set_nonblocking(true).map_err(system)?;
+        fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(system)?;
+        let metadata = fs::symlink_metadata(path).map_err(system)?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(Socket { path: path.to_owned(), identity, listener: Some(listener) })
+    }
+
+    pub(super) fn take_listener(&mut self) -> io::Result<UnixListener> {
+        self.listener.take().ok_or_else(|| io::Error::other("the control socket is in use already"))
+    }
+
+    /// Removes the file, unless another has taken its place.
+    pub(crate) fn remove(self) {
+        let ours = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == self.identity;
+        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
+            // A directory that has become read-only: the next start clears the file away.
+            let _left_behind = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes a socket file that nobody listens at.
+fn clear_away(path: &Path) -> Result<(), SocketError> {
+    let system = |error| SocketError::System { path: path.to_owned(), error };
+    if !fs::symlink_metadata(path).map_err(system)?.file_type().is_socket() {
+        return Err(SocketError::NotASocket(path.to_owned()));
+    }
+    // Non-blocking: a daemon that is too busy to accept is alive.
+    match mio::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(system),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(system(error)),
+        _ => Err(SocketError::Live(path.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/control.sock");
+        let first = Socket::bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        assert!(matches!(Socket::bind(&path), Err(SocketError::Live(_))));
+        drop(first); // the file stays, as after a crash
+        let second = Socket::bind(&path).unwrap();
+        fs::rename(&path, directory.path().join("moved")).unwrap();
+        let third = Socket::bind(&path).unwrap();
+        second.remove();
+        assert!(path.exists(), "what another has made is left alone");
+        third.remove();
+        assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(Socket::bind(&path), Err(SocketError::NotASocket(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,85 @@
+//! The daemon from its start to its end.
+
+use std::path::Path;
+use std::time::Duration;
+use std::{fmt, io, process};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::control_socket::{Socket, SocketError};
+use super::log::Log;
+use super::reactor::Reactor;
+use super::reload::{self, Loader};
+use super::scribe::Scribe;
+use super::signal::Signals;
+use super::wall_clock;
+use crate::config::Diagnostic;
+
+/// How long the last lines of the log may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Why the daemon did not start, or could not go on.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration is not valid: every finding.
+    Config(Vec<Diagnostic>),
+    /// There is no control socket to be had.
+    Socket(SocketError),
+    /// The system refused what the daemon cannot do without.
+    System(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Config(errors) => {
+                for error in errors {
+                    writeln!(f, "{error}")?;
+                }
+                let s = if errors.len() == 1 { "" } else { "s" };
+                write!(f, "herald: not started: {} error{s} in the configuration", errors.len())
+            }
+            Failure::Socket(error) => write!(f, "herald: {error}"),
+            Failure::System(error) => write!(f, "herald: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::System(error)
+    }
+}
+
+/// Runs until a signal ends it. `socket` goes before the configuration's `control_socket`.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(path: &Path, socket: Option<&Path>) -> Result<(), Failure> {
+    // Before any thread or file: a signal that comes early is obeyed later, not lost.
+    let signals = Signals::catch()?;
+    let first = reload::load(path).map_err(Failure::Config)?;
+    let socket = Socket::bind(socket.unwrap_or(&first.config.daemon.control_socket)).map_err(Failure::Socket)?;
+    let log = Log::start(first.config.daemon.log)?;
+    raise_descriptor_limit();
+    let scribe = Scribe::start()?;
+    let reactor = Reactor::new(first, Loader::new(path.to_owned()), signals, socket, scribe, seed())?;
+    let result = reactor.run();
+    log.flush(LAST_LINES);
+    Ok(result?)
+}
+
+/// Each peer and each running check needs a descriptor, and the usual soft limit of 1,024 is meant for `select`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        log::warn!("cannot raise the limit of open files from {:?}: {error}", limit.current);
+    }
+}
+
+/// For jitter only: daemons that start together shall not stay in step.
+fn seed() -> u64 {
+    let time = wall_clock().timestamp(super::clock()).since_epoch();
+    u64::from(time.subsec_nanos()) << 32 ^ time.as_secs() ^ u64::from(process::id()) << 16
+}

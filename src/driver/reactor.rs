@@ -1,0 +1,425 @@
+//! The event loop: readiness in, [`Input`]s to the engine, [`Output`]s to sockets and threads. It decides nothing, and
+//! nothing that it does can block: no name is resolved, no file is read, no line is written here.
+//!
+//! A turn does a bounded amount of work, in this order: results of checks and what follows from them on the wire, what
+//! other threads and signals ask for, connections, and timers last. A result or a KEEPALIVE that has arrived is so never
+//! outrun by the deadline that it is for, however late the loop is.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use mio::{Events, Poll, Token, Waker};
+
+use super::connection::{Connections, READ_SHARE, Share};
+use super::control::{Ask, Control};
+use super::control_socket::Socket;
+
+use super::notice::{Notice, Subjects};
+use super::pool::{Pool, Report};
+use super::reload::{Loaded, Loader, broken};
+use super::scribe::Scribe;
+use super::signal::{Request, Signals};
+use super::state::ConfigState;
+use super::status::{PoolLine, Status};
+use super::timer::Timer;
+use super::{clock, wall_clock};
+use crate::bgp::peer::{self, State};
+use crate::config::{Config, Diagnostic};
+use crate::engine::{self, Engine, Input, Output};
+use crate::wall::Timestamp;
+
+const WAKE: Token = Token(0);
+const TIMER: Token = Token(1);
+const SIGNALS: Token = Token(2);
+const FIRST_CONNECTION: usize = 3;
+
+/// Deadlines that are due at once are kept this far apart, whatever the engine says: late is better than a loop that
+/// takes a whole core.
+const BREATH: Duration = Duration::from_millis(1);
+/// How much longer than `shutdown_drain` a stop may take before it is cut short.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What other threads tell the loop.
+enum Mail {
+    Control(Ask),
+    Loaded(Result<Loaded, Vec<Diagnostic>>),
+}
+
+/// How far a stop is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// There is none.
+    No,
+    /// The engine withdraws; cut short at this time.
+    Withdrawing(Instant),
+    /// The engine is done; connections flush what is queued.
+    Flushing,
+    /// Now.
+    Done,
+}
+
+/// Everything that the loop works with.
+pub(crate) struct Reactor {
+    poll: Poll,
+    timer: Timer,
+    signals: Signals,
+    mailbox: Receiver<Mail>,
+    mail: Sender<Mail>,
+    waker: Arc<Waker>,
+    engine: Engine,
+    pool: Pool,
+    connections: Connections,
+    control: Control,
+    loader: Loader,
+    scribe: Scribe,
+    subjects: Arc<Subjects>,
+    config: Arc<Config>,
+    state: ConfigState,
+    started_at: Timestamp,
+    reloaded: bool,
+    stop: Stop,
+    /// When the last [`Input::Timeout`] was, so that two are a breath apart.
+    last_timeout: Option<Instant>,
+    buffer: Vec<u8>,
+}
+
+impl Reactor {
+    /// Takes the first configuration; [`run`](Self::run) begins to work.
+    ///
+    /// # Errors
+    /// When the system has no thread or descriptor to spare.
+    pub(crate) fn new(
+        first: Loaded,
+        loader: Loader,
+        mut signals: Signals,
+        socket: Socket,
+        scribe: Scribe,
+        seed: u64,
+    ) -> io::Result<Reactor> {
+        let poll = Poll::new()?;
+        let timer = Timer::new(poll.registry(), TIMER)?;
+        signals.register(poll.registry(), SIGNALS)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let (mail, mailbox) = unbounded();
+        let post = poster(&mail, &waker);
+        let control = Control::start(socket, move |ask| post(Mail::Control(ask)))?;
+        let Loaded { config, subjects, prober } = first;
+        let for_workers = waker.clone();
+        // The eventfd of a waker can only be full of wakes.
+        let wake = move || drop(for_workers.wake());
+        let pool = Pool::start(config.worker_count(), Arc::new(move |request| prober.run(request)), wake)?;
+        let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
+        let wall = wall_clock();
+        let started_at = wall.timestamp(clock());
+        let mut reactor = Reactor {
+            poll,
+            timer,
+            signals,
+            mailbox,
+            mail,
+            waker,
+            engine: Engine::new(clock(), seed),
+            pool,
+            connections,
+            control,
+            state: ConfigState::new(loader.path(), started_at, &config),
+            loader,
+            scribe,
+            subjects,
+            config: config.clone(),
+            started_at,
+            reloaded: false,
+            stop: Stop::No,
+            last_timeout: None,
+            buffer: vec![0; READ_SHARE],
+        };
+        let path = reactor.loader.path().to_owned();
+        reactor.scribe.note(Notice::Started { config: config.clone(), path });
+        reactor.note_findings(&config);
+        reactor.feed(clock(), Input::Configure(config));
+        Ok(reactor)
+    }
+
+    /// Runs until it is told to stop, and has stopped: every thread of the daemon has ended and its socket is removed.
+    ///
+    /// # Errors
+    /// When the system does not let the loop wait for events.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        let mut result = Ok(());
+        while self.stop != Stop::Done {
+            result = self.turn(&mut events);
+            if result.is_err() {
+                break;
+            }
+        }
+        let hanging = self.pool.stop();
+        if hanging > 0 {
+            self.scribe.note(Notice::WorkersHang(hanging));
+        }
+        self.control.stop();
+        self.scribe.note(Notice::Stopped);
+        self.scribe.finish();
+        result
+    }
+
+    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        let now = clock();
+        self.timer.arm(now, self.deadline(now))?;
+        let wait = self.connections.has_work().then_some(Duration::ZERO);
+        match self.poll.poll(events, wait) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            // What the events were is not known; readiness is told again.
+            Err(_) => return Ok(()),
+            Ok(()) => {}
+        }
+        let mut signalled = false;
+        for event in &*events {
+            match event.token() {
+                WAKE => {}
+                TIMER => self.timer.clear(),
+                SIGNALS => signalled = true,
+                Token(_) => self.connections.notify(event),
+            }
+        }
+        self.take_reports();
+        while let Ok(mail) = self.mailbox.try_recv() {
+            self.take_mail(mail);
+        }
+        if signalled {
+            for request in self.signals.pending() {
+                self.obey(request);
+            }
+        }
+        self.serve_connections();
+        let now = clock();
+        self.connections.expire(now);
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) && self.breath(now) <= now {
+            self.take_reports();
+            self.last_timeout = Some(now);
+            self.feed(now, Input::Timeout);
+        }
+        self.go_on_stopping(now);
+        self.scribe.hand_over();
+        Ok(())
+    }
+
+    /// When the loop must turn without a reason from outside.
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let engine = self.engine.poll_timeout().map(|at| if at <= now { at.max(self.breath(now)) } else { at });
+        let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
+        [engine, self.connections.deadline(), stop].into_iter().flatten().min()
+    }
+
+    /// The earliest time for the next timeout.
+    fn breath(&self, now: Instant) -> Instant {
+        self.last_timeout.map_or(now, |last| last + BREATH)
+    }
+
+    /// Results of checks, all that are there: what they change goes out together.
+    fn take_reports(&mut self) {
+        let now = clock();
+        let mut any = false;
+        for report in self.pool.drain() {
+            any = true;
+            let input = match report {
+                Report::Started(ticket, at) => Input::ProbeStarted(ticket, at),
+                Report::Finished(ticket, outcome) => Input::ProbeFinished(ticket, outcome),
+            };
+            self.engine.handle(now, input);
+        }
+        if any {
+            self.drain(now);
+        }
+    }
+
+    /// One input and what it causes.
+    fn feed(&mut self, now: Instant, input: Input<'_>) {
+        self.engine.handle(now, input);
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Instant) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Probe(request) => self.pool.submit(request),
+                Output::Connect(peer, id, config) => self.connections.open(peer, id, &config),
+                Output::Send(peer, id, bytes) => self.connections.send(peer, id, &bytes),
+                Output::Close(peer, id) => self.connections.close(now, peer, id),
+                Output::Notice(notice) => self.note(notice),
+                Output::Stopped => {
+                    self.connections.close_all(now);
+                    self.stop = Stop::Flushing;
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, notice: engine::Notice) {
+        let notice = match notice {
+            // Everything is new at the start, and that has been said.
+            engine::Notice::PeerReload(..) if !self.reloaded => return,
+            engine::Notice::Peer(peer, peer::Notice::State { to: State::Established, .. }) => {
+                let status = self.engine.peer_status(&peer.name);
+                Notice::Established(peer, status.map(Box::new))
+            }
+            notice => Notice::Engine(self.subjects.clone(), notice),
+        };
+        self.scribe.note(notice);
+    }
+
+    /// A share of work for every connection that has some.
+    fn serve_connections(&mut self) {
+        while let Some((peer, id, error)) = self.connections.refused() {
+            self.feed(clock(), Input::Peer(peer, id, peer::Event::ConnectFailed(error)));
+        }
+        let ready: BTreeSet<usize> = self.connections.take_ready();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for token in ready {
+            let mut share = Share::default();
+            while let Some((peer, id, event)) = self.connections.step(token, &mut share, &mut buffer) {
+                self.feed(clock(), Input::Peer(peer, id, event));
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn take_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Control(Ask::Status) => {
+                let begun = clock();
+                let status = Box::new(self.status());
+                self.control.status(status, clock() - begun);
+            }
+            Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
+            Mail::Loaded(result) => {
+                match result {
+                    Ok(loaded) => self.apply(loaded),
+                    Err(errors) => {
+                        self.state.failed(wall_clock().timestamp(clock()), &errors);
+                        self.scribe.note(Notice::ReloadRefused(errors));
+                    }
+                }
+                if self.loader.finished() {
+                    self.reload();
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let wall = wall_clock();
+        let schedule = self.engine.schedule();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: wall.timestamp(clock()),
+            started_at: self.started_at,
+            engine: self.engine.status(&wall),
+            pool: PoolLine {
+                workers: self.pool.workers(),
+                demand: self.config.worker_demand(),
+                busy: self.pool.busy(),
+                queued: schedule.queued,
+                lag_p99_us: u64::try_from(schedule.lag_p99.as_micros()).unwrap_or(u64::MAX),
+                overdue: schedule.overdue,
+            },
+            config: self.state.line(),
+        }
+    }
+
+    fn obey(&mut self, request: Request) {
+        let now = clock();
+        match (request, self.stop) {
+            (Request::Stop(signal), Stop::No) => {
+                self.scribe.note(Notice::Stopping(signal));
+                self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + STOP_PATIENCE);
+                self.feed(now, Input::Stop(format!("herald stopped by {signal}")));
+            }
+            (Request::Stop(signal), _) => {
+                self.scribe.note(Notice::StoppingAtOnce(signal));
+                self.stop = Stop::Done;
+            }
+            (_, Stop::Withdrawing(_) | Stop::Flushing | Stop::Done) => {}
+            (Request::Reload, Stop::No) => {
+                self.scribe.note(Notice::Reloading(self.loader.path().to_owned()));
+                self.reload();
+            }
+            (Request::CheckNow, Stop::No) => {
+                self.scribe.note(Notice::CheckingNow);
+                self.feed(now, Input::CheckNow);
+            }
+            (Request::GracefulRestart, Stop::No) => self.scribe.note(Notice::NoGracefulRestart),
+        }
+    }
+
+    fn reload(&mut self) {
+        let post = poster(&self.mail, &self.waker);
+        if let Err(error) = self.loader.request(move |result| post(Mail::Loaded(result))) {
+            let errors = vec![broken(self.loader.path(), &format!("cannot start to read it: {error}"))];
+            self.state.failed(wall_clock().timestamp(clock()), &errors);
+            self.scribe.note(Notice::ReloadRefused(errors));
+        }
+    }
+
+    /// Puts a new configuration in force.
+    fn apply(&mut self, loaded: Loaded) {
+        if self.stop != Stop::No {
+            return;
+        }
+        let Loaded { config, subjects, prober } = loaded;
+        let now = clock();
+        // What the engine still has to say means the old configuration's indexes.
+        self.drain(now);
+        self.pool.set_prober(Arc::new(move |request| prober.run(request)));
+        if let Err(error) = self.pool.resize(config.worker_count()) {
+            self.scribe.note(Notice::WorkersMissing { started: self.pool.workers(), error: error.to_string() });
+        }
+        if config.daemon.control_socket != self.config.daemon.control_socket {
+            self.scribe.note(Notice::NeedsRestart("daemon.control_socket"));
+        }
+        self.state.loaded(wall_clock().timestamp(now), &config);
+        super::log::set_level(config.daemon.log);
+        self.subjects = subjects;
+        self.config = config.clone();
+        self.reloaded = true;
+        self.feed(now, Input::Configure(config.clone()));
+        self.scribe.note(Notice::Reloaded(config.clone()));
+        self.note_findings(&config);
+    }
+
+    fn note_findings(&mut self, config: &Config) {
+        if !config.warnings.is_empty() {
+            self.scribe.note(Notice::Warnings(config.warnings.clone()));
+        }
+        let (workers, demand) = (config.worker_count(), config.worker_demand());
+        if workers < demand {
+            self.scribe.note(Notice::PoolTooSmall { workers, demand });
+        }
+    }
+
+    fn go_on_stopping(&mut self, now: Instant) {
+        match self.stop {
+            Stop::Withdrawing(deadline) if deadline <= now => {
+                self.scribe.note(Notice::StopTimedOut);
+                self.connections.close_all(now);
+                self.stop = Stop::Flushing;
+            }
+            Stop::Flushing if self.connections.is_empty() => self.stop = Stop::Done,
+            Stop::No | Stop::Withdrawing(_) | Stop::Flushing | Stop::Done => {}
+        }
+    }
+}
+
+/// Puts mail into the mailbox and wakes the loop.
+fn poster(mail: &Sender<Mail>, waker: &Arc<Waker>) -> impl Fn(Mail) + Send + 'static {
+    let (mail, waker) = (mail.clone(), waker.clone());
+    move |letter| {
+        // The loop may be gone already: then nobody needs to know.
+        if mail.send(letter).is_ok() {
+            let _woken = waker.wake();
+        }
+    }
+}

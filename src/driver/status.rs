@@ -1,0 +1,61 @@
+//! What `herald status` shows: the engine's part, and what only the driver knows.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine;
+use crate::wall::Timestamp;
+
+/// Everything at one moment, in the shape of `status --json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// When this was taken.
+    pub at: Timestamp,
+    /// When the daemon started.
+    pub started_at: Timestamp,
+    /// VIPs, services, peers.
+    #[serde(flatten)]
+    pub engine: engine::status::Status,
+    /// The threads that run checks.
+    pub pool: PoolLine,
+    /// The configuration in force.
+    pub config: ConfigLine,
+}
+
+/// The pool at a glance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PoolLine {
+    /// Threads.
+    pub workers: usize,
+    /// Threads that every check timing out at once would keep busy.
+    pub demand: usize,
+    /// Threads that run a check.
+    pub busy: usize,
+    /// Checks that wait for a thread.
+    pub queued: usize,
+    /// Start behind due of the last minute or so, 99th percentile, in microseconds.
+    pub lag_p99_us: u64,
+    /// Runs that outlasted their limit since the start.
+    pub overdue: u64,
+}
+
+/// The configuration at a glance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConfigLine {
+    /// The main file.
+    pub path: PathBuf,
+    /// When what is in force was read.
+    pub loaded_at: Timestamp,
+    /// Whether a reload since has failed: what the files say is not what is in force.
+    pub stale: bool,
+    /// When that was.
+    pub failed_at: Option<Timestamp>,
+    /// Why: `FILE:LINE:COL: message` each.
+    pub errors: Arc<[String]>,
+    /// Findings about what is in force, in the same form.
+    pub warnings: Arc<[String]>,
+}

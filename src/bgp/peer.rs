@@ -419,3 +419,6 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

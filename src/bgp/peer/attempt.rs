@@ -14,7 +14,7 @@ use crate::prefix::Family;
 use crate::rib::Rib;
 
 /// UPDATEs are made until so many octets wait for TCP ...
-const UNSENT_HIGH: usize = 128 * 1024;
+pub(super) const UNSENT_HIGH: usize = 128 * 1024;
 /// ... and again when no more than these are left.
 const UNSENT_LOW: usize = 64 * 1024;
 

@@ -18,11 +18,11 @@ pub struct Rib {
 impl Rib {
     /// Wants `prefix` with these attributes, or not at all.
     pub fn set(&mut self, prefix: Prefix, wanted: Option<Arc<Attributes>>) {
-        let old = match &wanted {
-            Some(attributes) => self.wanted.insert(prefix, attributes.clone()),
-            None => self.wanted.remove(&prefix),
+        let changed = match wanted {
+            Some(attributes) => self.wanted.insert(prefix, attributes.clone()) != Some(attributes),
+            None => self.wanted.remove(&prefix).is_some(),
         };
-        if old != wanted {
+        if changed {
             self.changed.insert(prefix);
         }
     }

@@ -203,3 +203,140 @@ fn same(a: &Arc<PathAttributes>, b: &Arc<PathAttributes>) -> bool {
 fn index(family: Family) -> usize {
     family as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bgp::attribute::NextHop;
+    use crate::bgp::message::{Inbox, Message};
+    use crate::bgp::update::Update;
+    use crate::rng::Rng;
+
+    const ENCODING: Encoding = Encoding { four_octet_as: true, max_len: 4096 };
+
+    fn attributes(family: Family, med: u32) -> Arc<PathAttributes> {
+        Arc::new(PathAttributes {
+            origin: crate::config::Origin::Igp,
+            as_path: Vec::new(),
+            next_hop: match family {
+                Family::Ipv4 => NextHop::Ipv4([10, 0, 0, 1].into()),
+                Family::Ipv6 => NextHop::Ipv6("fd00::1".parse().unwrap()),
+            },
+            med: Some(med),
+            local_pref: None,
+            communities: Vec::new(),
+            large_communities: Vec::new(),
+        })
+    }
+
+    fn some_prefix(rng: &mut Rng) -> Prefix {
+        let host = rng.below(60) as u8;
+        match rng.below(2) {
+            0 => std::net::Ipv4Addr::from([192, 0, 2, host]).into(),
+            _ => std::net::Ipv6Addr::from(u128::from(host)).into(),
+        }
+    }
+
+    /// Applies UPDATEs to a table, and says how many routes they touched.
+    fn apply(octets: &[u8], table: &mut BTreeMap<Prefix, Option<u32>>) -> usize {
+        let mut inbox = Inbox::default();
+        inbox.push(octets);
+        let mut touched = 0;
+        while let Some(Message::Update(body)) = inbox.next().unwrap() {
+            let update = Update::decode(&body, true).unwrap();
+            for prefix in update.withdrawn {
+                assert!(table.remove(&prefix).is_some(), "withdraws what was not announced");
+                touched += 1;
+            }
+            for (attributes, prefixes) in update.announced {
+                touched += prefixes.len();
+                table.extend(prefixes.into_iter().map(|prefix| (prefix, attributes.med)));
+            }
+        }
+        touched
+    }
+
+    #[test]
+    fn whatever_happens_the_peer_ends_with_what_is_wanted_and_hears_no_word_too_many() {
+        for seed in 0..64 {
+            let mut rng = Rng::new(seed);
+            let mut out = AdjRibOut::new();
+            let (mut wanted, mut theirs) = (BTreeMap::new(), BTreeMap::new());
+            for _ in 0..300 {
+                let prefix = some_prefix(&mut rng);
+                if rng.below(3) == 0 {
+                    wanted.remove(&prefix);
+                    out.want(prefix, None, false);
+                } else {
+                    let med = rng.below(4) as u32;
+                    wanted.insert(prefix, Some(med));
+                    out.want(prefix, Some(attributes(prefix.family(), med)), false);
+                }
+                out.check_all();
+                if rng.below(10) == 0 {
+                    let differ = |prefix: &Prefix| wanted.get(prefix) != theirs.get(prefix);
+                    let keys: BTreeSet<_> = wanted.keys().chain(theirs.keys()).copied().collect();
+                    let differences = keys.into_iter().filter(differ).count();
+                    let mut octets = Vec::new();
+                    // Sometimes only a part goes.
+                    let limit = if rng.below(2) == 0 { 1 } else { 100_000 };
+                    assert_eq!(out.write(ENCODING, limit, &mut octets), []);
+                    let touched = apply(&octets, &mut theirs);
+                    out.check_all();
+                    assert!(if limit == 1 { touched <= differences } else { touched == differences });
+                    assert!(theirs.keys().all(|prefix| out.has_told(prefix)));
+                }
+            }
+            let mut octets = Vec::new();
+            out.write(ENCODING, 100_000, &mut octets);
+            apply(&octets, &mut theirs);
+            assert!(out.is_settled());
+            assert_eq!(theirs, wanted);
+        }
+    }
+
+    #[test]
+    fn withdrawals_leave_before_announcements_and_equal_attributes_share_messages() {
+        let mut out = AdjRibOut::new();
+        let prefix = |i: u8| Prefix::from(std::net::Ipv4Addr::from([192, 0, 2, i]));
+        let mut octets = Vec::new();
+        out.want(prefix(1), Some(attributes(Family::Ipv4, 1)), false);
+        out.write(ENCODING, 4096, &mut octets);
+        out.want(prefix(1), None, false);
+        // Equal by value, not the same allocation.
+        (2..=200).for_each(|i| out.want(prefix(i), Some(attributes(Family::Ipv4, u32::from(i) % 2)), false));
+        let mut octets = Vec::new();
+        out.write(ENCODING, 100_000, &mut octets);
+        let mut inbox = Inbox::default();
+        inbox.push(&octets);
+        let mut updates = Vec::new();
+        while let Some(Message::Update(body)) = inbox.next().unwrap() {
+            updates.push(Update::decode(&body, true).unwrap());
+        }
+        assert_eq!(updates[0].withdrawn, [prefix(1)]);
+        assert_eq!(updates.len(), 3);
+    }
+
+    #[test]
+    fn again_means_again_even_if_it_changes_meanwhile() {
+        let mut out = AdjRibOut::new();
+        let prefix: Prefix = "192.0.2.1".parse().unwrap();
+        let route = attributes(Family::Ipv4, 1);
+        let write = |out: &mut AdjRibOut| {
+            let mut octets = Vec::new();
+            out.write(ENCODING, 4096, &mut octets);
+            !octets.is_empty()
+        };
+        out.want(prefix, Some(route.clone()), false);
+        assert!(write(&mut out));
+        out.want(prefix, Some(route.clone()), false);
+        assert!(!write(&mut out));
+        out.want(prefix, Some(route.clone()), true);
+        out.want(prefix, None, false);
+        out.want(prefix, Some(route.clone()), false);
+        assert!(write(&mut out));
+        out.want(prefix, Some(route), false);
+        assert!(!write(&mut out));
+        assert_eq!((out.told_count(Family::Ipv4), out.told_count(Family::Ipv6)), (1, 0));
+    }
+}

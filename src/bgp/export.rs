@@ -119,3 +119,124 @@ fn usable_ipv6(own: Ipv6Addr, remote: IpAddr) -> bool {
     let loopback_fits = !own.is_loopback() || remote.is_loopback();
     !own.is_unspecified() && !own.is_multicast() && !own.is_unicast_link_local() && loopback_fits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Asn, Community, ExportFilter, HoldTime, LargeCommunity, Origin, PeerAs};
+
+    fn config(attributes: Attributes) -> config::Peer {
+        config::Peer {
+            name: "x".into(),
+            address: [10, 0, 0, 1].into(),
+            zone: None,
+            port: 179,
+            source: None,
+            local_as: Asn(65001),
+            router_id: [10, 0, 0, 2].into(),
+            peer_as: PeerAs::External,
+            families: Family::ALL.to_vec(),
+            next_hop_ipv4: NextHop4::SelfAddress,
+            next_hop_ipv6: NextHop6::SelfAddress,
+            hold_time: HoldTime::OFF,
+            connect_retry: std::time::Duration::from_secs(5),
+            attributes,
+            export: ExportFilter::default(),
+        }
+    }
+
+    fn made(peer: Attributes, vip: Attributes, internal: bool) -> PathAttributes {
+        let here: IpAddr = [10, 0, 0, 2].into();
+        let mut export = Export::new(Arc::new(config(peer)), internal, here, [10, 0, 0, 1].into());
+        let route = export.route(&"192.0.2.1".parse().unwrap(), &Arc::new(vip)).unwrap();
+        Arc::unwrap_or_clone(route)
+    }
+
+    #[test]
+    fn the_vips_word_goes_before_the_peers_and_communities_join() {
+        let peer = Attributes {
+            origin: Some(Origin::Egp),
+            as_path_prepend: Some(1),
+            med: Some(10),
+            local_pref: Some(20),
+            communities: vec![Community(2), Community(3)],
+            large_communities: vec![LargeCommunity(1, 1, 1)],
+        };
+        let vip = Attributes {
+            origin: Some(Origin::Incomplete),
+            as_path_prepend: Some(2),
+            med: Some(0),
+            local_pref: Some(200),
+            communities: vec![Community(1), Community(3)],
+            large_communities: vec![],
+        };
+        let us = Asn(65001);
+        let route = made(peer.clone(), vip.clone(), false);
+        assert_eq!(route.as_path, [Segment::Sequence(vec![us; 3])]);
+        assert_eq!((route.origin, route.med, route.local_pref), (Origin::Incomplete, Some(0), None));
+        assert_eq!(route.communities, [Community(1), Community(2), Community(3)]);
+        assert_eq!(route.large_communities, [LargeCommunity(1, 1, 1)]);
+        let route = made(peer.clone(), vip, true);
+        assert_eq!((route.as_path, route.local_pref), (vec![], Some(200)));
+        let route = made(peer, Attributes::default(), true);
+        assert_eq!((route.origin, route.med, route.local_pref), (Origin::Egp, Some(10), Some(20)));
+        let route = made(Attributes::default(), Attributes::default(), true);
+        assert_eq!((route.origin, route.med, route.local_pref), (Origin::Igp, None, Some(100)));
+        let long = Attributes { as_path_prepend: Some(255), ..Attributes::default() };
+        let route = made(Attributes::default(), long, false);
+        assert_eq!(route.as_path, [Segment::Sequence(vec![us; 255]), Segment::Sequence(vec![us])]);
+    }
+
+    #[test]
+    fn self_is_an_address_that_the_peer_can_use_or_none() {
+        let export = |local: &str, remote: &str| {
+            let peer = Arc::new(config(Attributes::default()));
+            let export = Export::new(peer, false, local.parse().unwrap(), remote.parse().unwrap());
+            Family::ALL.map(|family| export.next_hop(family).map(|hop| hop.addresses()[0].to_string()))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        for (local, remote, ipv4, ipv6) in [
+            ("10.0.0.2", "10.0.0.1", text("10.0.0.2"), None),
+            ("127.0.0.1", "127.0.0.1", text("127.0.0.1"), None),
+            ("127.0.0.1", "10.0.0.1", None, None),
+            ("0.0.0.0", "10.0.0.1", None, None),
+            ("::ffff:10.0.0.2", "::ffff:10.0.0.1", text("10.0.0.2"), None),
+            ("2001:db8::2", "2001:db8::1", None, text("2001:db8::2")),
+            ("fd00::2", "fd00::1", None, text("fd00::2")),
+            ("::1", "::1", None, text("::1")),
+            ("::1", "fd00::1", None, None),
+            ("fe80::2", "fe80::1", None, None),
+            ("::", "fd00::1", None, None),
+            ("ff02::1", "fd00::1", None, None),
+        ] {
+            assert_eq!(export(local, remote), [ipv4, ipv6], "{local} to {remote}");
+        }
+    }
+
+    #[test]
+    fn configured_next_hops_are_taken_as_they_are() {
+        let (global, link_local) = ("fd00::2".parse().unwrap(), "fe80::2".parse().unwrap());
+        let peer = config::Peer {
+            next_hop_ipv4: NextHop4::Address([10, 9, 9, 9].into()),
+            next_hop_ipv6: NextHop6::Pair(global, link_local),
+            ..config(Attributes::default())
+        };
+        let export = Export::new(Arc::new(peer), false, [127, 0, 0, 1].into(), [10, 0, 0, 1].into());
+        assert_eq!(export.next_hop(Family::Ipv4), Some(NextHop::Ipv4([10, 9, 9, 9].into())));
+        assert_eq!(export.next_hop(Family::Ipv6), Some(NextHop::Ipv6Pair(global, link_local)));
+    }
+
+    #[test]
+    fn equal_attributes_are_one_and_forgotten_ones_are_let_go() {
+        let peer = Arc::new(config(Attributes::default()));
+        let mut export = Export::new(peer, false, [10, 0, 0, 2].into(), [10, 0, 0, 1].into());
+        let prefix = "192.0.2.1".parse().unwrap();
+        let with_med = |med| Arc::new(Attributes { med: Some(med), ..Attributes::default() });
+        let kept = export.route(&prefix, &with_med(0)).unwrap();
+        for med in 0..100_000 {
+            export.route(&prefix, &with_med(med));
+        }
+        assert!(export.memo[0].len() <= SWEEP_ABOVE);
+        assert!(Arc::ptr_eq(&kept, &export.route(&prefix, &with_med(0)).unwrap()));
+    }
+}

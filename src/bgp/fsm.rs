@@ -476,3 +476,145 @@ fn multiprotocol(family: Family) -> [u8; 6] {
     };
     [1, 4, 0, afi, 0, 1]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(asn: u32, families: Offer) -> Terms {
+        Terms {
+            local_as: Asn(asn),
+            router_id: Ipv4Addr::from(asn),
+            hold_time: HoldTime::from_secs(9).unwrap_or(HoldTime::OFF),
+            families,
+            peer_as: None,
+            capabilities: true,
+        }
+    }
+
+    /// Two ends of one wire, in virtual time.
+    struct Pair {
+        now: Instant,
+        ends: [Connection; 2],
+        /// What became of each, without what was sent.
+        seen: [Vec<Action>; 2],
+    }
+
+    impl Pair {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
+        fn new(terms: [Terms; 2]) -> Pair {
+            let now = Instant::now();
+            let ends = terms.map(|terms| Connection::new(now, terms, 1));
+            let mut pair = Pair { now, ends, seen: Default::default() };
+            pair.run();
+            pair
+        }
+
+        fn run(&mut self) {
+            loop {
+                let mut quiet = true;
+                for (from, to) in [(0, 1), (1, 0)] {
+                    while let Some(action) = self.ends[from].poll_action() {
+                        quiet = false;
+                        if let Action::Send(octets) = action {
+                            self.ends[from].sent(self.now, octets.len());
+                            self.ends[to].receive(self.now, &octets);
+                        } else {
+                            self.seen[from].push(action);
+                        }
+                    }
+                }
+                if quiet {
+                    return;
+                }
+            }
+        }
+
+        fn advance(&mut self, time: Duration) {
+            let end = self.now + time;
+            while let Some(at) = self.ends.iter().filter_map(Connection::poll_timeout).min().filter(|at| *at <= end) {
+                self.now = at;
+                self.ends.iter_mut().for_each(|connection| connection.handle_timeout(at));
+                self.run();
+            }
+            self.now = end;
+        }
+
+        fn states(&self) -> [State; 2] {
+            [self.ends[0].state(), self.ends[1].state()]
+        }
+    }
+
+    fn both() -> Offer {
+        Offer::Families(Family::ALL.to_vec())
+    }
+
+    #[test]
+    fn two_of_them_come_up_and_stay_up() {
+        let mut pair = Pair::new([terms(1, both()), terms(2, Offer::Families(vec![Family::Ipv6]))]);
+        assert_eq!(pair.states(), [State::Established; 2]);
+        pair.advance(Duration::from_secs(1000));
+        assert_eq!(pair.states(), [State::Established; 2]);
+        for connection in &pair.ends {
+            let session = connection.session().unwrap();
+            assert_eq!((session.families.as_slice(), session.internal), ([Family::Ipv6].as_slice(), false));
+        }
+        pair.ends[0].stop(pair.now, Notification::peer_deconfigured(), "no longer wanted");
+        pair.run();
+        assert_eq!(pair.states(), [State::Idle; 2]);
+        let received = Action::Down(Cause::Received(Notification::peer_deconfigured()));
+        assert_eq!(pair.seen[1].last(), Some(&received));
+        assert_eq!(pair.ends.iter().find_map(Connection::poll_timeout), None);
+    }
+
+    #[test]
+    fn a_mirror_offers_what_it_is_offered() {
+        for families in [vec![Family::Ipv4], vec![Family::Ipv6], Family::ALL.to_vec()] {
+            let pair = Pair::new([terms(1, Offer::Families(families.clone())), terms(2, Offer::Mirror)]);
+            assert_eq!(pair.states(), [State::Established; 2]);
+            assert_eq!(pair.ends[0].session().map(|session| &session.families), Some(&families));
+            let open = &pair.ends[0].session().unwrap().open;
+            assert!(Family::ALL.into_iter().all(|family| open.offers(family) == families.contains(&family)));
+            let ways = |pair: &Pair| pair.seen[1].clone();
+            let states = [State::Active, State::OpenConfirm, State::Established].map(Action::Entered);
+            assert_eq!(ways(&pair), states);
+        }
+    }
+
+    #[test]
+    fn two_mirrors_do_not_wait_for_each_other_forever() {
+        let mut pair = Pair::new([terms(1, Offer::Mirror), terms(2, Offer::Mirror)]);
+        assert_eq!(pair.states(), [State::Active; 2]);
+        pair.advance(DELAY_OPEN);
+        assert_eq!(pair.states(), [State::Established; 2]);
+        assert_eq!(pair.ends[0].session().map(|session| session.families.len()), Some(2));
+    }
+
+    #[test]
+    fn updates_go_out_in_established_only_and_come_in_whole() {
+        let update = [[0xff; 16].as_slice(), &[0, 23, 2, 0, 0, 0, 0]].concat();
+        let mut pair = Pair::new([terms(1, both()), terms(2, both())]);
+        pair.ends[0].send_updates(pair.now, update.clone());
+        assert_eq!(pair.ends[0].unsent(), 23);
+        pair.run();
+        assert_eq!((pair.ends[0].unsent(), pair.seen[1].last()), (0, Some(&Action::Update(vec![0; 4]))));
+        pair.ends[0].closed(pair.now, None);
+        pair.run();
+        pair.ends[0].send_updates(pair.now, update);
+        pair.ends[0].receive(pair.now, &[0; 99]);
+        pair.ends[0].stop(pair.now, Notification::peer_deconfigured(), "again");
+        assert_eq!(pair.ends[0].poll_action(), None, "what is over is over");
+    }
+
+    #[test]
+    fn the_send_hold_time_is_eight_minutes_or_twice_the_hold_time() {
+        for (hold, send_hold) in [(9, 480), (1000, 2000), (0, 480)] {
+            let hold_time = HoldTime::from_secs(hold).unwrap();
+            let ours = |asn| Terms { hold_time, ..terms(asn, both()) };
+            let mut pair = Pair::new([ours(1), ours(2)]);
+            pair.ends[0].send_updates(pair.now, vec![0; 100]);
+            let armed = pair.ends[0].timers.at(Timer::SendHold);
+            assert_eq!(armed, Some(pair.now + Duration::from_secs(send_hold)));
+        }
+    }
+}

@@ -76,7 +76,10 @@ pub enum Offer {
     Families(Vec<Family>),
     /// Those of the peer's OPEN, for which we wait before we send ours: the DelayOpen of RFC 4271 §8.1.1. If it does not
     /// come in time, all.
-    Mirror,
+    Mirror {
+        /// Our AS, too, is that of the peer's OPEN.
+        asn: bool,
+    },
 }
 
 /// What both OPENs settled.
@@ -178,7 +181,7 @@ impl Connection {
                 connection.send_open(now, &families);
                 connection.enter(State::OpenSent);
             }
-            Offer::Mirror => {
+            Offer::Mirror { .. } => {
                 connection.timers.set(Timer::DelayOpen, Some(now + DELAY_OPEN));
                 connection.enter(State::Active);
             }
@@ -267,6 +270,9 @@ impl Connection {
             (State::Idle | State::Connect, _) => {}
 
             (State::Active, Event::Message(Message::Open(open))) => {
+                if self.terms.families == (Offer::Mirror { asn: true }) {
+                    self.terms.local_as = open.asn;
+                }
                 let families: Vec<_> = Family::ALL.into_iter().filter(|family| open.offers(*family)).collect();
                 self.send_open(now, &families);
                 self.take_open(now, open);
@@ -440,7 +446,7 @@ impl Terms {
             Offer::Families(ours) if self.capabilities => ours.contains(family),
             // RFC 4760 §8: without the capability IPv4 unicast is all there is.
             Offer::Families(ours) => *family == Family::Ipv4 && ours.contains(family),
-            Offer::Mirror => true,
+            Offer::Mirror { .. } => true,
         };
         let families: Vec<_> =
             Family::ALL.into_iter().filter(|family| offered(family) && open.offers(*family)).collect();

@@ -5,6 +5,7 @@
 mod age;
 mod check_config;
 mod client;
+mod listen;
 mod run;
 mod status;
 
@@ -35,6 +36,9 @@ enum Command {
     /// Show VIPs, services, backends and peers; exit with 0 when every VIP is announced, else with 1
     #[command(after_help = status::HELP)]
     Status(status::Args),
+    /// Accept BGP sessions and print what is received; import nothing anywhere
+    #[command(after_help = listen::HELP)]
+    Listen(listen::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -52,6 +56,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(file) => run::run(&file.config, chosen.as_deref()),
         Command::CheckConfig(file) => check_config::run(&file.config),
+        Command::Listen(args) => listen::run(&args),
         Command::Status(args) => status::run(&args, &client::socket(chosen)),
     }
 }

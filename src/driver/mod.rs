@@ -5,6 +5,7 @@ mod control;
 mod control_client;
 mod control_socket;
 pub mod daemon;
+pub mod listen;
 pub mod load;
 mod log;
 mod notice;

@@ -1,0 +1,247 @@
+//! `herald listen`: accepts BGP sessions and prints what it receives.
+
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use crossbeam_channel::{Receiver, bounded, select};
+use serde::Serialize;
+
+use crate::bgp::attribute::{PathAttributes, Segment};
+use crate::bgp::receiver::{Event, Options};
+use crate::config::Asn;
+use crate::driver::listen::{Listener, Report};
+
+/// The end of `herald listen --help`.
+pub(super) const HELP: &str = "Any peer AS is accepted, and the peer's address families are mirrored. SIGTERM or \
+                               Ctrl-C ends all sessions with Cease/Administrative Shutdown.\n\n\
+                               Example:\n  herald listen --listen 127.0.0.1:1179 --local-as 65000 --json";
+
+/// Arguments of `herald listen`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to listen; [::] takes IPv4 as well
+    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:179")]
+    listen: SocketAddr,
+    /// Our AS [default: the peer's own, which makes the session iBGP]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    local_as: Option<u32>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// So many reports may wait to be printed before sessions are read more slowly.
+const QUEUE: usize = 16 * 1024;
+
+/// Listens until a signal, or until nobody reads the output any more.
+///
+/// 0 when stopped by a signal, 2 when it could not listen or not print.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match listen(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `herald listen | head` has seen enough.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("herald listen: {failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("cannot listen on {0}: {1} (ports below 1024 need CAP_NET_BIND_SERVICE; try --listen [::]:1179)")]
+    Privilege(SocketAddr, io::Error),
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    #[error("cannot wait for signals: {0}")]
+    Signal(io::Error),
+    #[error("cannot print: {0}")]
+    Output(io::Error),
+}
+
+fn listen(args: &Args) -> Result<(), Failure> {
+    let signals = signals().map_err(Failure::Signal)?;
+    let (sink, reports) = bounded(QUEUE);
+    let options = Options { local_as: args.local_as.map(Asn), ..Options::default() };
+    // A report that nobody takes any more is of no use to anybody.
+    let listener = Listener::start(args.listen, options, move |report| drop(sink.send(report)));
+    let listener = listener.map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Failure::Privilege(args.listen, error),
+        _ => Failure::Listen(args.listen, error),
+    })?;
+    eprintln!("listening on {}", listener.local_addr());
+    let result = print_all(&listener, &reports, &signals, args.json);
+    // Without a reader the listener's thread never waits for one, so that dropping it cannot hang.
+    drop(reports);
+    result.map_err(Failure::Output)
+}
+
+/// Prints until the listener has stopped, which the first signal asks it to.
+fn print_all(listener: &Listener, reports: &Receiver<Report>, signals: &Receiver<()>, json: bool) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut signals = Some(signals);
+    let never = crossbeam_channel::never();
+    loop {
+        // Lines are flushed as soon as none waits behind them.
+        if reports.is_empty() {
+            out.flush()?;
+        }
+        select! {
+            recv(reports) -> report => match report {
+                Ok(report) if json => writeln!(out, "{}", json_line(&report)?)?,
+                Ok(report) => writeln!(out, "{}", human_line(&report))?,
+                Err(_) => return out.flush(),
+            },
+            recv(signals.unwrap_or(&never)) -> _ => {
+                signals = None;
+                listener.stop();
+            }
+        }
+    }
+}
+
+/// A message for the first SIGTERM or SIGINT.
+fn signals() -> io::Result<Receiver<()>> {
+    let (mut readable, writable) = UnixStream::pair()?;
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        signal_hook::low_level::pipe::register(signal, writable.try_clone()?)?;
+    }
+    let (sender, receiver) = bounded(1);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        // Whatever ends the wait, an error too, must not leave a process that no signal can stop.
+        let _ = readable.read(&mut [0]);
+        let _ = sender.send(());
+    })?;
+    Ok(receiver)
+}
+
+/// One object of `--json`, as documented.
+#[derive(Serialize)]
+struct Line<'a> {
+    at: String,
+    peer: String,
+    #[serde(flatten)]
+    what: What<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum What<'a> {
+    Established {
+        #[serde(rename = "as")]
+        asn: Asn,
+        router_id: String,
+        capabilities: Vec<String>,
+    },
+    Announce {
+        prefix: String,
+        next_hop: Vec<String>,
+        as_path: Vec<Hop<'a>>,
+        origin: &'static str,
+        med: Option<u32>,
+        local_pref: Option<u32>,
+        communities: Vec<String>,
+        large_communities: Vec<String>,
+    },
+    Withdraw {
+        prefix: String,
+    },
+    EndOfRib {
+        family: &'static str,
+    },
+    Closed {
+        reason: String,
+    },
+}
+
+/// A number, or for an AS_SET a list of them.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Hop<'a> {
+    Asn(Asn),
+    Set(&'a [Asn]),
+}
+
+fn hops(path: &[Segment]) -> Vec<Hop<'_>> {
+    let mut hops = Vec::new();
+    for segment in path {
+        match segment {
+            Segment::Sequence(asns) => hops.extend(asns.iter().copied().map(Hop::Asn)),
+            Segment::Set(asns) => hops.push(Hop::Set(asns)),
+        }
+    }
+    hops
+}
+
+fn json_line(report: &Report) -> serde_json::Result<String> {
+    let what = match &report.event {
+        Event::Established(session) => What::Established {
+            asn: session.open.asn,
+            router_id: session.open.router_id.to_string(),
+            capabilities: texts(&session.open.capabilities),
+        },
+        Event::Announce(prefix, attributes) => What::Announce {
+            prefix: prefix.to_string(),
+            next_hop: texts(&attributes.next_hop.addresses()),
+            as_path: hops(&attributes.as_path),
+            origin: attributes.origin.name(),
+            med: attributes.med,
+            local_pref: attributes.local_pref,
+            communities: texts(&attributes.communities),
+            large_communities: texts(&attributes.large_communities),
+        },
+        Event::Withdraw(prefix) => What::Withdraw { prefix: prefix.to_string() },
+        Event::EndOfRib(family) => What::EndOfRib { family: family.name() },
+        Event::Closed { cause, .. } => What::Closed { reason: cause.to_string() },
+    };
+    serde_json::to_string(&Line { at: report.at.to_string(), peer: report.peer.to_string(), what })
+}
+
+fn human_line(report: &Report) -> String {
+    let (event, what) = match &report.event {
+        Event::Established(session) => {
+            let open = &session.open;
+            let hold = match session.hold_time.duration() {
+                Some(time) => format!("hold time {} s", time.as_secs()),
+                None => "no hold time".to_owned(),
+            };
+            let capabilities = texts(&open.capabilities).join(", ");
+            ("established", format!("AS {}, router ID {}, {hold}; {capabilities}", open.asn, open.router_id))
+        }
+        Event::Announce(prefix, attributes) => ("announce", format!("{prefix}  {}", describe(attributes))),
+        Event::Withdraw(prefix) => ("withdraw", prefix.to_string()),
+        Event::EndOfRib(family) => ("end-of-rib", family.to_string()),
+        Event::Closed { cause, routes: 0 } => ("closed", cause.to_string()),
+        Event::Closed { cause, routes } => ("closed", format!("{cause}; routes lost with it: {routes}")),
+    };
+    format!("{}  {:<15}  {event:<11}  {what}", report.at, report.peer.to_string())
+}
+
+/// The attributes of a route in words, in the order of their types.
+pub(super) fn describe(attributes: &PathAttributes) -> String {
+    let mut words = vec![format!("next hop {}", texts(&attributes.next_hop.addresses()).join(" "))];
+    let path: Vec<_> = hops(&attributes.as_path)
+        .iter()
+        .map(|hop| match hop {
+            Hop::Asn(asn) => asn.to_string(),
+            Hop::Set(asns) => format!("{{{}}}", texts(asns).join(" ")),
+        })
+        .collect();
+    words.push(if path.is_empty() { "empty path".to_owned() } else { format!("path {}", path.join(" ")) });
+    words.push(format!("origin {}", attributes.origin.name()));
+    words.extend(attributes.med.map(|med| format!("med {med}")));
+    words.extend(attributes.local_pref.map(|preference| format!("local pref {preference}")));
+    let mut communities = texts(&attributes.communities);
+    communities.extend(texts(&attributes.large_communities));
+    if !communities.is_empty() {
+        words.push(format!("communities {}", communities.join(" ")));
+    }
+    words.join(", ")
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}

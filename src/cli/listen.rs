@@ -211,7 +211,9 @@ fn human_line(report: &Report) -> String {
             let capabilities = texts(&open.capabilities).join(", ");
             ("established", format!("AS {}, router ID {}, {hold}; {capabilities}", open.asn, open.router_id))
         }
-        Event::Announce(prefix, attributes) => ("announce", format!("{prefix}  {}", describe(attributes))),
+        Event::Announce(prefix, attributes) => {
+            ("announce", format!("{:<18}  {}", prefix.to_string(), describe(attributes)))
+        }
         Event::Withdraw(prefix) => ("withdraw", prefix.to_string()),
         Event::EndOfRib(family) => ("end-of-rib", family.to_string()),
         Event::Closed { cause, routes: 0 } => ("closed", cause.to_string()),

@@ -73,6 +73,7 @@ impl Inbox {
     ///
     /// # Errors
     /// The NOTIFICATION to send; the connection is beyond repair.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
     pub fn next(&mut self) -> Result<Option<Message>, Notification> {
         if let Some(notification) = &self.failed {
             return Err(notification.clone());

@@ -10,9 +10,8 @@ use crate::harness::router::{Neighbour, Router, Session, Table};
 use crate::harness::site::{self, BACKENDS, Site};
 use crate::harness::wait;
 
-/// What the peer's configuration adds; LOCAL_PREF must reach internal peers only.
-const PEER: &str = r#"communities = ["65000:100", "65000:1:2"]
-local_pref = 200"#;
+/// What the peer's configuration adds.
+const PEER: &str = r#"communities = ["65000:100", "65000:1:2"]"#;
 
 const SECOND_VIPS: &str = r#""192.0.2.2", "2001:db8::2""#;
 
@@ -29,7 +28,9 @@ fn config(neighbour: &Neighbour, med: u32, more: &str) -> String {
         "\n[[vip]]\naddress = \"192.0.2.1\"\nmed = {med}\ncommunities = [\"no-export\"]\n\
          \n[[vip]]\naddress = \"2001:db8::1\"\nlocal_pref = 300\n"
     );
-    site::config(neighbour, PEER) + &vip + more
+    // On an external peer it would be an error. On a VIP it is none, and must reach internal peers only.
+    let local_pref = if neighbour.is_internal() { "\nlocal_pref = 200" } else { "" };
+    site::config(neighbour, &format!("{PEER}{local_pref}")) + &vip + more
 }
 
 impl Story {

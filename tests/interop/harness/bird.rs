@@ -98,13 +98,14 @@ impl Router for Bird {
     fn session(&self) -> Result<Session, String> {
         let text = self.ask("show protocols dut")?;
         let line = text.lines().find(|line| line.starts_with("dut ")).ok_or_else(|| text.clone())?;
-        match line.split_whitespace().collect::<Vec<_>>()[..] {
-            [_, _, _, "up", date, time, "Established"] => {
-                let flaps = self.log().matches("dut: BGP session closed").count();
-                Ok(Session { since: format!("{date} {time}"), flaps })
-            }
-            _ => Err(line.to_owned()),
+        if line.split_whitespace().last() != Some("Established") {
+            return Err(line.to_owned());
         }
+        // The time that `show protocols` gives for the same session jumps by a millisecond; the log's is fixed.
+        let log = self.log();
+        let established = log.lines().rfind(|line| line.ends_with("dut: BGP session established"));
+        let since = established.ok_or("the log does not know the session")?.to_owned();
+        Ok(Session { since, flaps: log.matches("dut: BGP session closed").count() })
     }
 
     fn log(&self) -> String {

@@ -22,7 +22,9 @@ impl Capture {
     pub(crate) fn start(namespace: &Namespace, interface: &str) -> Capture {
         let dir = namespace.dir(&format!("capture-{}", namespace.role));
         let (file, log) = (dir.join("bgp.pcap"), dir.join("tcpdump.log"));
-        let arguments = ["-i", interface, "-U", "-s", "0", "-Z", "root", "-w", file.to_str().unwrap(), "tcp port 179"];
+        // Immediate: otherwise the kernel keeps packets back, and the last ones would be lost at the end.
+        let mut arguments = vec!["-i", interface, "--immediate-mode", "-U", "-s", "0", "-Z", "root"];
+        arguments.extend(["-w", file.to_str().unwrap(), "tcp port 179"]);
         let mut process = Process::start(namespace, &log, "tcpdump", &arguments);
         wait::until("tcpdump to listen", || {
             process.assert_running();
@@ -32,7 +34,7 @@ impl Capture {
         Capture { file, process }
     }
 
-    /// Ends it. tcpdump writes what it has seen when it is told to end.
+    /// Ends it.
     pub(crate) fn finish(mut self) -> Captured {
         self.process.signal(Signal::INT);
         self.process.wait();

@@ -109,9 +109,9 @@ impl Namespace {
     /// Drops what comes and goes on an interface, with no sign of it on either end of the wire.
     pub(crate) fn cut(&self, interface: &str) {
         let drop = |hook: &str, key: &str| {
-            format!("chain {hook} {{ type filter hook {hook} priority 0; {key} \"{interface}\" drop; }}")
+            format!("chain {hook} {{ type filter hook {hook} priority 0; {key} \"{interface}\" drop; }};")
         };
-        let table = format!("table inet cut {{ {} {} }}", drop("input", "iifname"), drop("output", "oifname"));
+        let table = format!("table inet cut {{ {} {} }};", drop("input", "iifname"), drop("output", "oifname"));
         self.run("nft", &[&table]);
     }
 

@@ -9,6 +9,7 @@ mod listen;
 mod run;
 mod status;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -59,6 +60,11 @@ pub fn main() -> ExitCode {
         Command::Listen(args) => listen::run(&args),
         Command::Status(args) => status::run(&args, &client::socket(chosen)),
     }
+}
+
+/// Says it on stderr. When nobody listens there any more, the exit code has to do.
+fn complain(text: &str) {
+    let _heard_or_not = writeln!(io::stderr(), "{text}");
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(super) fn run(config: &Path, socket: Option<&Path>) -> ExitCode {
     match daemon::run(config, socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            super::complain(&failure.to_string());
             if matches!(failure, Failure::Config(_)) { ExitCode::FAILURE } else { ExitCode::from(2) }
         }
     }

@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args, socket: &Path) -> ExitCode {
     let (value, status) = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            eprintln!("herald: {error}");
+            super::complain(&format!("herald: {error}"));
             return ExitCode::from(2);
         }
     };

@@ -128,7 +128,7 @@ impl Control {
         self.tell(Answer::Stop);
         // A panic in it has been told by the panic handler.
         let _ended = self.thread.join();
-        self.socket.remove();
+        drop(self.socket);
     }
 
     fn tell(&self, answer: Answer) {

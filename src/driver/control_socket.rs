@@ -64,9 +64,11 @@ impl Socket {
     pub(super) fn take_listener(&mut self) -> io::Result<UnixListener> {
         self.listener.take().ok_or_else(|| io::Error::other("the control socket is in use already"))
     }
+}
 
+impl Drop for Socket {
     /// Removes the file, unless another has taken its place.
-    pub(crate) fn remove(self) {
+    fn drop(&mut self) {
         let ours = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == self.identity;
         if fs::symlink_metadata(&self.path).is_ok_and(ours) {
             // A directory that has become read-only: the next start clears the file away.
@@ -100,13 +102,15 @@ mod tests {
         let first = Socket::bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         assert!(matches!(Socket::bind(&path), Err(SocketError::Live(_))));
-        drop(first); // the file stays, as after a crash
+        let mut first = first;
+        drop(first.take_listener());
+        std::mem::forget(first); // the file stays, as after a crash
         let second = Socket::bind(&path).unwrap();
         fs::rename(&path, directory.path().join("moved")).unwrap();
         let third = Socket::bind(&path).unwrap();
-        second.remove();
+        drop(second);
         assert!(path.exists(), "what another has made is left alone");
-        third.remove();
+        drop(third);
         assert!(!path.exists());
         fs::write(&path, "precious").unwrap();
         assert!(matches!(Socket::bind(&path), Err(SocketError::NotASocket(_))));

@@ -301,3 +301,159 @@ fn peer_reload(name: &str, change: &PeerReload) -> (Level, String) {
     let level = if matches!(change, PeerReload::Reset(_)) { Level::Warn } else { Level::Info };
     (level, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::announce::VipCause;
+    use crate::bgp::error::Notification;
+    use crate::bgp::peer::Cause;
+    use crate::config::{Source, parse};
+    use crate::engine::status::ServiceReason;
+    use crate::prefix::Family;
+
+    fn config() -> Arc<Config> {
+        let text = r#"
+[bgp]
+local_as = 65001
+router_id = "10.0.0.1"
+[[bgp.peer]]
+name = "tor-a"
+address = "10.99.1.1"
+peer_as = 65000
+next_hop_ipv6 = "fd00:99:1::2"
+[checks.alive]
+type = "tcp"
+[[service]]
+name = "web"
+vips = ["192.0.2.1"]
+port = 80
+protocol = "tcp"
+checks = ["alive"]
+[[service.backend]]
+address = "10.1.0.11"
+port = 8080
+[[service.backend]]
+address = "10.1.0.12"
+port = 8080
+"#;
+        Arc::new(parse(&[Source { name: "herald.toml".into(), text: text.to_owned() }]).unwrap())
+    }
+
+    fn lines(notice: &Notice) -> Vec<String> {
+        let mut lines = Vec::new();
+        word(notice, &mut |level, text| lines.push(format!("{level} {text}")));
+        lines
+    }
+
+    fn engine(notice: engine::Notice) -> String {
+        lines(&Notice::Engine(Arc::new(Subjects::new(config())), notice)).join("\n")
+    }
+
+    #[test]
+    fn health_in_words() {
+        let check = |passing, streak, detail| {
+            engine(engine::Notice::Health(HealthEvent::Check {
+                check: 0,
+                passing,
+                detail: Cow::Borrowed(detail),
+                streak,
+            }))
+        };
+        assert_eq!(
+            check(false, 2, "connection refused"),
+            "WARN check alive of 10.1.0.11:8080 failing after 2 failures: connection refused"
+        );
+        assert_eq!(check(true, 1, ""), "INFO check alive of 10.1.0.11:8080 passing after 1 pass");
+        let backend = |up| engine(engine::Notice::Health(HealthEvent::Backend { service: 0, backend: 1, up }));
+        assert_eq!(backend(false), "WARN backend web/10.1.0.12:8080 down");
+        assert_eq!(backend(true), "INFO backend web/10.1.0.12:8080 up");
+        let event = HealthEvent::Service { service: 0, state: ServiceState::Down, available: 0, required: 1 };
+        let text = "WARN service web down: 0 of 2 backends available, 1 required";
+        assert_eq!(engine(engine::Notice::Health(event)), text);
+        // An index that means nothing is no reason to panic, nor to say something wrong.
+        assert_eq!(engine(engine::Notice::Health(HealthEvent::Backend { service: 7, backend: 0, up: true })), "");
+    }
+
+    #[test]
+    fn vips_in_words() {
+        let vip = |from, to, cause, service| {
+            let event = VipEvent { vip: "192.0.2.1".parse().unwrap(), from, to, cause };
+            engine(engine::Notice::Vip(event, Reason { cause, service }))
+        };
+        let announced = Some(VipState::Announced);
+        assert_eq!(
+            vip(Some(VipState::Holding), announced, VipCause::AllUp, None),
+            "INFO vip 192.0.2.1/32 announced: all services are up"
+        );
+        let service = ServiceReason { name: "web".into(), available: 0, required: 1, backends: 2, failing: None };
+        let down = VipCause::ServiceDown(0);
+        let why = "service web is down: 0 of 2 backends available, 1 required";
+        let withdrawn = Some(VipState::Withdrawn);
+        for (from, to, text) in [
+            (announced, withdrawn, "WARN vip 192.0.2.1/32 withdrawn"),
+            (Some(VipState::Holding), withdrawn, "WARN vip 192.0.2.1/32 not announced"),
+            (withdrawn, withdrawn, "DEBUG vip 192.0.2.1/32 still withdrawn"),
+            (announced, Some(VipState::Degraded), "WARN vip 192.0.2.1/32 announced as degraded"),
+        ] {
+            assert_eq!(vip(from, to, down, Some(service.clone())), format!("{text}: {why}"));
+        }
+        assert_eq!(vip(announced, None, VipCause::AllUp, None), "INFO vip 192.0.2.1/32 removed");
+    }
+
+    #[test]
+    fn peers_in_words() {
+        let config = config();
+        let tor = config.bgp.as_ref().unwrap().peers[0].clone();
+        let peer = |notice| engine(engine::Notice::Peer(tor.clone(), notice));
+        let state = |from, to, cause| peer(peer::Notice::State { from, to, cause });
+        let hold_timer = Cause::Sent(Notification::hold_timer_expired(), "hold timer expired".to_owned());
+        assert_eq!(
+            state(State::Established, State::Idle, Some(hold_timer)),
+            "WARN peer tor-a down: hold timer expired"
+        );
+        let refused = Cause::ConnectFailed("connection refused".to_owned());
+        assert_eq!(
+            state(State::Connect, State::Idle, Some(refused)),
+            "WARN peer tor-a not established: cannot connect: connection refused"
+        );
+        assert_eq!(state(State::Connect, State::OpenSent, None), "DEBUG peer tor-a: connect -> opensent");
+        assert_eq!(
+            peer(peer::Notice::NoNextHop(Family::Ipv6)),
+            "WARN peer tor-a: ipv6 routes are not announced: no next hop; set next_hop_ipv6"
+        );
+        assert_eq!(
+            peer(peer::Notice::Synchronised(Family::Ipv4, 1)),
+            "INFO peer tor-a has all ipv4 routes: 1 route announced"
+        );
+        let keys = vec!["hold_time", "families"];
+        let reset = engine::Notice::PeerReload(tor.name.clone(), PeerReload::Reset(keys));
+        assert_eq!(engine(reset), "WARN reload: peer tor-a is reset, because of hold_time, families");
+        let mut status = peer::Peer::new(crate::driver::clock(), tor.clone(), 0).status();
+        status.remote_as = Some(config::Asn(65000));
+        status.hold_time = config::HoldTime::from_secs(9);
+        status.families = Family::ALL.to_vec();
+        let text = "INFO peer tor-a established (AS 65000, hold time 9s, ipv4 ipv6)";
+        assert_eq!(lines(&Notice::Established(tor.clone(), Some(Box::new(status)))), [text]);
+    }
+
+    #[test]
+    fn the_daemon_in_words() {
+        let config = config();
+        let counts = "1 VIP, 1 service, 2 checks, 1 peer, 2 workers";
+        let path = PathBuf::from("/etc/herald/herald.toml");
+        let version = env!("CARGO_PKG_VERSION");
+        let text = format!("INFO herald {version} started with /etc/herald/herald.toml: {counts}");
+        assert_eq!(lines(&Notice::Started { config: config.clone(), path }), [text]);
+        assert_eq!(lines(&Notice::Reloaded(config)), [format!("INFO configuration reloaded: {counts}")]);
+        let errors = parse(&[Source { name: "f".into(), text: "x = 1".to_owned() }]).unwrap_err();
+        let refused = lines(&Notice::ReloadRefused(errors));
+        assert!(refused[0].starts_with("ERROR f:1:1: unknown key `x`"), "{refused:?}");
+        assert!(refused.last().unwrap().ends_with("the previous one stays in force"), "{refused:?}");
+        assert_eq!(lines(&Notice::Lost(2)), ["WARN 2 changes are not logged: too many at once; see `herald status`"]);
+        assert!(lines(&Notice::PoolTooSmall { workers: 10, demand: 40 })[0].contains("up to 25 % of them time out"));
+    }
+}

@@ -36,8 +36,8 @@ const TIMER: Token = Token(1);
 const SIGNALS: Token = Token(2);
 const FIRST_CONNECTION: usize = 3;
 
-/// Deadlines that are due at once are kept this far apart, whatever the engine says: late is better than a loop that
-/// takes a whole core.
+/// The engine's next deadline is always later than the timeout that it has just handled. Should that ever be untrue, the
+/// next one comes this much later: being late is better than a loop that takes a whole core.
 const BREATH: Duration = Duration::from_millis(1);
 /// How much longer than `shutdown_drain` a stop may take before it is cut short.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -81,8 +81,8 @@ pub(crate) struct Reactor {
     started_at: Timestamp,
     reloaded: bool,
     stop: Stop,
-    /// When the last [`Input::Timeout`] was, so that two are a breath apart.
-    last_timeout: Option<Instant>,
+    /// No [`Input::Timeout`] before this: see [`BREATH`].
+    breath: Option<Instant>,
     buffer: Vec<u8>,
 }
 
@@ -133,7 +133,7 @@ impl Reactor {
             started_at,
             reloaded: false,
             stop: Stop::No,
-            last_timeout: None,
+            breath: None,
             buffer: vec![0; READ_SHARE],
         };
         let path = reactor.loader.path().to_owned();
@@ -156,6 +156,7 @@ impl Reactor {
                 break;
             }
         }
+        drop(self.connections);
         let hanging = self.pool.stop();
         if hanging > 0 {
             self.scribe.note(Notice::WorkersHang(hanging));
@@ -168,11 +169,11 @@ impl Reactor {
 
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let now = clock();
-        self.timer.arm(now, self.deadline(now))?;
+        self.timer.arm(now, self.deadline())?;
         let wait = self.connections.has_work().then_some(Duration::ZERO);
         match self.poll.poll(events, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            // What the events were is not known; readiness is told again.
+            // Interrupted: no event was fetched, so none is lost.
             Err(_) => return Ok(()),
             Ok(()) => {}
         }
@@ -197,26 +198,26 @@ impl Reactor {
         self.serve_connections();
         let now = clock();
         self.connections.expire(now);
-        if self.engine.poll_timeout().is_some_and(|at| at <= now) && self.breath(now) <= now {
+        if self.timeout_at().is_some_and(|at| at <= now) {
             self.take_reports();
-            self.last_timeout = Some(now);
             self.feed(now, Input::Timeout);
+            let overdue = self.engine.poll_timeout().is_some_and(|at| at <= now);
+            self.breath = overdue.then(|| now + BREATH);
         }
         self.go_on_stopping(now);
         self.scribe.hand_over();
         Ok(())
     }
 
-    /// When the loop must turn without a reason from outside.
-    fn deadline(&self, now: Instant) -> Option<Instant> {
-        let engine = self.engine.poll_timeout().map(|at| if at <= now { at.max(self.breath(now)) } else { at });
-        let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
-        [engine, self.connections.deadline(), stop].into_iter().flatten().min()
+    /// When the engine wants its next timeout.
+    fn timeout_at(&self) -> Option<Instant> {
+        self.engine.poll_timeout().map(|at| self.breath.map_or(at, |breath| at.max(breath)))
     }
 
-    /// The earliest time for the next timeout.
-    fn breath(&self, now: Instant) -> Instant {
-        self.last_timeout.map_or(now, |last| last + BREATH)
+    /// When the loop must turn without a reason from outside.
+    fn deadline(&self) -> Option<Instant> {
+        let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
+        [self.timeout_at(), self.connections.deadline(), stop].into_iter().flatten().min()
     }
 
     /// Results of checks, all that are there: what they change goes out together.

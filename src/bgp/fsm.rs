@@ -576,7 +576,7 @@ mod tests {
     #[test]
     fn a_mirror_offers_what_it_is_offered() {
         for families in [vec![Family::Ipv4], vec![Family::Ipv6], Family::ALL.to_vec()] {
-            let pair = Pair::new([terms(1, Offer::Families(families.clone())), terms(2, Offer::Mirror)]);
+            let pair = Pair::new([terms(1, Offer::Families(families.clone())), terms(2, Offer::Mirror { asn: false })]);
             assert_eq!(pair.states(), [State::Established; 2]);
             assert_eq!(pair.ends[0].session().map(|session| &session.families), Some(&families));
             let open = &pair.ends[0].session().unwrap().open;
@@ -589,7 +589,7 @@ mod tests {
 
     #[test]
     fn two_mirrors_do_not_wait_for_each_other_forever() {
-        let mut pair = Pair::new([terms(1, Offer::Mirror), terms(2, Offer::Mirror)]);
+        let mut pair = Pair::new([terms(1, Offer::Mirror { asn: false }), terms(2, Offer::Mirror { asn: false })]);
         assert_eq!(pair.states(), [State::Active; 2]);
         pair.advance(DELAY_OPEN);
         assert_eq!(pair.states(), [State::Established; 2]);

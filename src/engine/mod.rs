@@ -220,9 +220,8 @@ impl Engine {
             return; // nothing is begun any more
         }
         let announce = &self.announce;
-        let announced = |vip: &Prefix| {
-            announce.vip(vip).is_some_and(|vip| matches!(vip.state, VipState::Announced | VipState::Degraded))
-        };
+        // Not `Degraded`: a service without a verdict leaves that route as it is, and one presumed up would mend it.
+        let announced = |vip: &Prefix| announce.vip(vip).is_some_and(|vip| vip.state == VipState::Announced);
         self.health.configure(now, config.clone(), &announced);
         let health = &self.health;
         self.announce.configure(now, config.clone(), &|service| service_health(health.service_state(service)));

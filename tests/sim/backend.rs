@@ -37,6 +37,11 @@ impl Servers {
         servers
     }
 
+    /// From now on `host` answers like this.
+    pub(crate) fn set(&mut self, host: &str, server: Server) {
+        self.0.insert(host.parse().unwrap(), server);
+    }
+
     /// Changes one server.
     pub(crate) fn flip(&mut self, rng: &mut Rng) -> (IpAddr, Server) {
         let host: IpAddr = HOSTS[rng.below(HOSTS.len() as u64) as usize].parse().unwrap();

@@ -1,14 +1,16 @@
 //! The rules that look at the whole: tables against what they must be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use herald::config::{Config, Vip};
+use herald::config::{Attributes, Config, Vip};
 use herald::prefix::Family;
 
 use crate::backend::Servers;
 use crate::router::Router;
 use crate::rules::{DOWN, UP, detection_limit, families, route};
+use crate::wire::Route;
 use crate::world::World;
 
 /// After so long without trouble everything must be as it should be: retries after errors wait up to a minute.
@@ -25,50 +27,61 @@ impl Router {
     }
 }
 
-/// Backends that should count and do not, by service and place; a service is down when too few are left.
-fn bad_backends(config: &Config, servers: &Servers, vip: &Vip) -> BTreeSet<(usize, usize)> {
-    let mut bad = BTreeSet::new();
+/// Why a VIP should be down: the service, the backend's place, and its failing check. A service without failing checks
+/// stands for itself: too few of its backends are allowed to count.
+pub(crate) type Wrong = BTreeSet<(usize, usize, Option<usize>)>;
+
+fn what_is_wrong(config: &Config, servers: &Servers, vip: &Vip) -> Wrong {
+    let mut wrong = Wrong::new();
     for at in &vip.services {
         let service = &config.services[*at];
-        let fails = |place: &usize| {
-            let backend = &service.backends[*place];
-            let mut checks = backend.checks.iter().map(|used| &config.checks[used.check]);
-            !backend.enabled
-                || backend.weight == 0
-                || checks.any(|check| !servers.passes(&check.probe, check.timing.timeout))
-        };
-        let failing: Vec<usize> = (0..service.backends.len()).filter(fails).collect();
-        if service.backends.len() - failing.len() < service.required.of(service.backends.len()) {
-            // A place beyond the end stands for the service itself: it may be down with all its backends up.
-            bad.extend(failing.into_iter().chain([usize::MAX]).map(|place| (*at, place)));
+        let mut failing = Wrong::new();
+        let mut good = 0;
+        for (place, backend) in service.backends.iter().enumerate() {
+            let checks = backend.checks.iter().map(|used| used.check);
+            let passes = |check: &usize| {
+                let check = &config.checks[*check];
+                servers.passes(&check.probe, check.timing.timeout)
+            };
+            let failed: Vec<usize> = checks.filter(|check| !passes(check)).collect();
+            let eligible = backend.enabled && backend.weight > 0;
+            good += usize::from(eligible && failed.is_empty());
+            failing.extend(failed.into_iter().filter(|_| eligible).map(|check| (*at, place, Some(check))));
+        }
+        if good < service.required.of(service.backends.len()) {
+            wrong.extend(failing);
+            wrong.insert((*at, usize::MAX, None));
         }
     }
-    bad
+    wrong
 }
 
-/// When each of these has been found failing at the latest: the sooner of the services decides.
-fn limit(config: &Config, servers: &Servers, bad: &BTreeSet<(usize, usize)>) -> Duration {
-    let services: BTreeSet<usize> = bad.iter().map(|(service, _)| *service).collect();
-    let of_backend = |(service, place): &(usize, usize)| {
-        let backend = config.services[*service].backends.get(*place)?;
-        let checks = backend.checks.iter().map(|used| &config.checks[used.check]);
-        let failing = checks.filter(|check| !servers.passes(&check.probe, check.timing.timeout));
-        if backend.enabled && backend.weight > 0 { failing.map(detection_limit).min() } else { None }
-    };
-    let of_service = |service: usize| bad.iter().filter(|entry| entry.0 == service).filter_map(of_backend).max();
-    services.into_iter().map(|service| of_service(service).unwrap_or_default()).min().unwrap_or_default()
+/// When it has been found at the latest: the first service to be down decides, in it the last backend, and of that the
+/// first check.
+fn limit(config: &Config, wrong: &Wrong) -> Duration {
+    let mut services: BTreeMap<usize, BTreeMap<usize, Duration>> = BTreeMap::new();
+    for (service, place, check) in wrong {
+        let backends = services.entry(*service).or_default();
+        if let Some(check) = check {
+            let limit = detection_limit(&config.checks[*check]);
+            let first = backends.entry(*place).or_insert(limit);
+            *first = limit.min(*first);
+        }
+    }
+    let last = |backends: BTreeMap<usize, Duration>| backends.into_values().max().unwrap_or_default();
+    services.into_values().map(last).min().unwrap_or_default()
 }
 
 impl World {
     /// Keeps, for each VIP that should be down, since when and why.
-    pub(crate) fn note_truth(&mut self) {
+    pub(crate) fn note_truth(&mut self, reloaded: bool) {
         let mut dead = std::mem::take(&mut self.dead);
         for (prefix, vip) in &self.config.vips {
-            let bad = bad_backends(&self.config, &self.servers, vip);
-            if bad.is_empty() {
+            let wrong = what_is_wrong(&self.config, &self.servers, vip);
+            if wrong.is_empty() {
                 dead.remove(prefix);
-            } else if dead.get(prefix).is_none_or(|(before, _)| *before != bad) {
-                dead.insert(*prefix, (bad, self.now));
+            } else if reloaded || dead.get(prefix).is_none_or(|(before, _)| *before != wrong) {
+                dead.insert(*prefix, (wrong, self.now));
             }
         }
         dead.retain(|prefix, _| self.config.vips.contains_key(prefix));
@@ -97,9 +110,16 @@ impl World {
             for prefix in held.keys() {
                 assert!(self.config.vips.contains_key(prefix), "{name} holds {prefix}, which is no VIP");
             }
+            // Neighbours in the table mostly share their attributes.
+            let mut last: Option<(Arc<Attributes>, Family, Option<Arc<Route>>)> = None;
             for prefix in self.config.vips.keys() {
                 let Ok(wanted) = self.oracle.wanted(self.now, prefix) else { continue };
-                let wanted = wanted.and_then(|attributes| route(router, prefix, &attributes));
+                let wanted = wanted.filter(|_| router.config.export.allows(prefix)).and_then(|attributes| {
+                    let known = last.take().filter(|(a, f, _)| Arc::ptr_eq(a, &attributes) && *f == prefix.family());
+                    let route = known.map_or_else(|| route(router, prefix, &attributes), |(_, _, route)| route);
+                    last = Some((attributes, prefix.family(), route.clone()));
+                    route
+                });
                 assert_eq!(held.get(prefix), wanted.as_ref(), "{name} and {prefix}");
                 self.rules.count("table");
                 if self.pool.is_starved() && wanted.is_some() {
@@ -130,8 +150,8 @@ impl World {
         if self.pool.is_starved() {
             self.starved_until = self.now;
         }
-        for (prefix, (bad, since)) in &self.dead {
-            let limit = limit(&self.config, &self.servers, bad) + Duration::from_millis(20);
+        for (prefix, (wrong, since)) in &self.dead {
+            let limit = limit(&self.config, wrong) + Duration::from_millis(20);
             if self.now <= (*since).max(self.starved_until) + limit {
                 continue;
             }
@@ -141,7 +161,8 @@ impl World {
                 self.rules.count("dead is gone");
                 assert!(
                     held.is_none() || *held.unwrap() != healthy.unwrap(),
-                    "{name} holds {prefix}, dead since {since:?}"
+                    "{name} holds {prefix}, dead for {:?}, limit {limit:?}: {wrong:?}",
+                    self.now - *since
                 );
             }
         }

@@ -3,6 +3,7 @@
 //! Same seed, same run. `SIM_SEED=n` replays one with its story printed, `SIM_SEEDS=n` sweeps wider.
 
 mod backend;
+mod cases;
 mod inspect;
 mod outputs;
 mod plan;

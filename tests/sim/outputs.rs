@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use herald::announce::VipState;
 use herald::bgp::peer::{self, ConnId, Event, State};
-use herald::config::Peer;
+use herald::config::{Peer, PeerAs};
 use herald::engine::{Notice, Output, PeerId, PeerReload};
 use herald::prefix::Family;
 
@@ -61,8 +61,11 @@ impl World {
         assert!(self.stopping.is_none() || self.stopped.is_none(), "a new connection after the stop");
         let (name, now) = (config.name.clone(), self.now);
         if !self.routers.contains_key(&name) {
-            let planned = self.plan.peers.iter().find(|peer| *name == *format!("r{}", peer.number));
-            let asn = planned.expect("peers come from the plan").peer_as;
+            let asn = match config.peer_as {
+                PeerAs::Number(asn) => asn.0,
+                PeerAs::Internal => config.local_as.0,
+                PeerAs::External => 65000,
+            };
             let traits = Traits::new(&mut self.rng, config, asn);
             self.tell(format_args!("{name} at {}: {traits:?}", config.address));
             let router = Router { peer: id, config: config.clone(), traits, link: None, excused: false, lost: None };

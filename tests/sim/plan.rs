@@ -56,9 +56,9 @@ pub(crate) struct Plan {
 
 #[derive(Clone, Debug)]
 pub(crate) struct PeerPlan {
-    pub(crate) number: u64,
-    pub(crate) address: String,
-    pub(crate) peer_as: u32,
+    number: u64,
+    address: String,
+    peer_as: u32,
     families: &'static str,
     next_hops: &'static str,
     hold_time: u64,
@@ -256,6 +256,7 @@ impl Plan {
             let PeerPlan { number, address, peer_as, families, next_hops, hold_time, attributes, export } = peer;
             let peer_as = match peer_as {
                 asn if *asn == self.local_as && number % 2 == 0 => "\"internal\"".to_owned(),
+                65000 if number % 2 == 0 => "\"external\"".to_owned(),
                 asn => asn.to_string(),
             };
             write!(

@@ -152,7 +152,7 @@ impl Oracle {
             self.services.insert(service.name.clone(), may);
         }
         self.announced.retain(|vip| config.vips.contains_key(vip));
-        self.derive(now);
+        self.derive(now, true);
     }
 
     pub(crate) fn requested(&mut self, now: Instant, ticket: Ticket, probe: &Arc<Probe>) {
@@ -162,14 +162,14 @@ impl Oracle {
         runs.current = Some(ticket);
         self.tickets.retain(|_, other| other != probe);
         self.tickets.insert(ticket, probe.clone());
-        self.derive(now);
+        self.derive(now, false);
     }
 
     /// A worker is stuck with this run.
     pub(crate) fn doubt(&mut self, now: Instant, ticket: Ticket) {
         if let Some((runs, check)) = self.runs(ticket) {
             runs.doubt(&check);
-            self.derive(now);
+            self.derive(now, false);
         }
     }
 
@@ -182,7 +182,7 @@ impl Oracle {
                 runs.record(&check, passed);
                 runs.current = None;
             }
-            self.derive(now);
+            self.derive(now, false);
         }
     }
 
@@ -204,8 +204,9 @@ impl Oracle {
     }
 
     /// From checks to backends, services and VIPs.
-    fn derive(&mut self, now: Instant) {
+    fn derive(&mut self, now: Instant, reloaded: bool) {
         let config = self.config.clone();
+        let mut changed = false;
         for service in &config.services {
             let (mut least, mut most, mut open, mut failing) = (0, 0, 0, false);
             for backend in &service.backends {
@@ -231,9 +232,17 @@ impl Oracle {
                 // A loss brings it down, and so does knowing enough.
                 before.or(up).or(May { up: false, down: failing, undecided: false })
             };
-            self.stale |= may != before;
+            changed |= may != before;
             self.services.insert(service.name.clone(), may);
         }
+        self.stale |= changed;
+        if changed || reloaded {
+            self.note_times(now);
+        }
+    }
+
+    fn note_times(&mut self, now: Instant) {
+        let config = self.config.clone();
         for (prefix, vip) in &config.vips {
             let may = self.vip(vip);
             let note = |since: &mut BTreeMap<Prefix, Instant>, holds: bool| match holds {

@@ -1,6 +1,6 @@
 //! Everything around the engine, in virtual time, and what it does to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use herald::engine::{Engine, Input};
 use herald::rng::Rng;
 
 use crate::backend::{Pool, Report, Run, Servers};
+use crate::inspect::Wrong;
 use crate::plan::{Plan, one_in};
 use crate::router::{Answer, Link, Router};
 use crate::rules::{Oracle, Rules};
@@ -70,7 +71,7 @@ pub(crate) struct World {
     pub(crate) stopping: Option<Instant>,
     pub(crate) stopped: Option<Instant>,
     /// VIPs that should be down, with the backends that make them so, and since when.
-    pub(crate) dead: BTreeMap<herald::prefix::Prefix, (BTreeSet<(usize, usize)>, Instant)>,
+    pub(crate) dead: BTreeMap<herald::prefix::Prefix, (Wrong, Instant)>,
     pub(crate) dirty: bool,
     wakes: (Instant, u64),
     trace: DefaultHasher,
@@ -114,7 +115,7 @@ impl World {
             config: config.clone(),
         };
         world.oracle.configure(now, &config);
-        world.note_truth();
+        world.note_truth(true);
         world.engine.handle(now, Input::Configure(config));
         world.drain();
         world.at(Duration::from_millis(500), Happening::Inspect);
@@ -151,6 +152,14 @@ impl World {
     pub(crate) fn soon(&mut self, millis: u64, happening: Happening) {
         let after = Duration::from_micros(self.rng.below(millis * 1000));
         self.at(after, happening);
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run(&mut self, time: Duration) {
+        let ends = self.now + time;
+        while self.now < ends {
+            self.step();
+        }
     }
 
     /// One turn of the driver's loop: everything that is there is handed over, then a due timeout, then the outputs
@@ -316,7 +325,7 @@ impl World {
             0..4 => {
                 let (host, server) = self.servers.flip(&mut self.rng);
                 self.tell(format_args!("{host} {server:?}"));
-                self.note_truth();
+                self.note_truth(false);
             }
             4 if one_in(&mut self.rng, 2) => {
                 let workers = self.pool.workers();
@@ -349,6 +358,7 @@ impl World {
     /// Lets bytes flow to a router, and the router answer.
     pub(crate) fn pump(&mut self, name: &Arc<str>) {
         let Some(router) = self.routers.get_mut(name) else { return };
+        let before = self.rules.updates;
         let (taken, answers) = router.pump(self.now, &mut self.rules);
         let hold = router.hold();
         let Some(link) = &mut router.link else { return };
@@ -357,7 +367,7 @@ impl World {
         if taken > 0 {
             self.at(Duration::ZERO, Happening::Sent(name.clone(), conn));
         }
-        self.dirty = true;
+        self.dirty |= self.rules.updates > before;
         for answer in answers {
             match answer {
                 Answer::Say(bytes) => self.say(name, conn, &bytes),
@@ -427,7 +437,7 @@ impl World {
         }
         self.config = config.clone();
         self.oracle.configure(self.now, config);
-        self.note_truth();
+        self.note_truth(true);
         self.engine.handle(self.now, Input::Configure(config.clone()));
         self.drain();
         let listed = |name: &Arc<str>| config.bgp.iter().flat_map(|bgp| &bgp.peers).any(|peer| peer.name == *name);

@@ -13,7 +13,7 @@ use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
 
-const TIMING: &str = "interval = \"200ms\"\ntimeout = \"150ms\"\nfall = 2\nrise = 2\nfast_interval = \"100ms\"\n";
+const TIMING: &str = "interval = \"500ms\"\ntimeout = \"500ms\"\nfall = 2\nrise = 2\nfast_interval = \"100ms\"\n";
 
 /// One service on the IPv4 VIP with one backend at this port and this check.
 fn config(neighbour: &Neighbour, check: &str, port: u16) -> String {

@@ -87,8 +87,8 @@ pub(crate) const CHECK: &str = r#"
 [checks.web]
 type          = "http"
 path          = "/healthz"
-interval      = "200ms"
-timeout       = "150ms"
+interval      = "500ms"
+timeout       = "500ms"
 rise          = 2
 fall          = 2
 fast_interval = "100ms"

@@ -36,7 +36,7 @@ fn session(site: &Site, neighbour: &Neighbour, router: &dyn Router) -> Captured 
 }
 
 /// Of every frame with BGP in it: who sent it, its messages' types, and what else is looked at.
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 10] = [
     "ip.src",
     "ipv6.src",
     "bgp.type",
@@ -45,6 +45,8 @@ const FIELDS: [&str; 8] = [
     "bgp.notify.minor_error_cease",
     "bgp.notify.communication",
     "_ws.malformed",
+    "bgp.update.withdrawn_routes.length",
+    "bgp.update.path_attribute.type_code",
 ];
 
 fn judge(captured: &Captured, neighbour: &Neighbour) {
@@ -66,6 +68,13 @@ fn judge(captured: &Captured, neighbour: &Neighbour) {
     let end = sent.iter().find(|frame| !frame[4].is_empty()).unwrap();
     assert_eq!(end[4..6], ["6", "2"], "{end:?}");
     assert!(!end[6].is_empty(), "no text: {end:?}");
+
+    // Withdrawn when the server died, and before the end of the session; LOCAL_PREF to internal peers only.
+    let values = |field: usize| sent.iter().flat_map(move |frame| frame[field].split(',')).filter(|it| !it.is_empty());
+    let code = |code: &str| values(9).filter(|it| *it == code).count();
+    assert_eq!(values(8).filter(|length| *length != "0").count(), 2, "IPv4 withdrawn twice: {sent:?}");
+    assert_eq!(code("15"), 3, "IPv6 withdrawn twice, and one End-of-RIB: {sent:?}");
+    assert_eq!(code("5") > 0, neighbour.is_internal(), "LOCAL_PREF: {sent:?}");
 
     // Every IPv6 route has the one next hop, in 16 octets.
     let next_hops: Vec<&str> = sent.iter().map(|frame| frame[3]).filter(|hop| !hop.is_empty()).collect();

@@ -142,11 +142,19 @@ fn a_grandchild_that_holds_the_pipe_holds_nothing_up() {
     eventually("the grandchild is dead", || is_dead(&grandchild));
 }
 
+/// Time on a processor, of this thread.
+fn spent() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split_whitespace().next().unwrap().parse().unwrap())
+}
+
 #[test]
-fn output_closed_early_is_no_end() {
-    let outcome = exec(&["/bin/sh", "-c", "exec >&- 2>&-; sleep 0.1; exit 4"], PLENTY);
+fn output_closed_early_is_no_end_and_no_reason_to_spin() {
+    let before = spent();
+    let outcome = exec(&["/bin/sh", "-c", "exec >&- 2>&-; sleep 0.5; exit 4"], PLENTY);
     fails(&outcome, "exit status 4");
-    assert!(outcome.took >= LATE / 2);
+    assert!(outcome.took >= LATE);
+    assert!(spent() - before < LATE / 2);
 }
 
 #[test]

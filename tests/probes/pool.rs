@@ -92,6 +92,29 @@ fn only_what_differs_wakes_and_only_once() {
     }
 }
 
+/// What the protocol of wakes rests on: a report is there before its wake, and the flag is down before reports are taken.
+#[test]
+fn a_wake_follows_its_report_and_comes_again_once_a_drain_has_begun() {
+    let (wake, woken) = mpsc::channel();
+    let (go_on, held) = mpsc::channel();
+    let (wake, held) = (Mutex::new(wake), Mutex::new(held));
+    let pool = Pool::start(1, passing(), move || {
+        let _ = wake.lock().unwrap().send(());
+        let _ = held.lock().unwrap().recv_timeout(PLENTY);
+    })
+    .unwrap();
+    pool.submit(job(0, None));
+    woken.recv_timeout(PLENTY).unwrap();
+    // The worker is still in `wake`.
+    let drain = pool.drain();
+    go_on.send(()).unwrap();
+    pool.submit(job(1, None));
+    woken.recv_timeout(PLENTY).expect("a result after the beginning of a drain wakes anew");
+    assert_eq!(drain.filter(|report| matches!(report, Report::Finished(..))).count(), 1);
+    go_on.send(()).unwrap();
+    assert_eq!(take(&pool, 1)[0].0, Ticket::new(1, 0));
+}
+
 /// The loop sleeps until it is woken, drains, and sleeps again. If a wake is lost it sleeps for good.
 #[test]
 fn no_wake_is_lost() {

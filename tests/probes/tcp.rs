@@ -1,6 +1,6 @@
 //! `tcp`.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
@@ -54,18 +54,24 @@ fn a_connection_that_comes_late_passes() {
     passes(&running.join().unwrap(), "connected");
 }
 
+/// The last ACK of the handshake is held back and the reset comes instead: `accept` never returns. Unless this thread
+/// is kept off its processor for so long that the kernel sends the ACK after all, so once in five will do.
 #[test]
-fn the_server_application_sees_a_reset_or_nothing() {
+fn the_server_application_sees_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    run(listener.local_addr().unwrap(), ProbeKind::Tcp, PLENTY);
     listener.set_nonblocking(true).unwrap();
-    match listener.accept() {
-        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
-        Ok((mut stream, _)) => {
-            let error = stream.read(&mut [0]).unwrap_err();
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    let unseen = (0..5).filter(|_| {
+        run(listener.local_addr().unwrap(), ProbeKind::Tcp, PLENTY);
+        match listener.accept() {
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+            Ok((mut stream, _)) => {
+                let error = stream.read(&mut [0]).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                false
+            }
         }
-    }
+    });
+    assert!(unseen.count() > 0);
 }
 
 /// With nobody listening on a port of the ephemeral range, one connect in thousands meets itself.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};
 
 use herald::config::{
-    Check, Config, Diagnostic, FileReference, FileRole, HttpProbe, Position, Probe, ProbeKind, Timing, TlsProfile,
+    BodyMatch, Check, Config, Diagnostic, FileReference, FileRole, HttpProbe, Position, Probe, ProbeKind, Timing,
+    TlsProfile,
 };
 use herald::driver::probe::Prober;
 use herald::health::ProbeOutcome;
@@ -80,17 +81,9 @@ impl ResolvesServerCert for Shows {
 
 /// An HTTPS server that would resume sessions, and says "ready".
 fn server(identity: &Identity) -> (Server, mpsc::Receiver<Heard>) {
-    let provider = rustls::crypto::ring::default_provider();
-    let key = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(identity.key.clone().into())).unwrap();
-    let shows = Arc::new(Shows(Arc::new(CertifiedKey::new(vec![identity.certificate.clone()], key)), Mutex::default()));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(shows.clone());
-    config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
-    let config = Arc::new(config);
     let (heard, reports) = mpsc::channel();
+    let shows = Arc::new(Shows(certified(identity), Mutex::default()));
+    let config = server_config(shows.clone());
     let server = Server::v4(move |talk| {
         let stream = talk.stream.try_clone().unwrap();
         let tls = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
@@ -99,6 +92,22 @@ fn server(identity: &Identity) -> (Server, mpsc::Receiver<Heard>) {
         }
     });
     (server, reports)
+}
+
+fn certified(identity: &Identity) -> Arc<CertifiedKey> {
+    let provider = rustls::crypto::ring::default_provider();
+    let key = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(identity.key.clone().into())).unwrap();
+    Arc::new(CertifiedKey::new(vec![identity.certificate.clone()], key))
+}
+
+fn server_config(shows: Arc<Shows>) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(shows);
+    config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
+    Arc::new(config)
 }
 
 fn answer(mut tls: StreamOwned<ServerConnection, std::net::TcpStream>) -> Option<(bool, bool)> {
@@ -113,6 +122,23 @@ fn answer(mut tls: StreamOwned<ServerConnection, std::net::TcpStream>) -> Option
     // Zero is a close_notify; anything else is an error.
     let closed_politely = matches!(tls.read(&mut piece), Ok(0));
     Some((tls.conn.handshake_kind() == Some(HandshakeKind::Full), closed_politely))
+}
+
+/// Many servers end a body by closing the connection, without TLS's own farewell.
+#[test]
+fn a_rude_end_is_an_end() {
+    let authority = Authority::new();
+    let config = server_config(Arc::new(Shows(certified(&authority.issue(&named(NAME))), Mutex::default())));
+    let server = Server::v4(move |talk| {
+        use std::io::{Read, Write};
+        let stream = talk.stream.try_clone().unwrap();
+        let mut tls = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+        let _ = tls.read(&mut [0; 1024]);
+        let _ = tls.write_all(b"HTTP/1.1 200 OK\r\n\r\nready");
+    });
+    let regex = regex::bytes::Regex::new("^ready$").unwrap();
+    let probe = HttpProbe { body: Some(BodyMatch::Regex(regex)), ..https(Some(NAME), Some(&authority.file)) };
+    passes(&get(&server, probe), "200 OK");
 }
 
 fn https(host: Option<&str>, ca_file: Option<&PathBuf>) -> HttpProbe {

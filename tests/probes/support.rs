@@ -121,7 +121,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
+        if let Ok(stream) = TcpStream::connect(self.address) {
+            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        }
         if let Some(thread) = self.thread.take() {
             let failed = thread.join().is_err();
             assert!(!failed || thread::panicking(), "the scripted server panicked");

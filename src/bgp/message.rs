@@ -242,3 +242,232 @@ pub(super) fn family_of(afi: u16, safi: u8) -> Option<Family> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bgp::open::Capability;
+    use crate::config::{Asn, HoldTime};
+    use crate::rng::Rng;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<_> = text.chars().filter(|c| !c.is_whitespace()).collect();
+        digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
+    }
+
+    /// A message from its length on.
+    fn framed(text: &str) -> Vec<u8> {
+        [&MARKER[..], &hex(text)].concat()
+    }
+
+    fn open(asn: u32, router_id: [u8; 4], hold_time: u16, capabilities: Vec<Capability>) -> Message {
+        let hold_time = HoldTime::from_secs(hold_time).unwrap();
+        Message::Open(Open { asn: Asn(asn), hold_time, router_id: router_id.into(), capabilities })
+    }
+
+    /// Octets and what they say. Where a router is named, it sent exactly these.
+    fn golden() -> Vec<(Vec<u8>, Message)> {
+        let both = || Family::ALL.map(Capability::Multiprotocol).to_vec();
+        let bird = [
+            both(),
+            vec![
+                Capability::RouteRefresh,
+                Capability::Other(64, vec![0, 120]),
+                Capability::FourOctetAs(Asn(4_200_000_000)),
+                Capability::Other(70, vec![]),
+                Capability::Other(71, vec![]),
+            ],
+        ];
+        let ours = [both(), vec![Capability::RouteRefresh, Capability::FourOctetAs(Asn(65001))]];
+        vec![
+            // BIRD 2.0.12, AS 4200000000.
+            (
+                framed(
+                    "003b01 04 5ba0 00f0 0a630101 1e 021c 010400010001 010400020001 0200 40020078 4104fa56ea00 4600 4700",
+                ),
+                open(4_200_000_000, [10, 99, 1, 1], 240, bird.concat()),
+            ),
+            // BIRD 2.0.12: an UPDATE with AS_TRANS and AS4_PATH, requests for both families, a shutdown with a text.
+            (
+                framed("003602 0000 001b 40010100 40020402015ba0 4003047f000009 c011060201fa56ea00 18c00002"),
+                Message::Update(hex("0000001b4001010040020402015ba04003047f000009c011060201fa56ea0018c00002")),
+            ),
+            (framed("001705 00010001"), Message::RouteRefresh(Some(Family::Ipv4))),
+            (framed("001705 00020001"), Message::RouteRefresh(Some(Family::Ipv6))),
+            (framed("002103 0602 0b 6d61696e74656e616e6365"), {
+                Message::Notification(Notification::administrative_shutdown("maintenance"))
+            }),
+            (framed("001304"), Message::Keepalive),
+            (framed("001702 00000000"), Message::Update(vec![0; 4])),
+            // What we send ourselves.
+            (
+                framed("003301 04 fde9 0009 0a630102 16 0214 010400010001 010400020001 0200 41040000fde9"),
+                open(65001, [10, 99, 1, 2], 9, ours.concat()),
+            ),
+        ]
+    }
+
+    #[test]
+    fn golden_bytes_both_ways() {
+        for (bytes, message) in golden() {
+            let mut inbox = Inbox::default();
+            inbox.push(&bytes);
+            assert_eq!(inbox.next(), Ok(Some(message.clone())));
+            assert_eq!(inbox.next(), Ok(None));
+            let mut out = vec![];
+            message.encode(&mut out);
+            assert_eq!(out, bytes, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn messages_survive_any_cut() {
+        let mut rng = Rng::new(11);
+        let (bytes, messages): (Vec<_>, Vec<_>) = golden().into_iter().unzip();
+        let stream = bytes.concat();
+        let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let mut inbox = Inbox::default();
+            let mut read = vec![];
+            for piece in pieces {
+                inbox.push(piece);
+                while let Some(message) = inbox.next().unwrap() {
+                    read.push(message);
+                }
+            }
+            assert_eq!(inbox.bytes.len(), inbox.taken);
+            read
+        };
+        for cut in 0..=stream.len() {
+            let (head, tail) = stream.split_at(cut);
+            assert_eq!(read(&mut [head, tail].into_iter()), messages);
+        }
+        assert_eq!(read(&mut stream.chunks(1)), messages);
+        for _ in 0..100 {
+            let size = 1 + rng.below(90) as usize;
+            assert_eq!(read(&mut stream.chunks(size)), messages);
+        }
+    }
+
+    #[test]
+    fn the_inbox_keeps_one_message_and_what_was_pushed_last() {
+        let (bytes, messages): (Vec<_>, Vec<_>) = golden().into_iter().unzip();
+        let stream = bytes.concat().repeat(200);
+        let mut inbox = Inbox::default();
+        let mut count = 0;
+        for piece in stream.chunks(100) {
+            inbox.push(piece);
+            while inbox.next().unwrap().is_some() {
+                count += 1;
+            }
+            assert!(inbox.bytes.len() <= 2 * MAX_LEN, "{}", inbox.bytes.len());
+        }
+        assert_eq!(count, messages.len() * 200);
+        // After an error nothing is kept, and the error stays.
+        inbox.push(b"GET / HTTP/1.1");
+        let error = Err(Notification::new(1, 1, []));
+        assert_eq!(inbox.next(), error);
+        inbox.push(&stream);
+        assert_eq!((inbox.next(), inbox.bytes.len()), (error, 0));
+        inbox.clear();
+        inbox.push(&stream);
+        assert_eq!(inbox.next(), Ok(messages.first().cloned()));
+    }
+
+    #[test]
+    fn wrong_headers_are_found_at_once_with_what_the_rfc_asks_for() {
+        let header = |length: u16, kind: u8| [&MARKER[..], &length.to_be_bytes(), &[kind]].concat();
+        let length = |length: u16| Notification::new(1, 2, length.to_be_bytes());
+        let mut cases = vec![
+            (b"\x16\x03\x01".to_vec(), Notification::new(1, 1, [])),
+            ([&[0xff; 15][..], &[0xfe]].concat(), Notification::new(1, 1, [])),
+        ];
+        for (octets, kind) in [
+            (0, 4),
+            (18, 4),
+            (18, 9),
+            (4097, 2),
+            (65_535, 2), // whatever the type
+            (28, 1),
+            (22, 2),
+            (20, 3),
+            (20, 4),
+            (4096, 4),
+            (19, 2),
+        ] {
+            cases.push((header(octets, kind), length(octets)));
+        }
+        for kind in [0, 6, 255] {
+            cases.push((header(19, kind), Notification::new(1, 3, [kind])));
+        }
+        for (bytes, notification) in cases {
+            let mut inbox = Inbox::default();
+            inbox.push(&bytes);
+            assert_eq!(inbox.next(), Err(notification), "{bytes:?}");
+        }
+        for (octets, kind) in [(29, 1), (4096, 1), (23, 2), (4096, 2), (21, 3), (23, 5), (4096, 5)] {
+            let mut inbox = Inbox::default();
+            inbox.push(&header(octets, kind));
+            assert_eq!(inbox.next(), Ok(None), "{octets} {kind}");
+        }
+        // ROUTE-REFRESH quotes the message (RFC 7313 §5), and so waits for it.
+        for text in ["001605 000100", "001905 00010001 4000"] {
+            let mut inbox = Inbox::default();
+            let bytes = framed(text);
+            let (last, head) = bytes.split_last().unwrap();
+            inbox.push(head);
+            assert_eq!(inbox.next(), Ok(None));
+            inbox.push(&[*last]);
+            assert_eq!(inbox.next(), Err(Notification::new(7, 1, bytes)));
+        }
+    }
+
+    #[test]
+    fn refreshes_that_are_none_and_updates_that_do_not_add_up() {
+        for text in ["001705 00010002", "001705 40040047", "001705 00010101", "001705 00010201"] {
+            let mut inbox = Inbox::default();
+            inbox.push(&framed(text));
+            assert_eq!(inbox.next(), Ok(Some(Message::RouteRefresh(None))), "{text}");
+        }
+        for text in ["001702 00010000", "001702 00000001"] {
+            let mut inbox = Inbox::default();
+            inbox.push(&framed(text));
+            assert_eq!(inbox.next(), Err(Notification::new(3, 1, [])), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_arrives_makes_it_panic() {
+        let mut rng = Rng::new(12);
+        let golden = golden();
+        let mut errors = 0;
+        for _ in 0..20_000 {
+            let (bytes, _) = &golden[rng.below(golden.len() as u64) as usize];
+            let mut bytes = bytes.clone();
+            for _ in 0..1 + rng.below(3) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] = rng.bits() as u8;
+            }
+            let mut inbox = Inbox::default();
+            inbox.push(&bytes);
+            match inbox.next() {
+                Ok(Some(message)) => message.encode(&mut Vec::new()),
+                Ok(None) => {}
+                Err(notification) => {
+                    errors += 1;
+                    assert!(matches!(notification.code, 1 | 2 | 3 | 7), "{notification}");
+                }
+            }
+        }
+        assert!(errors > 1000);
+    }
+
+    #[test]
+    fn a_notification_is_cut_to_a_message() {
+        let mut out = vec![];
+        Message::Notification(Notification::new(3, 5, vec![7; 9000])).encode(&mut out);
+        assert_eq!(out.len(), MAX_LEN);
+        let mut inbox = Inbox::default();
+        inbox.push(&out);
+        assert_eq!(inbox.next(), Ok(Some(Message::Notification(Notification::new(3, 5, vec![7; MAX_LEN - 21])))));
+    }
+}

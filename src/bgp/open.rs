@@ -244,3 +244,140 @@ impl std::fmt::Display for Capability {
         f.write_str(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    /// Version to BGP Identifier, and then what comes.
+    fn body(parameters: &[u8]) -> Vec<u8> {
+        [&[4, 0xfd, 0xe9, 0, 90, 10, 0, 0, 1][..], parameters].concat()
+    }
+
+    fn open(capabilities: Vec<Capability>) -> Open {
+        let hold_time = HoldTime::from_secs(90).unwrap();
+        Open { asn: Asn(65001), hold_time, router_id: Ipv4Addr::new(10, 0, 0, 1), capabilities }
+    }
+
+    fn error(subcode: u8) -> Result<Open, Notification> {
+        Err(Notification::new(2, subcode, []))
+    }
+
+    #[test]
+    fn capabilities_come_in_one_parameter_or_in_many() {
+        // GoBGP 3.10: all in one, `fqdn` and the extended next hop among them.
+        let gobgp = [
+            0x24, 0x02, 0x22, 0x02, 0x00, 0x49, 0x04, 0x02, 0x76, 0x6d, 0x00, 0x01, 0x04, 0x00, 0x01, 0x00, 0x01, 0x01,
+            0x04, 0x00, 0x02, 0x00, 0x01, 0x41, 0x04, 0x00, 0x00, 0xfd, 0xf2, 0x05, 0x06, 0x00, 0x01, 0x00, 0x01, 0x00,
+            0x02,
+        ];
+        let [ipv4, ipv6] = Family::ALL.map(Capability::Multiprotocol);
+        let gobgp = Open::decode(&body(&gobgp)).unwrap();
+        assert_eq!(gobgp.asn, Asn(65010));
+        assert_eq!(
+            gobgp.capabilities,
+            [
+                Capability::RouteRefresh,
+                Capability::Other(73, vec![2, 0x76, 0x6d, 0]),
+                ipv4.clone(),
+                ipv6.clone(),
+                Capability::FourOctetAs(Asn(65010)),
+                Capability::Other(5, vec![0, 1, 0, 1, 0, 2]),
+            ]
+        );
+        let many = [16, 2, 6, 1, 4, 0, 1, 0, 1, 2, 0, 2, 4, 2, 0, 131, 0];
+        let expected = vec![ipv4, Capability::RouteRefresh, Capability::Other(131, vec![])];
+        assert_eq!(Open::decode(&body(&many)), Ok(open(expected)));
+        assert_eq!(Open::decode(&body(&[0])), Ok(open(vec![])));
+        // A family that is not ours is kept as it is.
+        let other = Open::decode(&body(&[8, 2, 6, 1, 4, 0, 25, 0, 70])).unwrap();
+        assert_eq!(other.capabilities, [Capability::Other(1, vec![0, 25, 0, 70])]);
+        assert!(!other.offers(Family::Ipv4) && open(vec![]).offers(Family::Ipv4) && !open(vec![]).offers(Family::Ipv6));
+        assert!(gobgp.offers(Family::Ipv6) && gobgp.has_four_octet_as());
+    }
+
+    #[test]
+    fn extended_lengths() {
+        // RFC 9072: the one-octet length means nothing then, unless it is 0.
+        for length in [255, 1, 77] {
+            let parameters = [length, 255, 0, 5, 2, 0, 2, 2, 0];
+            assert_eq!(Open::decode(&body(&parameters)), Ok(open(vec![Capability::RouteRefresh])));
+        }
+        assert_eq!(Open::decode(&body(&[255, 255, 0, 6, 2, 0, 2, 2, 0])), error(0));
+        assert_eq!(Open::decode(&body(&[0, 255, 0, 0])), error(0));
+        // Many capabilities need them, both ways.
+        let mut rng = Rng::new(9);
+        for count in 0..40 {
+            let other = |_| Capability::Other(200, (0..rng.below(100)).map(|octet| octet as u8).collect());
+            let message = open((0..count).map(other).collect());
+            let mut out = vec![];
+            message.encode(&mut out);
+            assert_eq!(Open::decode(&out), Ok(message));
+        }
+        // What has no encoding is left out, and the message stays one.
+        let mut out = vec![];
+        let unencodable = Capability::Other(201, vec![0; 256]);
+        let excess = vec![Capability::Other(202, vec![0; 200]); 30];
+        open([vec![unencodable, Capability::RouteRefresh], excess].concat()).encode(&mut out);
+        assert!(out.len() < 4077);
+        assert_eq!(Open::decode(&out).unwrap().capabilities.len(), 20);
+    }
+
+    #[test]
+    fn a_wide_as_is_as_trans_in_the_narrow_field() {
+        let wide = Open { asn: Asn(70_000), ..open(vec![Capability::FourOctetAs(Asn(70_000))]) };
+        let mut out = vec![];
+        wide.encode(&mut out);
+        assert_eq!(out[1..3], Asn::TRANS.to_be_bytes());
+        assert_eq!(Open::decode(&out), Ok(wide));
+    }
+
+    #[test]
+    fn malformed_opens_get_the_notification_of_the_rfc() {
+        for version in [0, 3, 5] {
+            let mut body = body(&[0]);
+            body[0] = version;
+            assert_eq!(Open::decode(&body), Err(Notification::new(2, 1, [0, 4])));
+        }
+        let with = |at: usize, octets: &[u8]| {
+            let mut body = body(&[0]);
+            body[at..at + octets.len()].copy_from_slice(octets);
+            Open::decode(&body)
+        };
+        assert_eq!(with(1, &[0, 0]), error(2));
+        assert_eq!(with(3, &[0, 1]), error(6));
+        assert_eq!(with(3, &[0, 2]), error(6));
+        assert_eq!(with(3, &[0, 0]).unwrap().hold_time, HoldTime::OFF);
+        assert_eq!(with(5, &[0, 0, 0, 0]), error(3));
+        for (subcode, parameters) in [
+            (2, &[8, 2, 6, 65, 4, 0, 0, 0, 0][..]), // a 4-octet AS that is 0
+            (4, &[3, 1, 1, 0]),                     // Authentication
+            (4, &[2, 77, 0]),
+            (0, &[]),                        // no length
+            (0, &[1]),                       // shorter than it says
+            (0, &[0, 0]),                    // longer
+            (0, &[2, 2, 1]),                 // a parameter that runs over
+            (0, &[4, 2, 2, 65, 4]),          // a capability that runs over
+            (0, &[3, 2, 1, 2]),              // ... without a length
+            (0, &[7, 2, 5, 65, 3, 0, 0, 1]), // a 4-octet AS of three octets
+            (0, &[7, 2, 5, 1, 3, 0, 1, 0]),  // a family of three
+            (0, &[5, 2, 3, 2, 1, 0]),        // route refresh with a value
+        ] {
+            assert_eq!(Open::decode(&body(parameters)), error(subcode), "{parameters:?}");
+        }
+    }
+
+    #[test]
+    fn named_for_people() {
+        for (capability, text) in [
+            (Capability::Multiprotocol(Family::Ipv6), "multiprotocol ipv6"),
+            (Capability::FourOctetAs(Asn(70_000)), "four-octet-as 70000"),
+            (Capability::Other(1, vec![0, 25, 0, 70]), "multiprotocol 25/70"),
+            (Capability::Other(64, vec![]), "graceful-restart"),
+            (Capability::Other(250, vec![1]), "250"),
+        ] {
+            assert_eq!(capability.to_string(), text);
+        }
+    }
+}

@@ -436,6 +436,87 @@ mod tests {
         assert_eq!((result, out), (Err(Unencodable::NextHop), vec![1, 2, 3]));
     }
 
+    /// Bodies that routers sent, the width of their AS numbers, and what they say.
+    #[test]
+    fn golden_bytes_from_routers() {
+        let path = |asns: &[u32]| vec![Segment::Sequence(asns.iter().copied().map(Asn).collect())];
+        let base = || attributes(NextHop::Ipv4(Ipv4Addr::new(127, 0, 0, 9)));
+        let wide = path(&[4_200_000_000, 4_200_000_001]);
+        let tagged = PathAttributes {
+            as_path: wide,
+            communities: vec!["65000:100".parse().unwrap()],
+            large_communities: vec![LargeCommunity(65000, 1, 2)],
+            ..base()
+        };
+        let gobgp = PathAttributes {
+            origin: Origin::Incomplete,
+            as_path: path(&[65010]),
+            next_hop: NextHop::Ipv4(Ipv4Addr::new(192, 0, 2, 77)),
+            med: Some(7),
+            communities: vec!["65010:1".parse().unwrap()],
+            ..base()
+        };
+        for (encoding, body, attributes, prefix) in [
+            // BIRD 2.0.12 to a 4-octet speaker, to a 2-octet speaker; GoBGP 3.10.
+            (
+                WIDE,
+                "0000002e4001010040020a0202fa56ea00fa56ea014003047f000009c00804fde80064c0200c0000fde8000000010000000220c6336401",
+                tagged.clone(),
+                "198.51.100.1/32",
+            ),
+            (
+                NARROW,
+                "000000374001010040020602025ba05ba04003047f000009c00804fde80064c0110a0202fa56ea00fa56ea01\
+                 c0200c0000fde8000000010000000220c6336401",
+                tagged,
+                "198.51.100.1/32",
+            ),
+            (
+                WIDE,
+                "000000224001010240020602010000fdf2400304c000024d80040400000007c00804fdf2000118cb0071",
+                gobgp.clone(),
+                "203.0.113.0/24",
+            ),
+        ] {
+            let prefixes = vec![self::prefix(prefix)];
+            let body = hex(body);
+            let expected =
+                Update { withdrawn: vec![], announced: vec![(attributes.clone(), prefixes.clone())], end_of_rib: None };
+            assert_eq!(Update::decode(&body, encoding.four_octet_as), Ok(expected));
+            let mut out = vec![];
+            encode_announcements(&attributes, Family::Ipv4, &prefixes, encoding, &mut out).unwrap();
+            assert_eq!(bodies(&out), [body]);
+        }
+        // IPv6: BIRD puts MP_REACH_NLRI first with an extended length, GoBGP last. Ours is first and short.
+        let bird = "0000003c900e002b0002011020010db8ffff00000000000000000001002020010db88020010db80001000000000000000000014001010\
+                    04002060201fa56ea00";
+        let update = Update::decode(&hex(bird), true).unwrap();
+        let next_hop = NextHop::Ipv6("2001:db8:ffff::1".parse().unwrap());
+        let attributes = PathAttributes { as_path: path(&[4_200_000_000]), next_hop, ..base() };
+        let prefixes = vec![prefix("2001:db8::/32"), prefix("2001:db8:1::1")];
+        assert_eq!(update.announced, [(attributes.clone(), prefixes.clone())]);
+        let mut out = vec![];
+        encode_announcements(&attributes, Family::Ipv6, &prefixes, WIDE, &mut out).unwrap();
+        let ours = bird.replace("0000003c900e002b", "0000003b800e2b");
+        assert_eq!(bodies(&out), [hex(&ours)]);
+        let last = "0000002c4001010240020602010000fdf2800e1c0002011020010db8000000000000000000000077003020010db80007";
+        let update = Update::decode(&hex(last), true).unwrap();
+        let next_hop = NextHop::Ipv6("2001:db8::77".parse().unwrap());
+        let expected = PathAttributes { next_hop, med: None, communities: vec![], ..gobgp };
+        assert_eq!(update.announced, [(expected, vec![prefix("2001:db8:7::/48")])]);
+        // End-of-RIB, as BIRD sends it.
+        for (family, body) in Family::ALL.into_iter().zip(["00000000", "00000006800f03000201"]) {
+            let mut out = vec![];
+            encode_end_of_rib(family, &mut out);
+            assert_eq!(bodies(&out), [hex(body)]);
+        }
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<_> = text.chars().filter(|c| !c.is_whitespace()).collect();
+        digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
+    }
+
     /// The attributes of the malformed ones below, as octets.
     const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
     const AS_PATH: &[u8] = &[0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xe9];

@@ -208,3 +208,190 @@ impl Receiver {
         self.connection.stop(now, notification, why);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bgp::attribute::{NextHop, Segment};
+    use crate::bgp::message::{Inbox, MAX_LEN, Message};
+    use crate::bgp::open::{Capability, Open};
+    use crate::bgp::update::{Encoding, encode_announcements, encode_end_of_rib, encode_withdrawals};
+    use crate::config::Origin;
+    use std::time::Duration;
+
+    const ENCODING: Encoding = Encoding { four_octet_as: true, max_len: MAX_LEN };
+
+    /// A receiver and the messages of a neighbour that is written down here.
+    struct Scene {
+        now: Instant,
+        receiver: Receiver,
+        sent: Vec<Message>,
+        inbox: Inbox,
+        events: Vec<Event>,
+    }
+
+    impl Scene {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
+        fn new(options: &Options) -> Scene {
+            let now = Instant::now();
+            let receiver = Receiver::new(now, options, 1);
+            Scene { now, receiver, sent: vec![], inbox: Inbox::default(), events: vec![] }
+        }
+
+        fn established(options: &Options, families: &[Family]) -> Scene {
+            let mut scene = Scene::new(options);
+            let mut capabilities: Vec<_> = families.iter().copied().map(Capability::Multiprotocol).collect();
+            capabilities.push(Capability::FourOctetAs(Asn(70_000)));
+            let hold_time = HoldTime::from_secs(9).unwrap();
+            let open = Open { asn: Asn(70_000), hold_time, router_id: Ipv4Addr::LOCALHOST, capabilities };
+            scene.message(&Message::Open(open));
+            scene.message(&Message::Keepalive);
+            assert!(matches!(scene.events.as_slice(), [Event::Established(_)]));
+            scene.events.clear();
+            scene
+        }
+
+        fn message(&mut self, message: &Message) {
+            let mut bytes = vec![];
+            message.encode(&mut bytes);
+            self.bytes(&bytes);
+        }
+
+        fn bytes(&mut self, bytes: &[u8]) {
+            self.receiver.receive(self.now, bytes);
+            self.drain();
+        }
+
+        fn advance(&mut self, time: Duration) {
+            let end = self.now + time;
+            while let Some(at) = self.receiver.poll_timeout().filter(|at| *at <= end) {
+                self.now = at;
+                self.receiver.handle_timeout(at);
+                self.drain();
+            }
+            self.now = end;
+        }
+
+        fn drain(&mut self) {
+            while let Some(action) = self.receiver.poll_action() {
+                match action {
+                    Action::Report(event) => self.events.push(event),
+                    Action::Send(bytes) => {
+                        self.receiver.sent(self.now, bytes.len());
+                        self.inbox.push(&bytes);
+                    }
+                }
+            }
+            while let Some(message) = self.inbox.next().unwrap() {
+                self.sent.push(message);
+            }
+        }
+
+        fn update(&mut self, attributes: &PathAttributes, prefixes: &[Prefix]) {
+            let mut bytes = vec![];
+            encode_announcements(attributes, prefixes[0].family(), prefixes, ENCODING, &mut bytes).unwrap();
+            self.bytes(&bytes);
+        }
+    }
+
+    fn attributes() -> PathAttributes {
+        PathAttributes {
+            origin: Origin::Igp,
+            as_path: vec![Segment::Sequence(vec![Asn(70_000)])],
+            next_hop: NextHop::Ipv4(Ipv4Addr::LOCALHOST),
+            med: None,
+            local_pref: None,
+            communities: vec![],
+            large_communities: vec![],
+        }
+    }
+
+    fn prefixes(texts: &[&str]) -> Vec<Prefix> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn mirrors_the_peer_and_waits_for_its_word() {
+        for (local_as, said) in [(None, Asn(70_000)), (Some(Asn(65_000)), Asn(65_000))] {
+            let scene = Scene::new(&Options { local_as, ..Options::default() });
+            assert_eq!(scene.sent, []);
+            let scene = Scene::established(&Options { local_as, ..Options::default() }, &[Family::Ipv6]);
+            let Some(Message::Open(open)) = scene.sent.first() else { panic!("{:?}", scene.sent) };
+            assert_eq!(open.asn, said);
+            assert!(open.offers(Family::Ipv6) && !open.offers(Family::Ipv4));
+        }
+    }
+
+    #[test]
+    fn reports_routes_in_order_and_counts_what_closing_takes() {
+        let mut scene = Scene::established(&Options::default(), &Family::ALL);
+        let [a, b] = prefixes(&["192.0.2.1", "192.0.2.2"]).try_into().unwrap();
+        scene.update(&attributes(), &[a, b]);
+        let mut bytes = vec![];
+        encode_withdrawals(Family::Ipv4, &[a], ENCODING, &mut bytes);
+        encode_end_of_rib(Family::Ipv6, &mut bytes);
+        scene.bytes(&bytes);
+        scene.update(&attributes(), &[b]);
+        let shared = Arc::new(attributes());
+        let announce = |prefix| Event::Announce(prefix, shared.clone());
+        let expected = [announce(a), announce(b), Event::Withdraw(a), Event::EndOfRib(Family::Ipv6), announce(b)];
+        assert_eq!(scene.events, expected);
+        assert_eq!(scene.receiver.routes().collect::<Vec<_>>(), [&b]);
+        scene.receiver.closed(scene.now, None);
+        scene.drain();
+        assert_eq!(scene.events.last(), Some(&Event::Closed { cause: Cause::Closed(None), routes: 1 }));
+        assert_eq!(scene.receiver.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_prefix_both_withdrawn_and_announced_is_announced() {
+        let mut scene = Scene::established(&Options::default(), &[Family::Ipv4]);
+        let prefix = prefixes(&["10.0.0.0/8"])[0];
+        let mut message = vec![];
+        encode_announcements(&attributes(), Family::Ipv4, &[prefix], ENCODING, &mut message).unwrap();
+        let body = [&[0, 2, 8, 10], &message[21..]].concat();
+        scene.message(&Message::Update(body));
+        assert_eq!(scene.events, [Event::Announce(prefix, Arc::new(attributes()))]);
+    }
+
+    #[test]
+    fn keeps_the_session_alive_and_ends_it_when_the_peer_is_silent() {
+        let mut scene = Scene::established(&Options::default(), &[Family::Ipv4]);
+        let before = scene.sent.len();
+        for _ in 0..4 {
+            scene.advance(Duration::from_secs(8));
+            scene.message(&Message::Keepalive);
+        }
+        assert!(scene.sent[before..].len() >= 10 && scene.sent[before..].iter().all(|m| *m == Message::Keepalive));
+        assert_eq!(scene.events, []);
+        scene.advance(Duration::from_secs(9));
+        assert_eq!(scene.sent.last(), Some(&Message::Notification(Notification::hold_timer_expired())));
+        assert!(matches!(scene.events.as_slice(), [Event::Closed { .. }]));
+    }
+
+    #[test]
+    fn a_malformed_update_ends_it_and_what_came_behind_does_not_count() {
+        let mut scene = Scene::established(&Options::default(), &[Family::Ipv4]);
+        let mut bytes = vec![];
+        Message::Update(vec![0, 0, 0, 0, 33, 1, 2, 3, 4, 5]).encode(&mut bytes);
+        let good = prefixes(&["10.0.0.0/8"]);
+        encode_announcements(&attributes(), Family::Ipv4, &good, ENCODING, &mut bytes).unwrap();
+        scene.bytes(&bytes);
+        let notification = Notification::invalid_network_field();
+        assert_eq!(scene.sent.last(), Some(&Message::Notification(notification.clone())));
+        let cause = Cause::Sent(notification, "malformed UPDATE".to_owned());
+        assert_eq!(scene.events, [Event::Closed { cause, routes: 0 }]);
+    }
+
+    #[test]
+    fn more_routes_than_it_will_hold_end_it() {
+        let mut scene = Scene::established(&Options { max_routes: 2, ..Options::default() }, &[Family::Ipv4]);
+        let all = prefixes(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        scene.update(&attributes(), &all[..2]);
+        scene.update(&attributes(), &all[..2]);
+        assert_eq!(scene.events.len(), 4);
+        scene.update(&attributes(), &all[2..]);
+        assert_eq!(scene.sent.last(), Some(&Message::Notification(Notification::maximum_prefixes_reached())));
+        assert!(matches!(scene.events.last(), Some(Event::Closed { routes: 3, .. })));
+    }
+}

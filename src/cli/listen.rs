@@ -247,3 +247,75 @@ pub(super) fn describe(attributes: &PathAttributes) -> String {
 fn texts<T: ToString>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bgp::attribute::NextHop;
+    use crate::bgp::cause::Cause;
+    use crate::bgp::error::Notification;
+    use crate::bgp::fsm::Session;
+    use crate::bgp::message::MAX_LEN;
+    use crate::bgp::open::{Capability, Open};
+    use crate::bgp::update::Encoding;
+    use crate::config::{HoldTime, LargeCommunity, Origin};
+    use crate::prefix::Family;
+    use std::sync::Arc;
+
+    fn lines(event: Event) -> (String, String) {
+        let at = serde_json::from_str("\"2026-01-01T00:00:00.001Z\"").unwrap();
+        let report = Report { at, peer: [127, 0, 0, 1].into(), connection: 1, event };
+        (json_line(&report).unwrap(), human_line(&report))
+    }
+
+    /// The octets of the interface, key order and all.
+    #[test]
+    fn lines_as_documented() {
+        let head = r#"{"at":"2026-01-01T00:00:00.001Z","peer":"127.0.0.1","#;
+        let time = "2026-01-01T00:00:00.001Z  127.0.0.1        ";
+        let hold_time = HoldTime::from_secs(9).unwrap();
+        let open = Open {
+            asn: Asn(65001),
+            hold_time,
+            router_id: [10, 0, 0, 1].into(),
+            capabilities: vec![Capability::Multiprotocol(Family::Ipv4), Capability::RouteRefresh],
+        };
+        let encoding = Encoding { four_octet_as: true, max_len: MAX_LEN };
+        let session = Session { open, families: vec![Family::Ipv4], hold_time, encoding, internal: false };
+        let attributes = PathAttributes {
+            origin: Origin::Igp,
+            as_path: vec![Segment::Sequence(vec![Asn(65001)]), Segment::Set(vec![Asn(2), Asn(3)])],
+            next_hop: NextHop::Ipv4([127, 0, 0, 1].into()),
+            med: None,
+            local_pref: Some(100),
+            communities: vec!["65000:100".parse().unwrap()],
+            large_communities: vec![LargeCommunity(1, 2, 3)],
+        };
+        let cause = Cause::Received(Notification::administrative_shutdown("\x1b[2J"));
+        for (event, json, human) in [
+            (
+                Event::Established(Box::new(session)),
+                r#""event":"established","as":65001,"router_id":"10.0.0.1","capabilities":["multiprotocol ipv4","route-refresh"]}"#,
+                "established  AS 65001, router ID 10.0.0.1, hold time 9 s; multiprotocol ipv4, route-refresh",
+            ),
+            (
+                Event::Announce("192.0.2.1".parse().unwrap(), Arc::new(attributes)),
+                r#""event":"announce","prefix":"192.0.2.1/32","next_hop":["127.0.0.1"],"as_path":[65001,[2,3]],"origin":"igp","med":null,"local_pref":100,"communities":["65000:100"],"large_communities":["1:2:3"]}"#,
+                "announce     192.0.2.1/32        next hop 127.0.0.1, path 65001 {2 3}, origin igp, local pref 100, communities 65000:100 1:2:3",
+            ),
+            (
+                Event::Withdraw("2001:db8::/32".parse().unwrap()),
+                r#""event":"withdraw","prefix":"2001:db8::/32"}"#,
+                "withdraw     2001:db8::/32",
+            ),
+            (Event::EndOfRib(Family::Ipv6), r#""event":"end_of_rib","family":"ipv6"}"#, "end-of-rib   ipv6"),
+            (
+                Event::Closed { cause, routes: 2 },
+                r#""event":"closed","reason":"peer sent Cease/Administrative Shutdown: \"\\u{1b}[2J\""}"#,
+                "closed       peer sent Cease/Administrative Shutdown: \"\\u{1b}[2J\"; routes lost with it: 2",
+            ),
+        ] {
+            assert_eq!(lines(event), (format!("{head}{json}"), format!("{time}{human}")));
+        }
+    }
+}

@@ -318,3 +318,107 @@ impl Neighbour {
         self.receiver.closed(now, error);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bgp::cause::Cause;
+    use crate::bgp::message::{Inbox, Message};
+    use crate::bgp::open::{Capability, Open};
+    use crate::config::{Asn, HoldTime};
+    use crate::prefix::Family;
+    use crossbeam_channel::{Receiver as Reports, unbounded};
+    use std::net::TcpStream as Tcp;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn start(address: &str) -> (Listener, Reports<Report>) {
+        let (sink, reports) = unbounded();
+        let listener = Listener::start(address.parse().unwrap(), Options::default(), move |report| {
+            sink.send(report).unwrap();
+        });
+        (listener.unwrap(), reports)
+    }
+
+    /// A neighbour up to Established, and what it received after the OPENs.
+    fn neighbour(address: SocketAddr, router_id: u8) -> (Tcp, Inbox) {
+        let mut tcp = Tcp::connect(address).unwrap();
+        tcp.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut bytes = vec![];
+        let open = Open {
+            asn: Asn(65_001),
+            hold_time: HoldTime::OFF,
+            router_id: Ipv4Addr::new(10, 0, 0, router_id),
+            capabilities: vec![Capability::Multiprotocol(Family::Ipv4), Capability::FourOctetAs(Asn(65_001))],
+        };
+        Message::Open(open).encode(&mut bytes);
+        Message::Keepalive.encode(&mut bytes);
+        tcp.write_all(&bytes).unwrap();
+        let mut inbox = Inbox::default();
+        assert!(matches!(next(&mut tcp, &mut inbox), Some(Message::Open(_))));
+        assert_eq!(next(&mut tcp, &mut inbox), Some(Message::Keepalive));
+        (tcp, inbox)
+    }
+
+    /// The next message, `None` at the end of the connection.
+    fn next(tcp: &mut Tcp, inbox: &mut Inbox) -> Option<Message> {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(message) = inbox.next().unwrap() {
+                return Some(message);
+            }
+            match tcp.read(&mut buffer).unwrap() {
+                0 => return None,
+                count => inbox.push(&buffer[..count]),
+            }
+        }
+    }
+
+    #[test]
+    fn many_neighbours_of_both_families_on_one_socket() {
+        let (listener, reports) = start("[::]:0");
+        let port = listener.local_addr().port();
+        let mut neighbours = vec![];
+        for (id, address) in [(1, "127.0.0.1"), (2, "::1"), (3, "127.0.0.1")] {
+            neighbours.push(neighbour(SocketAddr::new(address.parse().unwrap(), port), id));
+            let report = reports.recv_timeout(LIMIT).unwrap();
+            assert!(matches!(report.event, Event::Established(_)));
+            assert_eq!((report.peer.to_string().as_str(), report.connection), (address, id.into()));
+        }
+        // One goes, the others stay.
+        drop(neighbours.pop());
+        let report = reports.recv_timeout(LIMIT).unwrap();
+        assert_eq!((report.connection, report.event), (3, Event::Closed { cause: Cause::Closed(None), routes: 0 }));
+        drop(listener);
+        for (mut tcp, mut inbox) in neighbours {
+            let Some(Message::Notification(cease)) = next(&mut tcp, &mut inbox) else { panic!("no NOTIFICATION") };
+            assert_eq!(cease, Notification::administrative_shutdown("listener stopped"));
+            assert_eq!(next(&mut tcp, &mut inbox), None);
+        }
+        assert_eq!(reports.iter().map(|report| report.connection).collect::<Vec<_>>(), [1, 2]);
+        Tcp::connect((Ipv4Addr::LOCALHOST, port)).unwrap_err();
+    }
+
+    #[test]
+    fn a_notification_arrives_although_octets_are_still_coming() {
+        let (listener, _reports) = start("127.0.0.1:0");
+        let (mut tcp, mut inbox) = neighbour(listener.local_addr(), 1);
+        let mut bytes = vec![];
+        Message::Update(vec![0, 0, 0, 0, 33, 1, 2, 3, 4, 5]).encode(&mut bytes);
+        // Far more than one read: had the socket been closed with these unread, a reset would swallow the NOTIFICATION.
+        let mut keepalive = vec![];
+        Message::Keepalive.encode(&mut keepalive);
+        bytes.extend(keepalive.repeat(20_000));
+        tcp.write_all(&bytes).unwrap();
+        let notification = Message::Notification(Notification::invalid_network_field());
+        assert_eq!(next(&mut tcp, &mut inbox), Some(notification));
+        assert_eq!(next(&mut tcp, &mut inbox), None);
+    }
+
+    #[test]
+    fn two_listeners_do_not_share_an_address() {
+        let (listener, _reports) = start("127.0.0.1:0");
+        let error = Listener::start(listener.local_addr(), Options::default(), |_| {}).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -19,6 +19,8 @@ mod checks;
 mod lag;
 mod schedule;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

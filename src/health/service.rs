@@ -194,20 +194,16 @@ impl Services {
         // A service's backends lie together, so the users of a check come service by service: each is judged once,
         // after all of its backends.
         let users = std::mem::take(&mut self.users[change.check]);
-        let mut at: Option<(usize, bool)> = None;
+        let mut current: Option<(usize, bool)> = None;
         for user in &users {
             let service = self.backends[*user].service;
+            if let Some((before, lost)) = current.take_if(|(before, _)| *before != service) {
+                self.settle(now, before, lost, events);
+            }
             let lost = self.update_backend(now, *user, change, events);
-            at = match at {
-                Some((last, before)) if last == service => Some((last, before | lost)),
-                Some((last, before)) => {
-                    self.settle(now, last, before, events);
-                    Some((service, lost))
-                }
-                None => Some((service, lost)),
-            };
+            current = Some((service, lost || current.is_some_and(|(_, lost)| lost)));
         }
-        if let Some((last, lost)) = at {
+        if let Some((last, lost)) = current {
             self.settle(now, last, lost, events);
         }
         self.users[change.check] = users;

@@ -5,6 +5,8 @@
 //! A VIP is healthy when every service on it is up. `vip` holds the rules for one VIP; this file holds all of them,
 //! the start-up wait, and the end.
 
+#[cfg(test)]
+mod tests;
 mod vip;
 
 use std::collections::{BTreeMap, VecDeque};

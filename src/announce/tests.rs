@@ -1,0 +1,471 @@
+//! Announce from the outside, in virtual time.
+
+use VipState::{Announced, Degraded, Holding, Withdrawn};
+
+use super::*;
+use crate::config::{OnDown, Protocol, Required, Service, Vip as VipConfig};
+use crate::rng::Rng;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const NO_HOLD: Duration = Duration::ZERO;
+
+#[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
+fn prefix(n: usize) -> Prefix {
+    Prefix::host(std::net::Ipv4Addr::from(0xc000_0200 + n as u32).into())
+}
+
+fn med(med: u32) -> Arc<Attributes> {
+    Arc::new(Attributes { med: Some(med), ..Attributes::default() })
+}
+
+fn degrade() -> OnDown {
+    OnDown::Degrade(med(1000))
+}
+
+/// VIPs 0, 1, … with the services on each, `hold_up` and `on_down`.
+fn config(services: usize, vips: &[(&[usize], Duration, OnDown)]) -> Config {
+    let service = |n: usize| Service {
+        name: format!("s{n}").into(),
+        vips: Vec::new(),
+        protocol: Protocol::Tcp,
+        port: 80,
+        required: Required::Backends(1),
+        backends: Vec::new(),
+    };
+    let vip = |(n, (services, hold_up, on_down)): (usize, &(&[usize], Duration, OnDown))| {
+        let (services, on_down) = (services.to_vec(), on_down.clone());
+        (prefix(n), VipConfig { services, attributes: med(1), hold_up: *hold_up, on_down })
+    };
+    let vips = vips.iter().enumerate().map(vip).collect();
+    Config { services: (0..services).map(service).collect(), vips, ..Config::default() }
+}
+
+/// `+` up, `-` down, `?` undecided.
+fn health(mark: u8) -> ServiceHealth {
+    match mark {
+        b'+' => ServiceHealth::Up,
+        b'-' => ServiceHealth::Down,
+        _ => ServiceHealth::Undecided,
+    }
+}
+
+struct World {
+    now: Instant,
+    core: Announce,
+    /// What a peer would hold.
+    routes: BTreeMap<Prefix, Arc<Attributes>>,
+    /// How often it was told something.
+    told: usize,
+    events: Vec<VipEvent>,
+}
+
+impl World {
+    fn new(config: Config, marks: &str) -> World {
+        let (core, routes) = (Announce::new(), BTreeMap::new());
+        let mut world = World { now: origin(), core, routes, told: 0, events: Vec::new() };
+        world.configure(config, marks);
+        world
+    }
+
+    fn configure(&mut self, config: Config, marks: &str) {
+        let marks = marks.as_bytes();
+        self.core.configure(self.now, Arc::new(config), &|service| health(marks[service]));
+        self.drain();
+    }
+
+    fn service(&mut self, service: usize, mark: char) {
+        self.core.service_changed(self.now, service, health(mark as u8));
+        self.drain();
+    }
+
+    fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(at) = self.core.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.core.handle_timeout(self.now);
+            assert!(self.core.poll_timeout().is_none_or(|at| at > self.now), "a busy loop");
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    fn drain(&mut self) {
+        while let Some((prefix, wanted)) = self.core.poll_route() {
+            self.told += 1;
+            match wanted {
+                Some(attributes) => self.routes.insert(prefix, attributes),
+                None => self.routes.remove(&prefix),
+            };
+        }
+        self.events.extend(std::iter::from_fn(|| self.core.poll_event()));
+    }
+
+    fn vip(&self, n: usize) -> (VipState, VipCause) {
+        let status = self.core.vip(&prefix(n)).unwrap();
+        (status.state, status.cause)
+    }
+
+    /// The MED of a VIP's route.
+    fn med(&self, n: usize) -> Option<u32> {
+        self.routes.get(&prefix(n))?.med
+    }
+}
+
+fn plain(vips: &[&'static [usize]], services: usize) -> Config {
+    let vips: Vec<(&[usize], Duration, OnDown)> =
+        vips.iter().map(|services| (*services, NO_HOLD, OnDown::Withdraw)).collect();
+    config(services, &vips)
+}
+
+#[test]
+fn nothing_before_the_first_verdicts_then_all_at_once() {
+    let mut world = World::new(plain(&[&[0], &[1, 2], &[3]], 4), "?+??");
+    assert_eq!(world.vip(0), (Holding, VipCause::ServiceUndecided(0)));
+    assert_eq!(world.vip(1), (Holding, VipCause::ServiceUndecided(2)));
+    world.service(0, '+');
+    assert_eq!(world.vip(0), (Holding, VipCause::StartUp));
+    world.service(3, '-');
+    assert_eq!(world.vip(2), (Withdrawn, VipCause::ServiceDown(3)));
+    assert!(!world.core.is_released() && world.told == 0);
+    world.service(2, '+');
+    assert!(world.core.is_released());
+    assert_eq!(world.routes.keys().copied().collect::<Vec<_>>(), [prefix(0), prefix(1)]);
+    assert_eq!(world.vip(1), (Announced, VipCause::AllUp));
+    assert_eq!(world.told, 2, "nothing is withdrawn that was not announced");
+    assert_eq!(world.core.poll_timeout(), None, "nothing is left of the wait");
+}
+
+#[test]
+fn a_service_down_decides_its_vip() {
+    let world = World::new(plain(&[&[0, 1]], 2), "-?");
+    assert!(world.core.is_released());
+    assert_eq!(world.vip(0), (Withdrawn, VipCause::ServiceDown(0)));
+}
+
+#[test]
+fn nothing_to_wait_for() {
+    for marks in ["+", "-"] {
+        assert!(World::new(plain(&[&[0]], 1), marks).core.is_released());
+    }
+    assert!(World::new(Config::default(), "").core.is_released());
+    assert!(!Announce::new().is_released());
+}
+
+#[test]
+fn the_deadline_ends_the_wait_and_late_ones_join() {
+    let mut world = World::new(plain(&[&[0], &[1]], 2), "+?");
+    world.run(20 * SECOND);
+    // A reload does not begin the wait anew.
+    world.configure(plain(&[&[0], &[1]], 2), "+?");
+    world.run(10 * SECOND - MS);
+    assert_eq!(world.told, 0);
+    world.run(MS);
+    assert!(world.core.is_released());
+    assert_eq!((world.med(0), world.med(1)), (Some(1), None));
+    assert_eq!(world.vip(1), (Holding, VipCause::ServiceUndecided(1)));
+    world.run(3600 * SECOND);
+    world.service(1, '+');
+    assert_eq!(world.med(1), Some(1));
+}
+
+#[test]
+fn hold_up_counts_from_health_and_withdrawal_does_not_wait() {
+    let mut world =
+        World::new(config(2, &[(&[0], 5 * SECOND, OnDown::Withdraw), (&[1], NO_HOLD, OnDown::Withdraw)]), "+?");
+    world.run(3 * SECOND);
+    world.service(1, '+');
+    let until = world.now + 2 * SECOND;
+    assert_eq!(world.vip(0), (Holding, VipCause::HoldUp(until)));
+    assert_eq!((world.core.poll_timeout(), world.med(0), world.med(1)), (Some(until), None, Some(1)));
+    world.run(2 * SECOND);
+    assert_eq!(world.vip(0), (Announced, VipCause::AllUp));
+    world.service(0, '-');
+    assert_eq!((world.vip(0).0, world.med(0)), (Withdrawn, None));
+    // Recovery waits again, and an interruption begins the wait anew.
+    world.service(0, '+');
+    world.run(4 * SECOND);
+    world.service(0, '-');
+    world.service(0, '+');
+    world.run(5 * SECOND - MS);
+    assert_eq!((world.vip(0).0, world.med(0)), (Holding, None));
+    world.run(MS);
+    assert_eq!((world.vip(0).0, world.med(0)), (Announced, Some(1)));
+}
+
+#[test]
+fn degraded_stands_in_for_withdrawn() {
+    let mut world = World::new(config(3, &[(&[0], 5 * SECOND, degrade()), (&[1, 2], NO_HOLD, degrade())]), "-??");
+    assert_eq!((world.vip(0), world.told), ((Holding, VipCause::StartUp), 0), "not before the release");
+    world.service(1, '-');
+    assert_eq!((world.med(0), world.med(1)), (Some(1000), Some(1000)));
+    assert_eq!(world.vip(1), (Degraded, VipCause::ServiceDown(1)));
+    // It recovers: degraded until `hold_up` has passed.
+    world.service(0, '+');
+    assert_eq!(world.vip(0), (Degraded, VipCause::HoldUp(world.now + 5 * SECOND)));
+    world.run(5 * SECOND);
+    assert_eq!((world.vip(0).0, world.med(0)), (Announced, Some(1)));
+    // One service recovers, the other has yet to be heard: as it was.
+    world.service(1, '+');
+    assert_eq!((world.vip(1), world.med(1)), ((Degraded, VipCause::ServiceUndecided(2)), Some(1000)));
+    world.service(2, '+');
+    assert_eq!((world.vip(1).0, world.med(1)), (Announced, Some(1)));
+    world.service(0, '-');
+    assert_eq!((world.vip(0).0, world.med(0)), (Degraded, Some(1000)));
+    // A new VIP is announced, degraded or not, only once it is decided.
+    let three: [(&[usize], Duration, OnDown); 3] =
+        [(&[0], NO_HOLD, degrade()), (&[1], NO_HOLD, degrade()), (&[2], NO_HOLD, degrade())];
+    world.configure(config(3, &three), "-+?");
+    assert_eq!((world.vip(2).0, world.med(2)), (Holding, None));
+    world.service(2, '-');
+    assert_eq!((world.vip(2).0, world.med(2)), (Degraded, Some(1000)));
+}
+
+#[test]
+fn the_first_service_down_is_named_and_all_must_recover() {
+    let mut world = World::new(plain(&[&[0, 1, 2]], 3), "+++");
+    for (service, mark, named) in [(2, '-', 2), (1, '-', 1), (1, '+', 2), (0, '-', 0), (2, '+', 0)] {
+        world.service(service, mark);
+        assert_eq!(world.vip(0), (Withdrawn, VipCause::ServiceDown(named)));
+    }
+    let events = world.events.len();
+    world.service(0, '+');
+    assert_eq!(world.vip(0), (Announced, VipCause::AllUp));
+    let back = VipEvent { vip: prefix(0), from: Some(Withdrawn), to: Some(Announced), cause: VipCause::AllUp };
+    assert_eq!(world.events[events..], [back]);
+    assert_eq!(events, 2, "new, and down once: {:?}", world.events);
+}
+
+#[test]
+fn reloads() {
+    let mut world = World::new(plain(&[&[0], &[1]], 2), "++");
+    let (told, events) = (world.told, world.events.len());
+    world.configure(plain(&[&[0], &[1]], 2), "++");
+    assert_eq!((world.told, world.events.len()), (told, events), "nothing changed");
+
+    // Other attributes for one.
+    let mut other = plain(&[&[0], &[1]], 2);
+    other.vips.get_mut(&prefix(1)).unwrap().attributes = med(7);
+    world.configure(other, "++");
+    assert_eq!((world.told - told, world.med(0), world.med(1)), (1, Some(1), Some(7)));
+    assert_eq!(world.events.len(), events, "its state is the same");
+
+    // A new service on a VIP that is announced, whatever is known of it, and a VIP more.
+    world.configure(plain(&[&[0, 2], &[1, 3], &[2]], 4), "+++?");
+    assert_eq!((world.vip(0).0, world.vip(1)), (Announced, (Announced, VipCause::ServiceUndecided(3))));
+    assert_eq!(world.vip(2), (Announced, VipCause::AllUp), "its service is known");
+    world.service(3, '-');
+    assert_eq!((world.vip(1).0, world.med(1)), (Withdrawn, None));
+
+    // The first VIP goes, and its services with it; `hold_up` now set does not take back what is announced.
+    let mut fewer =
+        config(1, &[(&[], NO_HOLD, OnDown::Withdraw), (&[], NO_HOLD, OnDown::Withdraw), (&[0], SECOND, degrade())]);
+    fewer.vips.retain(|vip, _| *vip == prefix(2));
+    world.events.clear();
+    world.configure(fewer, "+");
+    assert_eq!(world.routes.keys().copied().collect::<Vec<_>>(), [prefix(2)]);
+    assert_eq!(world.events.iter().filter(|event| event.to.is_none()).count(), 2);
+    assert!(world.core.vip(&prefix(0)).is_none());
+    // Gone and back between two polls.
+    world.core.configure(world.now, Arc::new(Config::default()), &|_| ServiceHealth::Up);
+    world.configure(config(1, &[(&[0], SECOND, OnDown::Withdraw)]), "+");
+    assert!(world.routes.is_empty());
+    assert_eq!(world.vip(0), (Holding, VipCause::HoldUp(world.now + SECOND)));
+    world.service(99, '-');
+}
+
+#[test]
+fn a_reload_during_the_wait() {
+    let mut world = World::new(plain(&[&[0], &[1]], 2), "+?");
+    // The VIP that everyone waited for is taken away.
+    world.configure(plain(&[&[0]], 2), "+?");
+    assert!(world.core.is_released());
+    assert_eq!(world.med(0), Some(1));
+    // After the release, a new VIP makes no one wait again.
+    world.configure(plain(&[&[0], &[1]], 2), "+?");
+    assert!(world.core.is_released());
+    assert_eq!((world.med(0), world.vip(1).0), (Some(1), Holding));
+}
+
+#[test]
+fn a_clean_stop_drains_then_withdraws() {
+    let vips: [(&[usize], Duration, OnDown); 4] = [
+        (&[0], NO_HOLD, OnDown::Withdraw),
+        (&[1], NO_HOLD, degrade()),
+        (&[2], SECOND, OnDown::Withdraw),
+        (&[3], NO_HOLD, degrade()),
+    ];
+    let mut world = World::new(config(4, &vips), "+++-");
+    world.core.stop(world.now, 2 * SECOND);
+    world.drain();
+    assert_eq!(world.routes.len(), 3);
+    assert!(world.routes.values().all(|a| a.communities == [Community::GRACEFUL_SHUTDOWN]));
+    assert!(Arc::ptr_eq(&world.routes[&prefix(0)], &world.routes[&prefix(1)]), "what was shared is still shared");
+    assert_eq!((world.vip(0), world.vip(2)), ((Announced, VipCause::Stopping), (Withdrawn, VipCause::Stopping)));
+    assert_eq!((world.vip(3), world.med(3)), ((Degraded, VipCause::Stopping), Some(1000)));
+    // Nothing new; what falls ill goes at once, though it could be degraded.
+    world.run(SECOND + MS);
+    world.service(1, '-');
+    world.service(1, '+');
+    assert_eq!((world.med(1), world.med(2)), (None, None));
+    world.configure(config(4, &vips), "++++");
+    assert_eq!(world.routes.len(), 2);
+    assert!(!world.core.is_stopped());
+    world.run(SECOND - MS);
+    assert!(world.core.is_stopped() && world.routes.is_empty());
+    assert_eq!(world.vip(0), (Withdrawn, VipCause::Stopping));
+    world.configure(config(4, &vips), "++++");
+    world.service(0, '-');
+    world.service(0, '+');
+    assert!(world.core.is_stopped() && world.routes.is_empty());
+    assert_eq!(world.core.poll_timeout(), None);
+}
+
+#[test]
+fn other_ends() {
+    // No drain; nothing announced; a second, shorter drain; all ill before the end.
+    let mut world = World::new(plain(&[&[0]], 1), "+");
+    world.core.stop(world.now, Duration::ZERO);
+    world.drain();
+    assert!(world.core.is_stopped() && world.routes.is_empty());
+
+    let mut world = World::new(plain(&[&[0]], 1), "?");
+    world.core.stop(world.now, SECOND);
+    assert!(world.core.is_stopped() && world.core.poll_timeout().is_none());
+    world.service(0, '+');
+    assert_eq!(world.told, 0);
+
+    let mut world = World::new(plain(&[&[0]], 1), "+");
+    world.core.stop(world.now, 9 * SECOND);
+    world.core.stop(world.now, 60 * SECOND);
+    assert_eq!(world.core.poll_timeout(), Some(world.now + 9 * SECOND));
+    world.core.stop(world.now, Duration::ZERO);
+    world.drain();
+    assert!(world.core.is_stopped() && world.routes.is_empty());
+
+    let mut world = World::new(plain(&[&[0]], 1), "+");
+    world.core.stop(world.now, 9 * SECOND);
+    world.service(0, '-');
+    assert!(world.core.is_stopped() && world.routes.is_empty());
+}
+
+#[test]
+fn since_is_of_the_state() {
+    let mut world = World::new(plain(&[&[0, 1]], 2), "++");
+    let since = |world: &World| world.core.vip(&prefix(0)).unwrap().since;
+    let start = world.now;
+    world.run(SECOND);
+    world.service(0, '-');
+    world.run(SECOND);
+    world.service(1, '-');
+    assert_eq!(since(&world), start + SECOND);
+    let mut endless = config(1, &[(&[0], Duration::MAX, OnDown::Withdraw)]);
+    endless.daemon.startup_deadline = Duration::MAX;
+    world.configure(endless, "+");
+    assert_eq!(since(&world), start + 2 * SECOND);
+}
+
+#[test]
+fn cost_follows_the_change() {
+    let vips: Vec<Vec<usize>> = (0..10_000).map(|n| vec![n]).collect();
+    let vips: Vec<(&[usize], Duration, OnDown)> =
+        vips.iter().map(|services| (&services[..], NO_HOLD, OnDown::Withdraw)).collect();
+    let mut world = World::new(config(10_000, &vips), &"+".repeat(10_000));
+    let before = world.core.touched;
+    for service in 0..100 {
+        world.service(service * 7, '-');
+        world.service(service * 7, '-');
+    }
+    assert_eq!(world.core.touched - before, 100);
+    // While others are waited for, too, until the last.
+    let mut world = World::new(config(10_000, &vips), &"?".repeat(10_000));
+    let before = world.core.touched;
+    (0..9999).for_each(|service| world.service(service, '+'));
+    assert_eq!((world.core.touched - before, world.told), (9999, 0));
+    world.service(9999, '+');
+    assert_eq!(world.told, 10_000);
+}
+
+/// The rules again, from scratch: from all services' marks, what a VIP's route must be, if that is certain.
+fn must_be(config: &VipConfig, marks: &[u8], healthy_for: Duration) -> Option<Option<u32>> {
+    let marks: Vec<u8> = config.services.iter().map(|service| marks[*service]).collect();
+    if marks.contains(&b'-') {
+        return Some(matches!(config.on_down, OnDown::Degrade(_)).then_some(1000));
+    }
+    (!marks.contains(&b'?') && healthy_for >= config.hold_up).then_some(Some(1))
+}
+
+#[test]
+fn soak_against_a_full_scan() {
+    let mut checked = [0; 3];
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let services = 1 + rng.below(12) as usize;
+        let random_config = |rng: &mut Rng| {
+            let vips: Vec<Vec<usize>> = (0..1 + rng.below(8))
+                .map(|_| (0..services).filter(|_| rng.below(4) == 0).collect::<Vec<_>>())
+                .map(|on| if on.is_empty() { vec![0] } else { on })
+                .collect();
+            let vips: Vec<(&[usize], Duration, OnDown)> = vips
+                .iter()
+                .map(|on| {
+                    (
+                        &on[..],
+                        SECOND * (rng.below(3) as u32),
+                        if rng.below(2) == 0 { degrade() } else { OnDown::Withdraw },
+                    )
+                })
+                .collect();
+            config(services, &vips)
+        };
+        let mut marks = vec![b'?'; services];
+        let mut present = random_config(&mut rng);
+        let mut world = World::new(present.clone(), std::str::from_utf8(&marks).unwrap());
+        let mut released_at = None;
+        // Since when each service has been as it is; a VIP is healthy from the last of its services, or its own begin.
+        let mut changed = vec![world.now; services];
+        let mut added: BTreeMap<Prefix, Instant> = present.vips.keys().map(|vip| (*vip, world.now)).collect();
+        for _ in 0..400 {
+            match rng.below(40) {
+                0 => {
+                    present = random_config(&mut rng);
+                    added = present.vips.keys().map(|vip| (*vip, world.now)).collect();
+                    world.configure(present.clone(), std::str::from_utf8(&marks).unwrap());
+                }
+                1..=10 => world.run(MS * rng.below(1500) as u32),
+                _ => {
+                    let service = rng.below(services as u64) as usize;
+                    let mark = if rng.below(2) == 0 { b'+' } else { b'-' };
+                    if marks[service] != mark {
+                        (marks[service], changed[service]) = (mark, world.now);
+                    }
+                    world.service(service, char::from(mark));
+                }
+            }
+            if world.core.is_released() {
+                released_at.get_or_insert(world.now);
+            }
+            let all_decided = present.vips.values().all(|vip| {
+                let marks: Vec<u8> = vip.services.iter().map(|service| marks[*service]).collect();
+                marks.contains(&b'-') || !marks.contains(&b'?')
+            });
+            assert!(!all_decided || released_at.is_some(), "seed {seed}: released late");
+            assert!(released_at.is_some() || world.routes.is_empty(), "seed {seed}: announced early");
+            assert!(world.routes.keys().all(|vip| present.vips.contains_key(vip)), "seed {seed}: left behind");
+            for (vip, config) in present.vips.iter().filter(|_| released_at.is_some()) {
+                let last = config.services.iter().map(|service| changed[*service]).max().unwrap().max(added[vip]);
+                let med = world.routes.get(vip).and_then(|route| route.med);
+                if let Some(must) = must_be(config, &marks, world.now - last) {
+                    assert_eq!(med, must, "seed {seed}: {vip} {:?}", world.core.vip(vip));
+                    checked[must.map_or(0, |med| if med == 1 { 1 } else { 2 })] += 1;
+                }
+            }
+            assert_eq!(world.core.announced, world.routes.len());
+        }
+    }
+    assert!(checked.iter().all(|n| *n > 1000), "{checked:?}");
+}

@@ -269,6 +269,7 @@ fn reloads() {
     world.configure(fewer, "+");
     assert_eq!(world.routes.keys().copied().collect::<Vec<_>>(), [prefix(2)]);
     assert_eq!(world.events.iter().filter(|event| event.to.is_none()).count(), 2);
+    assert_eq!(world.vip(2), (Announced, VipCause::AllUp));
     assert!(world.core.vip(&prefix(0)).is_none());
     // Gone and back between two polls.
     world.core.configure(world.now, Arc::new(Config::default()), &|_| ServiceHealth::Up);

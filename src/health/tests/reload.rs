@@ -129,6 +129,13 @@ fn what_a_reload_makes_of_a_service() {
         ("another check", (Backends(1), one(), "+??"), (Backends(1), vec![backend(80, &[1])]), Up, "u"),
         ("a new check while down", (Backends(1), one(), "-??"), (Backends(1), vec![backend(80, &[1])]), Down, "d"),
         ("a new check that fails", (Backends(1), one(), "+-?"), (Backends(1), vec![backend(80, &[0, 1])]), Down, "-"),
+        (
+            "lost by a new check, another untried",
+            (Backends(1), one(), "+-?"),
+            (Backends(1), vec![backend(80, &[0, 1]), backend(81, &[2])]),
+            Down,
+            "-d",
+        ),
         ("failing check taken away", (Backends(1), one(), "-??"), (Backends(1), vec![backend(80, &[])]), Up, "+"),
         ("more required", (Backends(1), two(), "+-?"), (Backends(2), two()), Down, "+-"),
         ("less required", (Backends(2), two(), "+-?"), (Backends(1), two()), Up, "+-"),

@@ -285,3 +285,19 @@ fn cost_follows_the_change() {
     }
     assert!(touched(&health) - before < 45_000, "{}", touched(&health) - before);
 }
+
+#[test]
+fn a_loop_that_was_away_catches_up_at_once() {
+    let mut health = Health::new();
+    let start = origin();
+    health.configure(start, simple(2, at_once()), &|_| false);
+    health.handle_timeout(start + SECOND);
+    let running = health.poll_probe().unwrap();
+    assert!(health.poll_probe().is_some() && health.poll_probe().is_none());
+    health.probe_finished(start + SECOND, running.ticket, outcome(true));
+    let (before, now) = (health.checks.touched, start + 100_000 * SECOND);
+    health.handle_timeout(now);
+    assert!(health.checks.touched - before <= 2, "{}", health.checks.touched - before);
+    assert_eq!((health.poll_probe().is_some(), health.poll_probe().is_none()), (true, true));
+    assert!(health.poll_timeout().is_some_and(|at| at > now && at <= now + SECOND));
+}

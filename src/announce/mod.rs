@@ -134,7 +134,7 @@ impl Announce {
     /// Replaces the configuration. `health` gives the present health of a service by its index in it.
     ///
     /// Events from before that were not polled are dropped: their indexes no longer mean anything.
-    pub fn configure(&mut self, now: Instant, config: Arc<Config>, health: &dyn Fn(usize) -> ServiceHealth) {
+    pub fn configure(&mut self, now: Instant, config: &Config, health: &dyn Fn(usize) -> ServiceHealth) {
         self.events.clear();
         let began = *self.began.get_or_insert(now);
         if self.stage == Stage::StartUp {

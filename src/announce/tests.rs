@@ -65,16 +65,16 @@ struct World {
 }
 
 impl World {
-    fn new(config: Config, marks: &str) -> World {
+    fn new(config: &Config, marks: &str) -> World {
         let (core, routes) = (Announce::new(), BTreeMap::new());
         let mut world = World { now: origin(), core, routes, told: 0, events: Vec::new() };
         world.configure(config, marks);
         world
     }
 
-    fn configure(&mut self, config: Config, marks: &str) {
+    fn configure(&mut self, config: &Config, marks: &str) {
         let marks = marks.as_bytes();
-        self.core.configure(self.now, Arc::new(config), &|service| health(marks[service]));
+        self.core.configure(self.now, config, &|service| health(marks[service]));
         self.drain();
     }
 
@@ -124,7 +124,7 @@ fn plain(vips: &[&'static [usize]], services: usize) -> Config {
 
 #[test]
 fn nothing_before_the_first_verdicts_then_all_at_once() {
-    let mut world = World::new(plain(&[&[0], &[1, 2], &[3]], 4), "?+??");
+    let mut world = World::new(&plain(&[&[0], &[1, 2], &[3]], 4), "?+??");
     assert_eq!(world.vip(0), (Holding, VipCause::ServiceUndecided(0)));
     assert_eq!(world.vip(1), (Holding, VipCause::ServiceUndecided(2)));
     world.service(0, '+');
@@ -142,7 +142,7 @@ fn nothing_before_the_first_verdicts_then_all_at_once() {
 
 #[test]
 fn a_service_down_decides_its_vip() {
-    let world = World::new(plain(&[&[0, 1]], 2), "-?");
+    let world = World::new(&plain(&[&[0, 1]], 2), "-?");
     assert!(world.core.is_released());
     assert_eq!(world.vip(0), (Withdrawn, VipCause::ServiceDown(0)));
 }
@@ -150,18 +150,18 @@ fn a_service_down_decides_its_vip() {
 #[test]
 fn nothing_to_wait_for() {
     for marks in ["+", "-"] {
-        assert!(World::new(plain(&[&[0]], 1), marks).core.is_released());
+        assert!(World::new(&plain(&[&[0]], 1), marks).core.is_released());
     }
-    assert!(World::new(Config::default(), "").core.is_released());
+    assert!(World::new(&Config::default(), "").core.is_released());
     assert!(!Announce::new().is_released());
 }
 
 #[test]
 fn the_deadline_ends_the_wait_and_late_ones_join() {
-    let mut world = World::new(plain(&[&[0], &[1]], 2), "+?");
+    let mut world = World::new(&plain(&[&[0], &[1]], 2), "+?");
     world.run(20 * SECOND);
     // A reload does not begin the wait anew.
-    world.configure(plain(&[&[0], &[1]], 2), "+?");
+    world.configure(&plain(&[&[0], &[1]], 2), "+?");
     world.run(10 * SECOND - MS);
     assert_eq!(world.told, 0);
     world.run(MS);
@@ -176,7 +176,7 @@ fn the_deadline_ends_the_wait_and_late_ones_join() {
 #[test]
 fn hold_up_counts_from_health_and_withdrawal_does_not_wait() {
     let mut world =
-        World::new(config(2, &[(&[0], 5 * SECOND, OnDown::Withdraw), (&[1], NO_HOLD, OnDown::Withdraw)]), "+?");
+        World::new(&config(2, &[(&[0], 5 * SECOND, OnDown::Withdraw), (&[1], NO_HOLD, OnDown::Withdraw)]), "+?");
     world.run(3 * SECOND);
     world.service(1, '+');
     let until = world.now + 2 * SECOND;
@@ -199,7 +199,7 @@ fn hold_up_counts_from_health_and_withdrawal_does_not_wait() {
 
 #[test]
 fn degraded_stands_in_for_withdrawn() {
-    let mut world = World::new(config(3, &[(&[0], 5 * SECOND, degrade()), (&[1, 2], NO_HOLD, degrade())]), "-??");
+    let mut world = World::new(&config(3, &[(&[0], 5 * SECOND, degrade()), (&[1, 2], NO_HOLD, degrade())]), "-??");
     assert_eq!((world.vip(0), world.told), ((Holding, VipCause::StartUp), 0), "not before the release");
     world.service(1, '-');
     assert_eq!((world.med(0), world.med(1)), (Some(1000), Some(1000)));
@@ -219,7 +219,7 @@ fn degraded_stands_in_for_withdrawn() {
     // A new VIP is announced, degraded or not, only once it is decided.
     let three: [(&[usize], Duration, OnDown); 3] =
         [(&[0], NO_HOLD, degrade()), (&[1], NO_HOLD, degrade()), (&[2], NO_HOLD, degrade())];
-    world.configure(config(3, &three), "-+?");
+    world.configure(&config(3, &three), "-+?");
     assert_eq!((world.vip(2).0, world.med(2)), (Holding, None));
     world.service(2, '-');
     assert_eq!((world.vip(2).0, world.med(2)), (Degraded, Some(1000)));
@@ -227,7 +227,7 @@ fn degraded_stands_in_for_withdrawn() {
 
 #[test]
 fn the_first_service_down_is_named_and_all_must_recover() {
-    let mut world = World::new(plain(&[&[0, 1, 2]], 3), "+++");
+    let mut world = World::new(&plain(&[&[0, 1, 2]], 3), "+++");
     for (service, mark, named) in [(2, '-', 2), (1, '-', 1), (1, '+', 2), (0, '-', 0), (2, '+', 0)] {
         world.service(service, mark);
         assert_eq!(world.vip(0), (Withdrawn, VipCause::ServiceDown(named)));
@@ -242,20 +242,20 @@ fn the_first_service_down_is_named_and_all_must_recover() {
 
 #[test]
 fn reloads() {
-    let mut world = World::new(plain(&[&[0], &[1]], 2), "++");
+    let mut world = World::new(&plain(&[&[0], &[1]], 2), "++");
     let (told, events) = (world.told, world.events.len());
-    world.configure(plain(&[&[0], &[1]], 2), "++");
+    world.configure(&plain(&[&[0], &[1]], 2), "++");
     assert_eq!((world.told, world.events.len()), (told, events), "nothing changed");
 
     // Other attributes for one.
     let mut other = plain(&[&[0], &[1]], 2);
     other.vips.get_mut(&prefix(1)).unwrap().attributes = med(7);
-    world.configure(other, "++");
+    world.configure(&other, "++");
     assert_eq!((world.told - told, world.med(0), world.med(1)), (1, Some(1), Some(7)));
     assert_eq!(world.events.len(), events, "its state is the same");
 
     // A new service on a VIP that is announced, whatever is known of it, and a VIP more.
-    world.configure(plain(&[&[0, 2], &[1, 3], &[2]], 4), "+++?");
+    world.configure(&plain(&[&[0, 2], &[1, 3], &[2]], 4), "+++?");
     assert_eq!((world.vip(0).0, world.vip(1)), (Announced, (Announced, VipCause::ServiceUndecided(3))));
     assert_eq!(world.vip(2), (Announced, VipCause::AllUp), "its service is known");
     world.service(3, '-');
@@ -266,14 +266,14 @@ fn reloads() {
         config(1, &[(&[], NO_HOLD, OnDown::Withdraw), (&[], NO_HOLD, OnDown::Withdraw), (&[0], SECOND, degrade())]);
     fewer.vips.retain(|vip, _| *vip == prefix(2));
     world.events.clear();
-    world.configure(fewer, "+");
+    world.configure(&fewer, "+");
     assert_eq!(world.routes.keys().copied().collect::<Vec<_>>(), [prefix(2)]);
     assert_eq!(world.events.iter().filter(|event| event.to.is_none()).count(), 2);
     assert_eq!(world.vip(2), (Announced, VipCause::AllUp));
     assert!(world.core.vip(&prefix(0)).is_none());
     // Gone and back between two polls.
-    world.core.configure(world.now, Arc::new(Config::default()), &|_| ServiceHealth::Up);
-    world.configure(config(1, &[(&[0], SECOND, OnDown::Withdraw)]), "+");
+    world.core.configure(world.now, &Config::default(), &|_| ServiceHealth::Up);
+    world.configure(&config(1, &[(&[0], SECOND, OnDown::Withdraw)]), "+");
     assert!(world.routes.is_empty());
     assert_eq!(world.vip(0), (Holding, VipCause::HoldUp(world.now + SECOND)));
     world.service(99, '-');
@@ -281,13 +281,13 @@ fn reloads() {
 
 #[test]
 fn a_reload_during_the_wait() {
-    let mut world = World::new(plain(&[&[0], &[1]], 2), "+?");
+    let mut world = World::new(&plain(&[&[0], &[1]], 2), "+?");
     // The VIP that everyone waited for is taken away.
-    world.configure(plain(&[&[0]], 2), "+?");
+    world.configure(&plain(&[&[0]], 2), "+?");
     assert!(world.core.is_released());
     assert_eq!(world.med(0), Some(1));
     // After the release, a new VIP makes no one wait again.
-    world.configure(plain(&[&[0], &[1]], 2), "+?");
+    world.configure(&plain(&[&[0], &[1]], 2), "+?");
     assert!(world.core.is_released());
     assert_eq!((world.med(0), world.vip(1).0), (Some(1), Holding));
 }
@@ -300,7 +300,7 @@ fn a_clean_stop_drains_then_withdraws() {
         (&[2], SECOND, OnDown::Withdraw),
         (&[3], NO_HOLD, degrade()),
     ];
-    let mut world = World::new(config(4, &vips), "+++-");
+    let mut world = World::new(&config(4, &vips), "+++-");
     world.core.stop(world.now, 2 * SECOND);
     world.drain();
     assert_eq!(world.routes.len(), 3);
@@ -313,13 +313,13 @@ fn a_clean_stop_drains_then_withdraws() {
     world.service(1, '-');
     world.service(1, '+');
     assert_eq!((world.med(1), world.med(2)), (None, None));
-    world.configure(config(4, &vips), "++++");
+    world.configure(&config(4, &vips), "++++");
     assert_eq!(world.routes.len(), 2);
     assert!(!world.core.is_stopped());
     world.run(SECOND - MS);
     assert!(world.core.is_stopped() && world.routes.is_empty());
     assert_eq!(world.vip(0), (Withdrawn, VipCause::Stopping));
-    world.configure(config(4, &vips), "++++");
+    world.configure(&config(4, &vips), "++++");
     world.service(0, '-');
     world.service(0, '+');
     assert!(world.core.is_stopped() && world.routes.is_empty());
@@ -329,18 +329,18 @@ fn a_clean_stop_drains_then_withdraws() {
 #[test]
 fn other_ends() {
     // No drain; nothing announced; a second, shorter drain; all ill before the end.
-    let mut world = World::new(plain(&[&[0]], 1), "+");
+    let mut world = World::new(&plain(&[&[0]], 1), "+");
     world.core.stop(world.now, Duration::ZERO);
     world.drain();
     assert!(world.core.is_stopped() && world.routes.is_empty());
 
-    let mut world = World::new(plain(&[&[0]], 1), "?");
+    let mut world = World::new(&plain(&[&[0]], 1), "?");
     world.core.stop(world.now, SECOND);
     assert!(world.core.is_stopped() && world.core.poll_timeout().is_none());
     world.service(0, '+');
     assert_eq!(world.told, 0);
 
-    let mut world = World::new(plain(&[&[0]], 1), "+");
+    let mut world = World::new(&plain(&[&[0]], 1), "+");
     world.core.stop(world.now, 9 * SECOND);
     world.core.stop(world.now, 60 * SECOND);
     assert_eq!(world.core.poll_timeout(), Some(world.now + 9 * SECOND));
@@ -348,7 +348,7 @@ fn other_ends() {
     world.drain();
     assert!(world.core.is_stopped() && world.routes.is_empty());
 
-    let mut world = World::new(plain(&[&[0]], 1), "+");
+    let mut world = World::new(&plain(&[&[0]], 1), "+");
     world.core.stop(world.now, 9 * SECOND);
     world.service(0, '-');
     assert!(world.core.is_stopped() && world.routes.is_empty());
@@ -356,7 +356,7 @@ fn other_ends() {
 
 #[test]
 fn since_is_of_the_state() {
-    let mut world = World::new(plain(&[&[0, 1]], 2), "++");
+    let mut world = World::new(&plain(&[&[0, 1]], 2), "++");
     let since = |world: &World| world.core.vip(&prefix(0)).unwrap().since;
     let start = world.now;
     world.run(SECOND);
@@ -366,7 +366,7 @@ fn since_is_of_the_state() {
     assert_eq!(since(&world), start + SECOND);
     let mut endless = config(1, &[(&[0], Duration::MAX, OnDown::Withdraw)]);
     endless.daemon.startup_deadline = Duration::MAX;
-    world.configure(endless, "+");
+    world.configure(&endless, "+");
     assert_eq!(since(&world), start + 2 * SECOND);
 }
 
@@ -375,7 +375,7 @@ fn cost_follows_the_change() {
     let vips: Vec<Vec<usize>> = (0..10_000).map(|n| vec![n]).collect();
     let vips: Vec<(&[usize], Duration, OnDown)> =
         vips.iter().map(|services| (&services[..], NO_HOLD, OnDown::Withdraw)).collect();
-    let mut world = World::new(config(10_000, &vips), &"+".repeat(10_000));
+    let mut world = World::new(&config(10_000, &vips), &"+".repeat(10_000));
     let before = world.core.touched;
     for service in 0..100 {
         world.service(service * 7, '-');
@@ -383,7 +383,7 @@ fn cost_follows_the_change() {
     }
     assert_eq!(world.core.touched - before, 100);
     // While others are waited for, too, until the last.
-    let mut world = World::new(config(10_000, &vips), &"?".repeat(10_000));
+    let mut world = World::new(&config(10_000, &vips), &"?".repeat(10_000));
     let before = world.core.touched;
     (0..9999).for_each(|service| world.service(service, '+'));
     assert_eq!((world.core.touched - before, world.told), (9999, 0));
@@ -425,7 +425,7 @@ fn soak_against_a_full_scan() {
         };
         let mut marks = vec![b'?'; services];
         let mut present = random_config(&mut rng);
-        let mut world = World::new(present.clone(), std::str::from_utf8(&marks).unwrap());
+        let mut world = World::new(&present, std::str::from_utf8(&marks).unwrap());
         let mut released_at = None;
         // Since when each service has been as it is; a VIP is healthy from the last of its services, or its own begin.
         let mut changed = vec![world.now; services];
@@ -435,7 +435,7 @@ fn soak_against_a_full_scan() {
                 0 => {
                     present = random_config(&mut rng);
                     added = present.vips.keys().map(|vip| (*vip, world.now)).collect();
-                    world.configure(present.clone(), std::str::from_utf8(&marks).unwrap());
+                    world.configure(&present, std::str::from_utf8(&marks).unwrap());
                 }
                 1..=10 => world.run(MS * rng.below(1500) as u32),
                 _ => {

@@ -224,7 +224,7 @@ impl Engine {
         let announced = |vip: &Prefix| announce.vip(vip).is_some_and(|vip| vip.state == VipState::Announced);
         self.health.configure(now, config.clone(), &announced);
         let health = &self.health;
-        self.announce.configure(now, config.clone(), &|service| service_health(health.service_state(service)));
+        self.announce.configure(now, &config, &|service| service_health(health.service_state(service)));
         for (name, change) in self.change(&config) {
             self.outputs.push_back(Output::Notice(Notice::PeerReload(name, change)));
         }

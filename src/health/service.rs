@@ -67,11 +67,10 @@ impl Service {
     /// In between, when it takes backends that have no verdict yet to know, a service keeps its state: one that was up
     /// before a reload brought new backends stays up. But not past the loss of a backend that it had: then it is down.
     fn judge(&self, lost: bool) -> ServiceState {
+        let out_of_reach = self.available + self.open < self.required;
         if self.available >= self.required {
             ServiceState::Up
-        } else if self.available + self.open < self.required {
-            ServiceState::Down
-        } else if lost && self.state == ServiceState::Up {
+        } else if out_of_reach || (lost && self.state == ServiceState::Up) {
             ServiceState::Down
         } else {
             self.state

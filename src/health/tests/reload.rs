@@ -54,7 +54,8 @@ fn first_states() {
     let both = || vec![backend(80, &[0, 1])];
     let weightless = || vec![Backend { weight: 0, ..backend(80, &[0]) }, backend(81, &[1])];
     let disabled = || vec![Backend { enabled: false, ..backend(80, &[0]) }, backend(81, &[1])];
-    let table: Vec<(&str, Required, Vec<Backend>, bool, &str, ServiceState, &str)> = vec![
+    type Case = (&'static str, Required, Vec<Backend>, bool, &'static str, ServiceState, &'static str);
+    let table: Vec<Case> = vec![
         ("a new VIP waits", Backends(1), two(), false, "??", Undecided, "dd"),
         ("one is enough", Backends(1), two(), false, "+?", Up, "+d"),
         ("one may still come", Backends(1), two(), false, "-?", Undecided, "-d"),
@@ -112,8 +113,9 @@ fn what_a_reload_makes_of_a_service() {
     let two = || vec![backend(80, &[0]), backend(81, &[1])];
     let three = || vec![backend(80, &[0]), backend(81, &[1]), backend(82, &[2])];
     let off = || vec![Backend { enabled: false, ..backend(80, &[0]) }, backend(81, &[1])];
-    type Case =
-        (&'static str, (Required, Vec<Backend>, &'static str), (Required, Vec<Backend>), ServiceState, &'static str);
+    type Before = (Required, Vec<Backend>, &'static str);
+    type After = (Required, Vec<Backend>);
+    type Case = (&'static str, Before, After, ServiceState, &'static str);
     let table: Vec<Case> = vec![
         ("nothing", (Backends(1), two(), "+-"), (Backends(1), two()), Up, "+-"),
         ("a backend more", (Backends(1), one(), "+??"), (Backends(1), two()), Up, "+d"),

@@ -267,7 +267,7 @@ fn cost_follows_the_change() {
         }
     }
     let touched = |health: &Health| health.checks.touched + health.services.touched;
-    let mut cost = |health: &mut Health, port: u16, passed: bool| {
+    let cost = |health: &mut Health, port: u16, passed: bool| {
         let before = touched(health);
         health.probe_finished(now, tickets[&port], outcome(passed));
         touched(health) - before

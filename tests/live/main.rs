@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use daemon::{Backend, Daemon, herald, read_to_end};
 use herald::driver::clock;
-use router::{PATIENCE, Router, Seen};
+use router::{Manner, PATIENCE, Router, Seen};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -168,6 +168,32 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     router.wait_for(&Seen::Closed);
     assert_eq!(herald.wait_for_end(PATIENCE).code(), Some(0));
     drop(reader);
+}
+
+#[test]
+fn one_bad_router_does_not_keep_the_others_waiting() {
+    for manner in [Manner::Floods, Manner::Deaf] {
+        let mut bad = Router::with_manner("127.0.0.2", manner);
+        let mut good = Router::start();
+        let backend = Backend::start(0);
+        let bad_peer = format!(
+            "[[bgp.peer]]\nname = \"a-bad\"\naddress = \"127.0.0.2\"\nport = {}\npeer_as = 65000\n[checks.",
+            bad.port
+        );
+        let text = config(&good, backend.port, ONE, "0s").replace("[checks.", &bad_peer);
+        let mut herald = Daemon::new(&text);
+        herald.start();
+        bad.wait_for(&Seen::Established);
+        good.wait_for(&announce(VIP));
+        let begun = clock();
+        drop(backend);
+        good.wait_for(&withdraw(VIP));
+        assert!(clock() - begun < Duration::from_secs(2), "{:?}", clock() - begun);
+        assert!(herald.status().is_some());
+        herald.signal(Signal::TERM);
+        good.wait_for(&Seen::Closed);
+        assert_eq!(herald.wait_for_end(PATIENCE).code(), Some(0));
+    }
 }
 
 #[test]

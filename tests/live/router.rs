@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +23,16 @@ pub(crate) enum Seen {
     Closed,
 }
 
+/// How a router behaves once the session is up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Proper,
+    /// Sends KEEPALIVEs as fast as they go.
+    Floods,
+    /// Reads nothing more.
+    Deaf,
+}
+
 /// AS 65000 on a port of its own; takes one session after the other.
 pub(crate) struct Router {
     pub(crate) port: u16,
@@ -33,14 +43,18 @@ pub(crate) struct Router {
 
 impl Router {
     pub(crate) fn start() -> Router {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Router::with_manner("127.0.0.1", Manner::Proper)
+    }
+
+    pub(crate) fn with_manner(address: &str, manner: Manner) -> Router {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (tell, seen) = channel();
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 // A session that breaks ends here; the test sees that it is closed.
-                let _ended = session(stream, &tell);
+                let _ended = session(stream, &tell, manner);
                 if tell.send(Seen::Closed).is_err() {
                     return;
                 }
@@ -74,11 +88,7 @@ impl Router {
 
     /// What has come and was not yet looked at, without waiting.
     pub(crate) fn rest(&mut self) -> Vec<Seen> {
-        std::iter::from_fn(|| match self.seen.recv_timeout(Duration::ZERO) {
-            Ok(seen) => Some(seen),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        })
-        .collect()
+        self.seen.try_iter().collect()
     }
 }
 
@@ -90,7 +100,7 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     message
 }
 
-fn session(mut stream: TcpStream, tell: &Sender<Seen>) -> io::Result<()> {
+fn session(mut stream: TcpStream, tell: &Sender<Seen>, manner: Manner) -> io::Result<()> {
     // Multiprotocol IPv4 unicast and 4-octet AS 65000, in one optional parameter.
     let capabilities = [1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0xfd, 0xe8];
     let mut open = vec![4, 0xfd, 0xe8, 0, 9, 10, 0, 0, 9, 14, 2, 12];
@@ -114,11 +124,27 @@ fn session(mut stream: TcpStream, tell: &Sender<Seen>) -> io::Result<()> {
                 stream.write_all(&message(4, &[]))?;
                 if !std::mem::replace(&mut established, true) {
                     let _gone = tell.send(Seen::Established);
+                    misbehave(&stream, manner)?;
                 }
             }
             kind => panic!("message type {kind}"),
         }
     }
+}
+
+fn misbehave(stream: &TcpStream, manner: Manner) -> io::Result<()> {
+    let mut flood = stream.try_clone()?;
+    match manner {
+        Manner::Proper => {}
+        Manner::Floods => {
+            let keepalives = message(4, &[]).repeat(1000);
+            thread::spawn(move || while flood.write_all(&keepalives).is_ok() {});
+        }
+        Manner::Deaf => loop {
+            thread::park();
+        },
+    }
+    Ok(())
 }
 
 fn update(body: &[u8], tell: &Sender<Seen>) {

@@ -102,7 +102,7 @@ impl<'a> Page<'a> {
             let when = config.failed_at.map(|at| format!(" {} ago", self.since(at))).unwrap_or_default();
             let head = self.paint(Mood::Bad, "configuration is STALE");
             self.line(&format!(
-                "{head}: the reload{when} failed, what was read {} ago is in force",
+                "{head}: the reload{when} failed; in force is that of {} ago",
                 self.since(config.loaded_at)
             ));
             for error in config.errors.iter() {
@@ -231,4 +231,79 @@ impl<'a> Page<'a> {
 
 fn widest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(|name| name.chars().count()).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = r#"{
+        "version": "1.2.3", "at": "2026-01-01T01:00:00.000Z", "started_at": "2026-01-01T00:00:00.000Z",
+        "vips": [
+            {"address": "192.0.2.1/32", "state": "announced", "since": "2026-01-01T00:56:48.000Z",
+             "reason": "all services are up", "services": ["web"], "peers": ["tor-a", "tor-b"]},
+            {"address": "192.0.2.20/32", "state": "withdrawn", "since": "2026-01-01T00:59:18.000Z",
+             "reason": "service mail is down: 0 of 1 backends available, 1 required", "services": ["mail"], "peers": []},
+            {"address": "2001:db8::1/128", "state": "announced", "since": "2026-01-01T00:56:48.000Z",
+             "reason": "all services are up", "services": ["web"], "peers": []}
+        ],
+        "services": [
+            {"name": "web", "up": true, "state": "up", "since": "2026-01-01T00:56:48.000Z", "available": 1, "required": 1,
+             "backends": [{"address": "10.1.0.11:8080", "state": "up", "since": "2026-01-01T00:56:48.000Z", "weight": 1,
+                 "checks": [{"name": "web", "verdict": "passing", "since": null, "detail": "200 OK", "took_us": 812,
+                             "streak": 0}]}]},
+            {"name": "mail", "up": false, "state": "down", "since": "2026-01-01T00:59:18.000Z", "available": 0,
+             "required": 1,
+             "backends": [{"address": "10.1.0.12:25", "state": "down", "since": "2026-01-01T00:59:18.000Z", "weight": 1,
+                 "checks": [{"name": "tcp", "verdict": "failing", "since": null, "detail": "connection refused",
+                             "took_us": 90, "streak": 0}]}]}
+        ],
+        "peers": [
+            {"name": "tor-a", "address": "10.99.1.1", "port": 179, "state": "established",
+             "since": "2026-01-01T00:56:47.000Z", "advertised": {"ipv4": 1, "ipv6": 0}, "families": ["ipv4", "ipv6"],
+             "without_next_hop": ["ipv6"], "last_error": null, "last_error_at": null, "retry_at": null,
+             "established_count": 1, "local_as": 65001, "remote_as": 65000, "remote_id": "10.0.0.9", "hold_time_s": 9,
+             "local_address": "10.99.1.2"},
+            {"name": "tor-b", "address": "10.99.1.3", "port": 179, "state": "idle",
+             "since": "2026-01-01T00:00:00.000Z", "advertised": {"ipv4": 0, "ipv6": 0}, "families": [],
+             "without_next_hop": [], "last_error": "cannot connect: connection refused", "last_error_at": null,
+             "retry_at": null, "established_count": 0, "local_as": 65001, "remote_as": null, "remote_id": null,
+             "hold_time_s": null, "local_address": null}
+        ],
+        "pool": {"workers": 2, "demand": 2, "busy": 0, "queued": 0, "lag_p99_us": 100, "overdue": 0},
+        "config": {"path": "/etc/herald/herald.toml", "loaded_at": "2026-01-01T00:00:00.000Z", "stale": true,
+                   "failed_at": "2026-01-01T00:59:00.000Z", "errors": ["f:1:2: wrong"], "warnings": []}
+    }"#;
+
+    const PAGE: &str = "\
+herald 1.2.3, up 1h00m, /etc/herald/herald.toml
+configuration is STALE: the reload 1m00s ago failed; in force is that of 1h00m ago
+  f:1:2: wrong
+
+VIPs: 1 of 3 announced
+  192.0.2.20/32    withdrawn     42s  service mail is down: 0 of 1 backends available, 1 required
+  2001:db8::1/128  announced   3m12s  no peer has it
+  192.0.2.1/32     announced   3m12s  to tor-a, tor-b
+
+Services: 1 of 2 up
+  mail  down          42s  0 of 1 available, 1 required
+    10.1.0.12:25  down          42s  tcp: connection refused
+  web   up          3m12s  1 of 1 available, 1 required
+    10.1.0.11:8080  up          3m12s  web: 200 OK
+
+Peers: 1 of 2 established
+  tor-b  10.99.1.3  idle          1h00m  cannot connect: connection refused
+  tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, ipv6 has no next hop: set next_hop_ipv6
+";
+
+    #[test]
+    fn aligned_with_what_needs_attention_first() {
+        let status: Status = serde_json::from_str(JSON).unwrap();
+        assert_eq!(Page::new(&status, false).text(), PAGE);
+        let coloured = Page::new(&status, true).text();
+        assert!(
+            coloured.contains("\x1b[31mwithdrawn\x1b[0m  ") && coloured.contains("\x1b[33mannounced"),
+            "{coloured}"
+        );
+    }
 }

@@ -33,6 +33,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The loop's time is worth so many times what a snapshot takes of it.
 const REST: u32 = 10;
 
+/// As that of the workers.
+const NICE: i32 = 10;
+
 /// What the control thread wants of the event loop.
 #[derive(Debug)]
 pub(super) enum Ask {
@@ -111,6 +114,8 @@ impl Control {
             snapshot: Snapshot::default(),
         };
         let thread = thread::Builder::new().name("control".to_owned()).stack_size(512 * 1024).spawn(move || {
+            // Whatever clients ask for, the event loop goes first.
+            let _as_well_without = rustix::process::setpriority_process(None, NICE);
             if let Err(error) = server.run() {
                 (server.ask)(Ask::Broken(error.to_string()));
             }

@@ -16,7 +16,7 @@ use log::{Level, LevelFilter, Record};
 use crate::config::LogLevel;
 
 /// Lines that wait for a slow reader of the log.
-const QUEUE: usize = 8192;
+const QUEUE: usize = 65_536;
 
 enum Item {
     Line(Vec<u8>),

@@ -11,7 +11,7 @@ use super::notice::{self, Notice};
 /// Batches (turns of the loop) that may wait.
 const QUEUE: usize = 64;
 /// Notices in a batch; further ones of one turn are only counted.
-const BATCH: usize = 4096;
+const BATCH: usize = 65_536;
 
 /// Collects notices during a turn of the loop and hands them over at its end.
 pub(crate) struct Scribe {

@@ -62,7 +62,7 @@ mod tests {
             let at = clock() + wait;
             timer.arm(clock(), Some(at)).unwrap();
             poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
-            assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(7)]);
+            assert_eq!(events.iter().map(mio::event::Event::token).collect::<Vec<_>>(), [Token(7)]);
             assert!(clock() >= at);
             timer.clear();
         }

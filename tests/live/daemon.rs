@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -79,6 +80,14 @@ impl Daemon {
     pub(crate) fn start(&mut self) {
         let log = File::create(self.directory.path().join("log")).unwrap();
         self.start_with(log.into());
+    }
+
+    /// Starts it as systemd does when stderr goes to the journal.
+    pub(crate) fn start_in_journal(&mut self) {
+        let log = File::create(self.directory.path().join("log")).unwrap();
+        let metadata = log.metadata().unwrap();
+        let stream = format!("{}:{}", metadata.dev(), metadata.ino());
+        self.child = Some(self.run().env("JOURNAL_STREAM", stream).stderr(log).spawn().unwrap());
     }
 
     pub(crate) fn start_with(&mut self, stderr: Stdio) {

@@ -96,6 +96,7 @@ fn from_start_to_stop() {
     herald.wait_for_status("fresh configuration", |status| status["config"]["stale"] == false);
     assert_eq!(router.rest(), [], "neither reload was the router's business");
 
+    let begun = clock();
     herald.signal(Signal::TERM);
     let mut last = vec![router.next(), router.next()];
     last.sort_by_key(|seen| format!("{seen:?}"));
@@ -103,6 +104,7 @@ fn from_start_to_stop() {
     let text = "herald stopped by SIGTERM";
     let data = [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     router.expect(&Seen::Notification(6, 2, data));
+    assert!(clock() - begun < Duration::from_secs(2), "a peer that reads is not given up on, nor waited for");
     router.expect(&Seen::Closed);
     assert_eq!(herald.wait_for_end(PATIENCE).code(), Some(0));
     assert!(!herald.socket().exists());
@@ -225,6 +227,19 @@ fn signals_that_do_not_stop() {
     herald.wait_for_log("SIGUSR2: graceful restart is not supported");
     assert!(herald.status().is_some());
     assert_eq!(router.rest(), []);
+}
+
+#[test]
+fn a_journal_gets_priorities_instead_of_times() {
+    let router = Router::start();
+    let mut herald = Daemon::new(&config(&router, 9, ONE, "0s"));
+    herald.start();
+    herald.wait_for_log("started");
+    assert!(herald.log().starts_with("20"), "{}", herald.log());
+    let mut journaled = Daemon::new(&config(&router, 9, ONE, "0s"));
+    journaled.start_in_journal();
+    journaled.wait_for_log("started");
+    assert!(journaled.log().starts_with("<6>herald "), "{}", journaled.log());
 }
 
 #[test]

@@ -208,7 +208,10 @@ fn human_line(report: &Report) -> String {
                 Some(time) => format!("hold time {} s", time.as_secs()),
                 None => "no hold time".to_owned(),
             };
-            let capabilities = texts(&open.capabilities).join(", ");
+            let capabilities = match texts(&open.capabilities).join(", ") {
+                none if none.is_empty() => "no capabilities".to_owned(),
+                names => names,
+            };
             ("established", format!("AS {}, router ID {}, {hold}; {capabilities}", open.asn, open.router_id))
         }
         Event::Announce(prefix, attributes) => {

@@ -433,7 +433,14 @@ mod tests {
             assert_eq!(result, Err(Unencodable::TooLarge));
         }
         let result = encode_announcements(&attributes(v4(1)), Family::Ipv6, &[prefix("::1")], WIDE, &mut out);
-        assert_eq!((result, out), (Err(Unencodable::NextHop), vec![1, 2, 3]));
+        assert_eq!((result, out.as_slice()), (Err(Unencodable::NextHop), [1, 2, 3].as_slice()));
+        // The first prefixes would fill a message, and then comes one that fits none: there are three octets of room.
+        let mixed = [prefix("::/8"), prefix("100::/8"), prefix("::1")];
+        let tight = Encoding { max_len: 64, ..WIDE };
+        let attributes = attributes(NextHop::Ipv6(Ipv6Addr::LOCALHOST));
+        encode_announcements(&attributes, Family::Ipv6, &mixed[..2], tight, &mut vec![]).unwrap();
+        let result = encode_announcements(&attributes, Family::Ipv6, &mixed, tight, &mut out);
+        assert_eq!((result, out), (Err(Unencodable::TooLarge), vec![1, 2, 3]));
     }
 
     /// Bodies that routers sent, the width of their AS numbers, and what they say.

@@ -405,10 +405,11 @@ mod tests {
         let (mut tcp, mut inbox) = neighbour(listener.local_addr(), 1);
         let mut bytes = vec![];
         Message::Update(vec![0, 0, 0, 0, 33, 1, 2, 3, 4, 5]).encode(&mut bytes);
-        // Far more than one read: had the socket been closed with these unread, a reset would swallow the NOTIFICATION.
+        // Far more than one turn reads and the system holds: a socket closed with these unread is reset, and the reset may
+        // swallow the NOTIFICATION.
         let mut keepalive = vec![];
         Message::Keepalive.encode(&mut keepalive);
-        bytes.extend(keepalive.repeat(20_000));
+        bytes.extend(keepalive.repeat(400_000));
         tcp.write_all(&bytes).unwrap();
         let notification = Message::Notification(Notification::invalid_network_field());
         assert_eq!(next(&mut tcp, &mut inbox), Some(notification));

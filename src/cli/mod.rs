@@ -5,6 +5,7 @@
 mod age;
 mod check_config;
 mod client;
+mod demo;
 mod listen;
 mod run;
 mod status;
@@ -40,6 +41,9 @@ enum Command {
     /// Accept BGP sessions and print what is received; import nothing anywhere
     #[command(after_help = listen::HELP)]
     Listen(listen::Args),
+    /// Play the whole story on this machine: backends, the daemon and a router, all real, over loopback
+    #[command(after_help = demo::HELP)]
+    Demo(demo::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Run(file) => run::run(&file.config, chosen.as_deref()),
         Command::CheckConfig(file) => check_config::run(&file.config),
         Command::Listen(args) => listen::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Status(args) => status::run(&args, &client::socket(chosen)),
     }
 }

@@ -1,6 +1,7 @@
 //! `herald demo`: backends, the daemon and a router, all real, over loopback, and what happens between them.
 
 mod backend;
+mod directory;
 mod stage;
 
 use std::process::ExitCode;
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant};
 use stage::{Scene, Stage};
 
 use crate::driver::clock;
+
+pub(super) const HELP: &str = "Example:\n  herald demo          ends by itself after some seconds\n  herald demo --stay   leaves it running to look around";
 
 /// Arguments of `herald demo`.
 #[derive(Debug, clap::Args)]

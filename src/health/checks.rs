@@ -83,7 +83,6 @@ impl Checks {
 
     /// The present states in the order of the new checks that they belong to. Those that belong to none are dropped, and
     /// with them their runs.
-    #[expect(clippy::mutable_key_type, reason = "a compiled regex has caches inside; its order is that of its text")]
     fn take_kept(&mut self, checks: &[config::Check]) -> Vec<Option<CheckState>> {
         let mut old: Vec<Option<CheckState>> = std::mem::take(&mut self.states).into_iter().map(Some).collect();
         let mut equal: BTreeMap<&config::Check, usize> = BTreeMap::new();

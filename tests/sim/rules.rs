@@ -122,7 +122,6 @@ impl Oracle {
         self.config.checks.iter().find(|check| *check.probe == *probe).cloned()
     }
 
-    #[expect(clippy::mutable_key_type, reason = "probes compare by what was configured")]
     pub(crate) fn configure(&mut self, now: Instant, config: &Arc<Config>) {
         let old = std::mem::replace(&mut self.config, config.clone());
         let used: BTreeSet<_> = config.checks.iter().map(|check| check.probe.clone()).collect();

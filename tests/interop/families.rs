@@ -86,3 +86,31 @@ fn an_export_filter_keeps_a_vip_from_a_router() {
     wait::until_equal("the IPv6 route alone again", &ipv6, || bird.table());
     assert_eq!(bird.session(), Ok(session), "a filter must not disturb the session");
 }
+
+#[test]
+fn a_link_local_session_with_a_pair_of_next_hops() {
+    let site = Site::new();
+    site.herald.add_address("fe80::2/64", "to-router");
+    site.router.add_address("fe80::1/64", "to-herald");
+    let mut neighbour = site::neighbour(true, 65000, 65001);
+    neighbour.local_address = "fe80::1".parse().unwrap();
+    neighbour.address = "fe80::2".parse().unwrap();
+    let session = bird::session(&neighbour, "interface \"to-herald\";", &["ipv4", "ipv6"]);
+    let bird = Bird::start(&site.router, "10.99.1.1", &session);
+    let _server = site.server(0);
+    let config = site::config(&neighbour, "");
+    let config = config.replace("\"fe80::1\"", "\"fe80::1%to-router\"\nsource = \"fe80::2\"");
+    let pair = config.replace("next_hop_ipv6 = \"self\"", "next_hop_ipv6 = [\"fd00:99:1::2\", \"fe80::2\"]");
+    let herald = Herald::start(&site.herald, &pair);
+    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
+    wait::until_equal("the routes", &table, || bird.table());
+    // RFC 2545 §3: the global address, then the link-local one.
+    let text = bird.ask("show route all 2001:db8::1/128").unwrap();
+    assert!(text.contains("BGP.next_hop: fd00:99:1::2 fe80::2\n"), "{text}");
+
+    // The address of the session is none that can be announced.
+    herald.reload_good(&config);
+    let ipv4 = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
+    wait::until_equal("IPv4 alone", &ipv4, || bird.table());
+    assert_eq!(herald.peer("router").unwrap()["without_next_hop"], json!(["ipv6"]));
+}

@@ -22,6 +22,7 @@ mod as_numbers;
 mod checks;
 mod families;
 mod loopback;
+mod reload;
 mod sessions;
 mod stop;
 mod story;

@@ -32,7 +32,8 @@ impl Lab {
         assert!(rustix::process::geteuid().is_root(), "the interop tests need root: run them as tests/run does");
         SWEEP.call_once(sweep);
         let id = format!("hd-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Rc::new(Lab { id, dir: tempfile::Builder::new().prefix("hd-").tempdir().unwrap() })
+        let dir = tempfile::Builder::new().prefix(&format!("{id}-")).tempdir().unwrap();
+        Rc::new(Lab { id, dir })
     }
 
     /// Where everybody's files are. What ends in `.log` is shown when the test fails.
@@ -154,16 +155,24 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Removes what a test run that was killed could not: namespaces named after a process that is no more.
+/// Removes what a test run that was killed could not: namespaces and directories named after a process that is no more.
 fn sweep() {
-    for name in namespaces() {
-        let pid = name.strip_prefix("hd-").and_then(|rest| rest.split('-').next());
-        if let Some(pid) = pid.filter(|pid| pid.parse::<u32>().is_ok())
-            && !Path::new("/proc").join(pid).exists()
-        {
-            remove_namespaces(&name);
+    for name in namespaces().iter().filter(|name| is_stale(name)) {
+        remove_namespaces(name);
+    }
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_stale) {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether this is a name that [`Lab::new`] gave in a process that is no more.
+fn is_stale(name: &str) -> bool {
+    let mut parts = name.strip_prefix("hd-").unwrap_or_default().split('-');
+    let (pid, count) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let are_numbers = pid.parse::<u32>().is_ok() && count.parse::<u32>().is_ok();
+    are_numbers && !Path::new("/proc").join(pid).exists()
 }
 
 fn namespaces() -> Vec<String> {

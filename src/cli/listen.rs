@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::bgp::attribute::{PathAttributes, Segment};
 use crate::bgp::receiver::{Event, Options};
+use crate::cli::complain;
 use crate::config::Asn;
 use crate::driver::listen::{Listener, Report};
 
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         // `herald listen | head` has seen enough.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("herald listen: {failure}");
+            complain(&format!("herald listen: {failure}"));
             ExitCode::from(2)
         }
     }
@@ -72,7 +73,7 @@ fn listen(args: &Args) -> Result<(), Failure> {
         ErrorKind::PermissionDenied => Failure::Privilege(args.listen, error),
         _ => Failure::Listen(args.listen, error),
     })?;
-    eprintln!("listening on {}", listener.local_addr());
+    complain(&format!("listening on {}", listener.local_addr()));
     let result = print_all(&listener, &reports, &signals, args.json);
     // Without a reader the listener's thread never waits for one, so that dropping it cannot hang.
     drop(reports);

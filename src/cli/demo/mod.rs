@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use stage::{Scene, Stage};
 
+use crate::cli::complain;
 use crate::driver::clock;
 
 pub(super) const HELP: &str = "Example:\n  herald demo          ends by itself after some seconds\n  herald demo --stay   leaves it running to look around";
@@ -31,20 +32,20 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let mut stage = match Stage::set() {
         Ok(stage) => stage,
         Err(error) => {
-            eprintln!("herald demo: {error}");
+            complain(&format!("herald demo: {error}"));
             return ExitCode::from(2);
         }
     };
     match play(&mut stage, args.stay) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Scene::Interrupted) => {
-            println!("\ninterrupted; everything is stopped and removed");
+            complain("\nherald demo: interrupted; everything is stopped and removed");
             ExitCode::SUCCESS
         }
         Err(Scene::Failed(what)) => {
-            eprintln!("\nherald demo: {what}\nthe daemon's last words:");
+            complain(&format!("\nherald demo: {what}\nthe daemon's last words:"));
             for line in stage.log_tail(10) {
-                eprintln!("  {line}");
+                complain(&format!("  {line}"));
             }
             ExitCode::FAILURE
         }

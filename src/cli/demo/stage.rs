@@ -1,8 +1,9 @@
 //! Everything that plays in the demo, and the narrator.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -48,6 +49,8 @@ pub(super) struct Stage {
     daemon: Daemon,
     /// Readable once a signal came.
     interrupt: UnixStream,
+    /// Standard output is closed.
+    unheard: Cell<bool>,
     /// Goes last: the daemon's files are in it.
     directory: Directory,
 }
@@ -70,24 +73,31 @@ impl Stage {
         fs::write(directory.config(), config)?;
         let started = clock();
         let daemon = Daemon::start(&directory)?;
-        Ok(Stage { started, backends, router, reports, daemon, interrupt, directory })
+        Ok(Stage { started, backends, router, reports, daemon, interrupt, unheard: Cell::new(false), directory })
     }
 
     /// One line of the story: when, who, what.
     pub(super) fn tell(&self, who: &str, what: &str) {
         let at = clock() - self.started;
-        println!("{:>3}.{:03} s  {who:<8}  {what}", at.as_secs(), at.subsec_millis());
+        self.say(&format!("{:>3}.{:03} s  {who:<8}  {what}", at.as_secs(), at.subsec_millis()));
+    }
+
+    /// One line as it is. When nobody reads any more, the play ends at the next wait.
+    fn say(&self, line: &str) {
+        if writeln!(io::stdout(), "{line}").is_err() {
+            self.unheard.set(true);
+        }
     }
 
     /// What the narrator does, set off from what follows from it.
     pub(super) fn act(&self, what: &str) {
-        println!();
+        self.say("");
         self.tell("you", what);
     }
 
     /// Who is on stage.
     pub(super) fn introduce(&self) {
-        println!("Two web servers, herald and a router, all real, on 127.0.0.1. Nothing leaves this machine.\n");
+        self.say("Two web servers, herald and a router, all real, on 127.0.0.1. Nothing leaves this machine.\n");
         let servers: Vec<_> = NAMES
             .iter()
             .zip(&self.backends)
@@ -171,8 +181,9 @@ impl Stage {
     pub(super) fn invite(&self) {
         let program = std::env::current_exe().map_or_else(|_| "herald".to_owned(), |path| path.display().to_string());
         let socket = self.directory.socket();
-        println!("\n  {program} --socket {} status\n", socket.display());
-        println!("  configuration {}, log {}", self.directory.config().display(), self.directory.log().display());
+        self.say(&format!("\n  {program} --socket {} status\n", socket.display()));
+        let (config, log) = (self.directory.config(), self.directory.log());
+        self.say(&format!("  configuration {}, log {}", config.display(), log.display()));
     }
 
     /// Plays on until Ctrl-C.
@@ -246,7 +257,7 @@ impl Stage {
 
     fn next_event(&self, limit: Duration) -> Result<Option<Event>, Scene> {
         let mut signal = [0];
-        if matches!(io::Read::read(&mut &self.interrupt, &mut signal), Ok(1..)) {
+        if self.unheard.get() || matches!((&self.interrupt).read(&mut signal), Ok(1..)) {
             return Err(Scene::Interrupted);
         }
         match self.reports.recv_timeout(limit) {

@@ -578,6 +578,7 @@ mod tests {
         for families in [vec![Family::Ipv4], vec![Family::Ipv6], Family::ALL.to_vec()] {
             let pair = Pair::new([terms(1, Offer::Families(families.clone())), terms(2, Offer::Mirror { asn: false })]);
             assert_eq!(pair.states(), [State::Established; 2]);
+            assert_eq!(pair.ends[1].timers.at(Timer::DelayOpen), None);
             assert_eq!(pair.ends[0].session().map(|session| &session.families), Some(&families));
             let open = &pair.ends[0].session().unwrap().open;
             assert!(Family::ALL.into_iter().all(|family| open.offers(family) == families.contains(&family)));

@@ -45,7 +45,8 @@ pub struct Peer {
     pub next_hop_ipv6: NextHop6,
     /// What we offer.
     pub hold_time: HoldTime,
-    /// The shortest time between two attempts to connect; failures in a row lengthen it.
+    /// How soon a router that is back is noticed: attempts start at most so far apart, the first ones sooner. After
+    /// NOTIFICATIONs the wait begins with this and doubles, up to a minute.
     pub connect_retry: Duration,
     /// For all routes to this peer; a VIP's own word goes first.
     pub attributes: Attributes,

@@ -758,7 +758,7 @@ fn a_router_that_does_not_read_costs_little_and_is_dropped() {
 #[test]
 fn a_slow_router_gets_everything_in_the_end() {
     let mut lab = Lab::new(config());
-    table(&mut lab, 60_000);
+    table(&mut lab, 40_000);
     lab.release();
     lab.reads = false;
     lab.establish();
@@ -768,13 +768,13 @@ fn a_slow_router_gets_everything_in_the_end() {
         lab.bytes(&keepalive());
         assert!(lab.queued <= UNSENT_HIGH + 32 * 1024);
         if withdrawn < 20 {
-            let victim = std::net::Ipv4Addr::from(0x0a00_0000 + withdrawn * 2500).to_string();
+            let victim = std::net::Ipv4Addr::from(0x0a00_0000 + withdrawn * 1500).to_string();
             lab.set(&victim, None);
             withdrawn += 1;
         }
     }
     assert!(lab.peer.is_synchronised());
-    assert_eq!(lab.router.table.len(), 60_000 - 20);
+    assert_eq!(lab.router.table.len(), 40_000 - 20);
     assert_eq!(lab.router.end_of_rib.len(), 2);
     let (told, count) = (lab.peer.status().advertised, lab.router.table.len());
     assert_eq!(told, [count, 0]);

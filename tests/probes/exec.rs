@@ -8,7 +8,7 @@ use std::time::Duration;
 use herald::config::{ExecProbe, ProbeKind};
 use herald::health::ProbeOutcome;
 
-use crate::support::{LATE, PLENTY, SHORT, eventually, fails, passes, run};
+use crate::support::{PLENTY, SHORT, eventually, fails, millis, passes, run};
 
 fn exec(command: &[&str], timeout: Duration) -> ProbeOutcome {
     let command = command.iter().map(|&word| word.to_owned()).collect();
@@ -153,8 +153,8 @@ fn output_closed_early_is_no_end_and_no_reason_to_spin() {
     let before = spent();
     let outcome = exec(&["/bin/sh", "-c", "exec >&- 2>&-; sleep 0.5; exit 4"], PLENTY);
     fails(&outcome, "exit status 4");
-    assert!(outcome.took >= LATE);
-    assert!(spent() - before < LATE / 2);
+    assert!(outcome.took >= millis(400));
+    assert!(spent() - before < millis(100));
 }
 
 #[test]

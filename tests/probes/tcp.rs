@@ -4,10 +4,12 @@ use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-use herald::config::{Config, ProbeKind};
+use herald::config::{Config, ExecProbe, ProbeKind};
 use herald::driver::probe::Prober;
 
-use crate::support::{BlackHole, LATE, PLENTY, SHORT, eventually, fails, nobody, passes, request, run};
+use crate::support::{
+    BlackHole, LATE, PLENTY, SHORT, Server, Talk, eventually, fails, http, millis, nobody, passes, request, run,
+};
 
 #[test]
 fn a_listener_passes_over_either_family() {
@@ -32,6 +34,22 @@ fn a_full_queue_times_out_at_the_deadline() {
     let outcome = run(hole.address, ProbeKind::Tcp, SHORT);
     fails(&outcome, "timed out after 200 ms while connecting");
     assert!(outcome.took >= SHORT);
+}
+
+/// Each of them, that is, unless the machine is busy; so the best of a few counts.
+#[test]
+fn deadlines_are_kept_within_a_few_milliseconds() {
+    let hole = BlackHole::open();
+    let silent = Server::v4(Talk::linger);
+    let best = |target, kind: ProbeKind| {
+        let late = || run(target, kind.clone(), millis(30)).took - millis(30);
+        (0..8).map(|_| late()).min().unwrap()
+    };
+    let sleep = ExecProbe { command: vec!["/bin/sleep".into(), "1000".into()] };
+    for kind in [ProbeKind::Tcp, ProbeKind::Http(http()), ProbeKind::Exec(sleep)] {
+        assert!(best(hole.address, kind.clone()) < millis(15), "{kind:?}");
+    }
+    assert!(best(silent.address, ProbeKind::Http(http())) < millis(15));
 }
 
 /// A wait longer than a slice is several calls of connect.

@@ -15,7 +15,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::support::{LATE, PLENTY, SHORT, Server, Talk, fails, http, passes, request, run};
+use crate::support::{PLENTY, SHORT, Server, Talk, fails, http, millis, passes, request, run};
 
 const NAME: &str = "www.example.net";
 
@@ -281,7 +281,7 @@ fn a_stuck_handshake_ends_at_the_deadline() {
     let dripping = Server::v4(|talk| {
         // The head of a handshake record of 16,384 bytes, and then a byte now and then.
         talk.say([22, 3, 3, 64, 0]);
-        while talk.pause(LATE / 10) && talk.say([0]) {}
+        while talk.pause(millis(15)) && talk.say([0]) {}
     });
     let outcome = run(dripping.address, probe, SHORT);
     assert!(!outcome.passed);

@@ -11,6 +11,7 @@ mod log;
 mod notice;
 pub mod pool;
 pub mod probe;
+mod queue;
 mod reactor;
 mod reload;
 mod scribe;

@@ -20,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::clock;
 use super::probe::limit;
+use super::queue::Queue;
 use crate::health::{ProbeOutcome, ProbeRequest, Ticket};
 
 /// Runs one probe in the calling thread.
@@ -44,7 +45,6 @@ const STOPPING: Duration = Duration::from_secs(1);
 /// The threads, and the channels to and from them.
 pub struct Pool {
     prober: RunProbe,
-    jobs: Option<Sender<Job>>,
     reports: Receiver<Report>,
     workers: Vec<JoinHandle<()>>,
     worker: Worker,
@@ -62,7 +62,7 @@ enum Job {
 /// What every worker shares.
 #[derive(Clone)]
 struct Worker {
-    jobs: Receiver<Job>,
+    jobs: Arc<Queue<Job>>,
     reports: Sender<Report>,
     shared: Arc<Shared>,
     alive: Option<Sender<()>>,
@@ -85,7 +85,6 @@ impl Pool {
     ///
     /// Not a single thread could be started.
     pub fn start(workers: usize, prober: RunProbe, wake: impl Fn() + Send + Sync + 'static) -> io::Result<Pool> {
-        let (jobs, jobs_taken) = unbounded();
         let (reports_sent, reports) = unbounded();
         let (alive, ended) = unbounded();
         let shared = Arc::new(Shared {
@@ -94,8 +93,8 @@ impl Pool {
             busy: AtomicUsize::new(0),
             stopping: Arc::new(AtomicBool::new(false)),
         });
-        let worker = Worker { jobs: jobs_taken, reports: reports_sent, shared, alive: Some(alive) };
-        let mut pool = Pool { prober, jobs: Some(jobs), reports, workers: Vec::new(), worker, started: 0, ended };
+        let worker = Worker { jobs: Arc::new(Queue::new()), reports: reports_sent, shared, alive: Some(alive) };
+        let mut pool = Pool { prober, reports, workers: Vec::new(), worker, started: 0, ended };
         match pool.resize(workers.max(1)) {
             Err(error) if pool.started == 0 => Err(error),
             Err(error) => {
@@ -108,10 +107,7 @@ impl Pool {
 
     /// Hands a probe to the next free worker, with the prober of this moment. Never blocks.
     pub fn submit(&self, request: ProbeRequest) {
-        if let Some(jobs) = &self.jobs {
-            // The pool itself holds a receiver: sending cannot fail.
-            let _ = jobs.send(Job::Run(request, self.prober.clone()));
-        }
+        self.worker.jobs.push(Job::Run(request, self.prober.clone()));
     }
 
     /// What later submissions run; after a reload. What was submitted keeps the prober it was submitted with.
@@ -146,8 +142,7 @@ impl Pool {
             self.started += 1;
         }
         while self.started > workers.max(1) {
-            let Some(jobs) = &self.jobs else { break };
-            let _ = jobs.send(Job::Retire);
+            self.worker.jobs.push(Job::Retire);
             self.started -= 1;
         }
         Ok(())
@@ -171,7 +166,7 @@ impl Pool {
 
     fn end(&mut self) -> usize {
         self.worker.shared.stopping.store(true, Ordering::SeqCst);
-        self.jobs = None;
+        self.worker.jobs.close();
         self.worker.alive = None;
         // Nobody sends here: it ends in time, or with the last worker.
         let _ = self.ended.recv_timeout(STOPPING);
@@ -191,7 +186,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.jobs.is_some() {
+        if self.worker.alive.is_some() {
             self.end();
         }
     }
@@ -202,10 +197,7 @@ impl Worker {
         // Where even this is forbidden, checks run at the loop's priority.
         let _ = rustix::process::setpriority_process(None, NICE);
         limit::cancel_on(self.shared.stopping.clone());
-        while let Ok(Job::Run(request, prober)) = self.jobs.recv() {
-            if self.shared.stopping.load(Ordering::Relaxed) {
-                break;
-            }
+        while let Some(Job::Run(request, prober)) = self.jobs.pop() {
             self.shared.busy.fetch_add(1, Ordering::Relaxed);
             self.run(&request, &prober);
             self.shared.busy.fetch_sub(1, Ordering::Relaxed);

@@ -1,0 +1,170 @@
+//! Jobs for threads that mostly wait: a queue that calls as few of them as it can.
+//!
+//! A channel wakes one thread per job, the one that has slept longest. Most jobs here take less time than that. So only
+//! one thread is being roused at any time; when it is up it takes a job, and has the next one roused if there is more.
+//! Until then, those that are awake already may have taken it all. Who lay down last is called first: its stack is
+//! still in the cache.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+
+/// First in, first out; any number of threads on either side.
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    /// Threads that lie down; the last is called first.
+    idle: Vec<Arc<Sleeper>>,
+    /// Somebody was called and is not up yet. While jobs wait and threads lie down, this is true.
+    rousing: bool,
+    closed: bool,
+}
+
+struct Sleeper {
+    thread: Thread,
+    called: AtomicBool,
+}
+
+impl Sleeper {
+    fn call(&self) {
+        self.called.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    fn sleep(&self) {
+        while !self.called.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
+
+impl<T> State<T> {
+    /// Whom to call now, after the lock is released.
+    fn next_to_call(&mut self) -> Option<Arc<Sleeper>> {
+        if self.rousing || self.items.is_empty() {
+            return None;
+        }
+        let sleeper = self.idle.pop()?;
+        self.rousing = true;
+        Some(sleeper)
+    }
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new() -> Queue<T> {
+        let state = State { items: VecDeque::new(), idle: Vec::new(), rousing: false, closed: false };
+        Queue { state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a job at the end.
+    pub(super) fn push(&self, item: T) {
+        let mut state = self.lock();
+        state.items.push_back(item);
+        let sleeper = state.next_to_call();
+        drop(state);
+        if let Some(sleeper) = sleeper {
+            sleeper.call();
+        }
+    }
+
+    /// Takes the first job, waiting for one; `None` once the queue is closed.
+    pub(super) fn pop(&self) -> Option<T> {
+        let mut sleeper = None;
+        loop {
+            let mut state = self.lock();
+            if sleeper.is_some() {
+                state.rousing = false;
+            }
+            if state.closed {
+                return None;
+            }
+            if let Some(item) = state.items.pop_front() {
+                let next = state.next_to_call();
+                drop(state);
+                if let Some(next) = next {
+                    next.call();
+                }
+                return Some(item);
+            }
+            let bed = sleeper
+                .get_or_insert_with(|| Arc::new(Sleeper { thread: thread::current(), called: AtomicBool::new(false) }));
+            state.idle.push(bed.clone());
+            drop(state);
+            bed.sleep();
+        }
+    }
+
+    /// From now on there is nothing to take; what waits is dropped.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let (items, idle) = (std::mem::take(&mut state.items), std::mem::take(&mut state.idle));
+        drop(state);
+        drop(items);
+        idle.iter().for_each(|sleeper| sleeper.call());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    /// Every job is taken exactly once and in turn, whoever sleeps when it comes.
+    #[test]
+    fn no_job_is_left_lying() {
+        const JOBS: usize = 20_000;
+        let queue = Queue::new();
+        let sum = AtomicUsize::new(0);
+        let left = AtomicUsize::new(JOBS);
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    while let Some(job) = queue.pop() {
+                        sum.fetch_add(job, Ordering::Relaxed);
+                        if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                            queue.close();
+                        }
+                    }
+                });
+            }
+            for job in 0..JOBS {
+                queue.push(job);
+                if job % 7 == 0 {
+                    thread::yield_now(); // lets them lie down
+                }
+            }
+        });
+        assert_eq!(sum.into_inner(), JOBS * (JOBS - 1) / 2);
+    }
+
+    /// A job that blocks holds nothing up: each of these waits until all are begun.
+    #[test]
+    fn as_many_are_called_as_there_are_jobs() {
+        let queue = Queue::new();
+        let begun = std::sync::Barrier::new(9);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while queue.pop().is_some() {
+                        begun.wait();
+                    }
+                });
+            }
+            for _ in 0..200 {
+                (0..8).for_each(|job| queue.push(job));
+                begun.wait();
+            }
+            queue.close();
+        });
+    }
+}

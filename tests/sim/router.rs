@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use herald::bgp::peer::ConnId;
-use herald::config::{self, NextHop4, NextHop6};
+use herald::config::{self, NextHop4, NextHop6, PeerAs};
 use herald::engine::PeerId;
 use herald::prefix::{Family, Prefix};
 use herald::rng::Rng;
@@ -19,6 +19,8 @@ use crate::wire::{self, Expectation, Route};
 #[derive(Debug)]
 pub(crate) struct Traits {
     pub(crate) asn: u32,
+    /// What it says when it lies.
+    wrong_asn: u16,
     /// `None`: no multiprotocol capability at all, which means IPv4.
     pub(crate) families: Option<[bool; 2]>,
     pub(crate) four_octet_as: bool,
@@ -125,6 +127,8 @@ impl Traits {
         let four_octet_as = asn > 65535 || (asn == config.local_as.0 && asn == BIG_AS) || !one_in(rng, 3);
         Traits {
             asn,
+            // Nobody's (RFC 7607) where anybody's would do.
+            wrong_asn: if config.peer_as == PeerAs::External { 0 } else { 64999 },
             families,
             four_octet_as,
             refresh: !one_in(rng, 4),
@@ -149,10 +153,10 @@ impl Traits {
         }
         capabilities.extend([64, 2, 0x40, 120, 73, 3, 2, b'r', b'1', 200, 0]); // restart, name, and one of no meaning
         let spoilt = |n: usize| spoil == Some(n);
-        let my_as = if spoilt(1) { 64999 } else { u16::try_from(self.asn).unwrap_or(wire::AS_TRANS) };
+        let my_as = if spoilt(1) { self.wrong_asn } else { u16::try_from(self.asn).unwrap_or(wire::AS_TRANS) };
         if spoilt(1) && self.four_octet_as {
             let at = capabilities.windows(2).position(|pair| pair == [65, 4]).unwrap();
-            capabilities[at + 2..at + 6].copy_from_slice(&64999u32.to_be_bytes());
+            capabilities[at + 2..at + 6].copy_from_slice(&u32::from(self.wrong_asn).to_be_bytes());
         }
         let hold = if spoilt(3) { 2 } else { self.hold };
         let mut body = vec![if spoilt(0) { 3 } else { 4 }];

@@ -1,5 +1,7 @@
 //! Everything that Herald sends, as Wireshark's dissector reads it.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use crate::harness::bird::{self, Bird};
 use crate::harness::capture::{Capture, Captured};
 use crate::harness::gobgp::GoBgp;
@@ -98,4 +100,51 @@ fn internal_to_gobgp_over_ipv6_is_clean() {
     let neighbour = site::neighbour(true, 65001, 65001);
     let gobgp = GoBgp::start(&site.router, "10.99.1.1", &neighbour);
     judge(&session(&site, &neighbour, &gobgp), &neighbour);
+}
+
+/// Messages filled to the limit of 4,096 octets, announced and withdrawn: a router must find every prefix in them.
+fn many_routes(site: &Site, neighbour: &Neighbour, router: &dyn Router, each: u16) {
+    let vips = (0..each).flat_map(|bytes| {
+        let ipv4 = Ipv4Addr::from(0xc612_0000 | u32::from(bytes)); // 198.18.0.0/15
+        let ipv6 = Ipv6Addr::new(0x2001, 0xdb8, bytes, 0, 0, 0, bytes, 1);
+        [format!("{ipv4}/32"), format!("{ipv6}/128")]
+    });
+    let vips: Vec<String> = vips.collect();
+    let list: Vec<String> = vips.iter().map(|vip| format!("\"{vip}\"")).collect();
+    let config = site::bgp(neighbour, "") + site::CHECK + &site::service("many", &list.join(", "));
+    let capture = Capture::start(&site.herald, "to-router");
+    let mut server = site.server(0);
+    let _herald = Herald::start(&site.herald, &config);
+
+    let prefixes: Vec<&str> = vips.iter().map(String::as_str).collect();
+    let table = site::plain_table(neighbour, router, &prefixes);
+    let there = wait::until_equal("every route", &table, || router.table());
+    server.kill();
+    let gone = wait::until_equal("every route withdrawn", &Table::new(), || router.table());
+    println!("{} routes: there after {} ms, gone after {} ms", 2 * each, there.as_millis(), gone.as_millis());
+    let captured = capture.finish();
+    assert_eq!(captured.complaints(), Vec::<String>::new(), "Wireshark complains");
+    // 5 octets an IPv4 prefix, 17 an IPv6 prefix, at least 4,000 of them in a full message; there and back, and
+    // End-of-RIB. Half as many again, because they need not be handed over in one piece.
+    let full = |octets: u16| (usize::from(each) * usize::from(octets)).div_ceil(4000);
+    let types = captured.fields("bgp && tcp.dstport == 179", &["bgp.type"]);
+    let updates = types.iter().flat_map(|line| line.split(',')).filter(|kind| *kind == "2").count();
+    assert!(updates <= 3 * (full(5) + full(17) + 1), "{updates} UPDATEs");
+}
+
+#[test]
+fn thousands_of_routes_to_bird() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    many_routes(&site, &neighbour, &bird, 2000);
+}
+
+#[test]
+fn hundreds_of_routes_to_gobgp() {
+    let site = Site::new();
+    let neighbour = site::neighbour(true, 65001, 65001);
+    let gobgp = GoBgp::start(&site.router, "10.99.1.1", &neighbour);
+    // Its JSON repeats all prefixes of a message with each of them, so not more.
+    many_routes(&site, &neighbour, &gobgp, 400);
 }

@@ -43,7 +43,7 @@ pub(crate) fn until_equal<T: PartialEq + Debug>(
 ) -> Duration {
     let looked = until(what, || {
         let seen = look()?;
-        if seen == *expected { Ok(()) } else { Err(format!("{seen:#?}\nexpected: {expected:#?}")) }
+        if seen == *expected { Ok(()) } else { Err(format!("{}\nexpected: {}", show(&seen), show(expected))) }
     });
     looked.1
 }
@@ -61,9 +61,21 @@ pub(crate) fn stays<T: PartialEq + Debug>(
         let seen = look();
         assert!(
             seen.as_ref() == Ok(expected),
-            "{what} must stay for {time:?}; after {:?}: {seen:#?}\nexpected: {expected:#?}",
-            start.elapsed()
+            "{what} must stay for {time:?}; after {:?}: {}\nexpected: {}",
+            start.elapsed(),
+            show(&seen),
+            show(expected)
         );
         pause();
+    }
+}
+
+/// As much as somebody reads.
+fn show(value: &impl Debug) -> String {
+    const LINES: usize = 200;
+    let text = format!("{value:#?}");
+    match text.lines().count() {
+        all if all > LINES => text.lines().take(LINES).collect::<Vec<_>>().join("\n") + &format!("\n({all} lines)"),
+        _ => text,
     }
 }

@@ -7,6 +7,8 @@
 //! Changes run downhill only: health → announce → RIB → peers → outputs. No core calls another.
 
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -323,7 +325,8 @@ impl Engine {
                 self.touched.insert(*id);
             }
         }
-        if !self.released && self.announce.is_released() {
+        // A stop ends the start-up wait too, but by then there is nothing to tell, not even that this is all.
+        if !self.released && self.stopping.is_none() && self.announce.is_released() {
             self.released = true;
             for (id, peer) in &mut self.peers {
                 peer.release(now, &self.rib);

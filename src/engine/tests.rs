@@ -1,0 +1,94 @@
+//! What only the whole engine shows.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::bgp::message::{Inbox, Message};
+use crate::bgp::open::{Capability, Open};
+use crate::config::{Asn, HoldTime, Source};
+use crate::prefix::Family;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn config(peer: &str, checks: &str) -> Arc<Config> {
+    let text = format!(
+        "[daemon]\nshutdown_drain = \"0\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.2\"\n\
+         [[bgp.peer]]\nname = \"{peer}\"\naddress = \"10.0.0.1\"\npeer_as = 65000\nnext_hop_ipv6 = \"fd00::2\"\n\
+         [[service]]\nname = \"web\"\nvips = [\"192.0.2.1\"]\nport = 80\n{checks}\n\
+         [[service.backend]]\naddress = \"10.1.0.1\"\n"
+    );
+    Arc::new(config::parse(&[Source { name: "test".into(), text }]).unwrap())
+}
+
+/// An engine with one router, in virtual time.
+struct World {
+    engine: Engine,
+    now: Instant,
+    /// The last connection.
+    conn: Option<(PeerId, ConnId)>,
+    connects: usize,
+    sent: Vec<Message>,
+    stopped: bool,
+}
+
+impl World {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
+    fn new(config: Arc<Config>) -> World {
+        let now = Instant::now();
+        let engine = Engine::new(now, 1);
+        let mut world = World { engine, now, conn: None, connects: 0, sent: Vec::new(), stopped: false };
+        world.input(Input::Configure(config));
+        world.input(Input::Timeout);
+        world
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.engine.handle(self.now, input);
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Connect(peer, conn, _) => {
+                    self.conn = Some((peer, conn));
+                    self.connects += 1;
+                }
+                Output::Send(peer, conn, bytes) => {
+                    let mut inbox = Inbox::default();
+                    inbox.push(&bytes);
+                    self.sent.extend(std::iter::from_fn(|| inbox.next().unwrap()));
+                    self.engine.handle(self.now, Input::Peer(peer, conn, Event::Sent(bytes.len())));
+                }
+                Output::Stopped => self.stopped = true,
+                Output::Probe(_) | Output::Close(..) | Output::Notice(_) => {}
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        let (peer, conn) = self.conn.unwrap();
+        self.input(Input::Peer(peer, conn, event));
+    }
+
+    fn establish(&mut self) {
+        let end = |text: &str| text.parse::<SocketAddr>().unwrap();
+        self.event(Event::Connected { local: end("10.0.0.2:40000"), remote: end("10.0.0.1:179") });
+        let mut capabilities = Family::ALL.map(Capability::Multiprotocol).to_vec();
+        capabilities.push(Capability::FourOctetAs(Asn(65000)));
+        let router_id = "10.0.0.1".parse().unwrap();
+        let open = Open { asn: Asn(65000), hold_time: HoldTime::OFF, router_id, capabilities };
+        let mut octets = Vec::new();
+        Message::Open(open).encode(&mut octets);
+        Message::Keepalive.encode(&mut octets);
+        self.event(Event::Bytes(&octets));
+        let conn = self.conn.unwrap().0;
+        assert_eq!(self.engine.peers[&conn].status().state, State::Established);
+    }
+}
+
+#[test]
+fn a_stop_before_the_first_verdicts_only_says_goodbye() {
+    let mut world = World::new(config("one", "check = [{ type = \"tcp\" }]"));
+    world.establish();
+    world.sent.clear();
+    world.input(Input::Stop("bye".to_owned()));
+    assert!(world.stopped);
+    assert_eq!(world.sent, [Message::Notification(Notification::administrative_shutdown("bye"))]);
+}

@@ -215,6 +215,11 @@ impl Peer {
         }
     }
 
+    /// Another peer had this router until now: it first has to see the end of that one's session.
+    pub fn follow(&mut self, now: Instant) {
+        self.start_over(now);
+    }
+
     /// The peer's configuration.
     pub fn config(&self) -> &Arc<config::Peer> {
         &self.config

@@ -55,6 +55,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Where it listens: no two peers of one configuration share it.
+    pub fn endpoint(&self) -> (IpAddr, Option<String>, u16) {
+        (self.address, self.zone.clone(), self.port)
+    }
+
     /// Whether the peer is in our own AS, as far as the configuration tells.
     pub fn is_internal(&self) -> bool {
         match self.peer_as {

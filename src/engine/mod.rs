@@ -250,9 +250,10 @@ impl Engine {
             }
             self.touched.insert(*id);
         }
+        let mut left = BTreeSet::new();
         for id in removed {
             self.collect(id);
-            self.peers.remove(&id);
+            left.extend(self.peers.remove(&id).map(|peer| peer.config().endpoint()));
             self.peer_deadlines.set(id, None);
             self.touched.remove(&id);
         }
@@ -262,6 +263,9 @@ impl Engine {
             let id = PeerId(self.next_peer);
             self.next_peer += 1;
             let mut peer = Peer::new(now, next.clone(), self.rng.bits());
+            if left.contains(&next.endpoint()) {
+                peer.follow(now);
+            }
             if self.released {
                 peer.release(now, &self.rib);
             }

@@ -1,4 +1,4 @@
-//! What only the whole engine shows.
+//! What only the whole engine shows: reloads of peers, and ends.
 
 use std::net::SocketAddr;
 
@@ -81,6 +81,30 @@ impl World {
         let conn = self.conn.unwrap().0;
         assert_eq!(self.engine.peers[&conn].status().state, State::Established);
     }
+
+    /// Lets time pass, up to this much of it, until the next dial.
+    fn until_connect(&mut self, limit: Duration) -> Duration {
+        let (from, before) = (self.now, self.connects);
+        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= from + limit) {
+            self.now = at.max(self.now);
+            self.input(Input::Timeout);
+            if self.connects > before {
+                return self.now - from;
+            }
+        }
+        panic!("nobody was dialled within {limit:?}");
+    }
+}
+
+/// A router that has not seen the end of the old session turns a new one away.
+#[test]
+fn a_renamed_peer_is_dialled_when_its_old_session_has_ended() {
+    let mut world = World::new(config("one", "checks = []"));
+    world.establish();
+    world.input(Input::Configure(config("two", "checks = []")));
+    let wait = world.until_connect(SECOND);
+    assert!(wait >= Duration::from_millis(200), "{wait:?}");
+    world.establish();
 }
 
 #[test]

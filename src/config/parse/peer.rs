@@ -63,8 +63,7 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
             is_new(&mut names, name, named.place, findings, || format!("peer name {} is taken", quote(name)));
         }
         let Some(peer) = read_peer(table, &address, is_named, &common, findings) else { continue };
-        let endpoint = (peer.address, peer.zone.clone(), peer.port);
-        is_new(&mut addresses, endpoint, address.place, findings, || "another peer has this address".to_owned());
+        is_new(&mut addresses, peer.endpoint(), address.place, findings, || "another peer has this address".to_owned());
         peers.push(Arc::new(peer));
         places.peers.push(table.place);
     }

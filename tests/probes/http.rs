@@ -78,6 +78,17 @@ fn an_ipv6_target_is_named_in_brackets() {
     passes(&get(&server, http()), "200 OK");
 }
 
+/// RFC 9110 section 7.2: `Host` has the form of a URI's host, also when the operator's `host` is a bare address.
+#[test]
+fn an_ipv6_host_is_named_in_brackets() {
+    let (server, requests) = Server::hears(OK);
+    for (host, named) in [("2001:db8::1", "[2001:db8::1]"), ("192.0.2.1", "192.0.2.1")] {
+        passes(&get(&server, HttpProbe { host: Some(host.into()), ..http() }), "200 OK");
+        let request = requests.recv().unwrap();
+        assert!(request.contains(&format!("\r\nHost: {named}\r\n")), "{request}");
+    }
+}
+
 #[test]
 fn long_requests_are_sent_whole() {
     let (server, requests) = Server::hears(OK);

@@ -8,7 +8,7 @@ mod transport;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use ureq::http::{Method, Request, StatusCode};
@@ -79,6 +79,7 @@ fn head(target: SocketAddr, probe: &HttpProbe) -> String {
     if !given("host") {
         let default_port = if probe.tls.is_some() { 443 } else { 80 };
         let _ = match (&probe.host, target) {
+            (Some(host), _) if host.parse::<Ipv6Addr>().is_ok() => write!(head, "Host: [{host}]\r\n"),
             (Some(host), _) => write!(head, "Host: {host}\r\n"),
             (None, SocketAddr::V4(v4)) if v4.port() == default_port => write!(head, "Host: {}\r\n", v4.ip()),
             (None, SocketAddr::V4(v4)) => write!(head, "Host: {v4}\r\n"),

@@ -80,6 +80,8 @@ pub(crate) struct Link {
     /// Prefixes that came after it asked: they may come again.
     doubled: BTreeSet<Prefix>,
     pub(crate) ends_of_rib: [u32; 2],
+    /// Routes held when the last of these came.
+    pub(crate) initial_routes: usize,
     last_heard: Instant,
     /// On its way to Herald.
     pub(crate) inflight: VecDeque<u8>,
@@ -231,6 +233,7 @@ impl Link {
             refresh_by: None,
             doubled: BTreeSet::new(),
             ends_of_rib: [0; 2],
+            initial_routes: 0,
             last_heard: now,
             inflight: VecDeque::new(),
             unreported: 0,
@@ -399,6 +402,7 @@ impl Link {
         assert!(rules.may_send, "{name}: UPDATE before the first verdicts");
         if let Some(family) = update.end_of_rib {
             self.ends_of_rib[family as usize] += 1;
+            self.initial_routes = self.routes.len();
             rules.count("end of rib");
             assert_eq!(self.ends_of_rib[family as usize], 1, "{name}: {family} End-of-RIB again");
         }

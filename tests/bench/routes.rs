@@ -95,7 +95,7 @@ fn route(index: u32) -> std::net::Ipv4Addr {
 fn from_bird(dir: &Path, port: u16) -> Process {
     let mut config = format!(
         "router id 10.0.0.1;\nprotocol device {{}}\n\
-         protocol bgp up {{ local 127.0.0.1 as 65001; neighbor 127.0.0.1 port {port} as 65000; multihop; \
+         protocol bgp up {{ local 127.0.0.2 as 65001; neighbor 127.0.0.1 port {port} as 65000; multihop; connect delay time 1; \
          ipv4 {{ import none; export all; next hop self; }}; }}\nprotocol static {{ ipv4;\n"
     );
     for index in 0..ROUTES {

@@ -93,6 +93,32 @@ impl Subjects {
     }
 }
 
+/// What a notice has in common with others that may come by the thousand, in words that follow a number.
+pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
+    let Notice::Engine(_, notice) = notice else {
+        return None;
+    };
+    match notice {
+        engine::Notice::Health(event) => Some(match event {
+            HealthEvent::Check { passing: true, .. } => "checks passing",
+            HealthEvent::Check { passing: false, .. } => "checks failing",
+            HealthEvent::Backend { up: true, .. } => "backends up",
+            HealthEvent::Backend { up: false, .. } => "backends down",
+            HealthEvent::Service { state: ServiceState::Up, .. } => "services up",
+            HealthEvent::Service { state: ServiceState::Down, .. } => "services down",
+            HealthEvent::Service { state: ServiceState::Undecided, .. } => "services undecided",
+        }),
+        engine::Notice::Vip(event, _) => Some(match event.to {
+            Some(VipState::Announced) => "VIPs announced",
+            Some(VipState::Degraded) => "VIPs degraded",
+            Some(VipState::Withdrawn) => "VIPs withdrawn",
+            Some(VipState::Holding) => "VIPs holding",
+            None => "VIPs removed",
+        }),
+        engine::Notice::Peer(..) | engine::Notice::PeerReload(..) => None,
+    }
+}
+
 /// Puts a notice into lines and says each.
 pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
     let (level, text) = match notice {

@@ -1,11 +1,14 @@
 //! The thread that words notices and logs them, so that a storm of changes costs the event loop next to nothing.
 
+use std::collections::BTreeMap;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use log::Level;
 
+use super::clock;
 use super::notice::{self, Notice};
 
 /// Batches (turns of the loop) that may wait.
@@ -67,8 +70,84 @@ impl Scribe {
     }
 }
 
+/// How many lines of one kind are logged within [`WINDOW`]; of more, the number is.
+const LINES: u64 = 200;
+/// Short enough that the number comes while the operator still wonders.
+const WINDOW: Duration = Duration::from_secs(1);
+
 fn log_all(batches: &Receiver<Vec<Notice>>, say: &mut dyn FnMut(Level, String)) {
-    for notice in batches.iter().flatten() {
-        notice::word(&notice, say);
+    let mut storm = Storm::default();
+    loop {
+        let batch = match storm.ends {
+            None => batches.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => batches.recv_deadline(at),
+        };
+        match batch {
+            Ok(batch) => batch.iter().filter(|notice| storm.lets_pass(notice)).for_each(|one| notice::word(one, say)),
+            Err(RecvTimeoutError::Timeout) => storm.end(say),
+            Err(RecvTimeoutError::Disconnected) => return storm.end(say),
+        }
+        if storm.ends.is_some_and(|at| at <= clock()) {
+            storm.end(say);
+        }
+    }
+}
+
+/// Many changes of one kind within a short time: when a rack dies, ten thousand lines that say the same hide the one that
+/// does not.
+#[derive(Default)]
+struct Storm {
+    /// Notices of each kind in the present window.
+    counts: BTreeMap<&'static str, u64>,
+    /// When the window is over; `None` between windows.
+    ends: Option<Instant>,
+}
+
+impl Storm {
+    fn lets_pass(&mut self, notice: &Notice) -> bool {
+        let Some(kind) = notice::kind(notice) else {
+            return true;
+        };
+        self.ends.get_or_insert_with(|| clock() + WINDOW);
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        *count <= LINES
+    }
+
+    fn end(&mut self, say: &mut dyn FnMut(Level, String)) {
+        self.ends = None;
+        for (kind, count) in mem::take(&mut self.counts) {
+            if count > LINES {
+                say(Level::Warn, format!("{} more {kind} within a second; see `herald status`", count - LINES));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::notice::Subjects;
+    use crate::engine;
+    use crate::health::{HealthEvent, ServiceState};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_storm_is_counted_and_what_is_rare_stays_in_sight() {
+        let subjects = Arc::new(Subjects::new(Arc::default()));
+        let event = HealthEvent::Service { service: 0, state: ServiceState::Down, available: 0, required: 1 };
+        let notice = Notice::Engine(subjects, engine::Notice::Health(event));
+        let (queue, batches) = bounded(QUEUE);
+        queue.send(vec![notice.clone(); 1000]).unwrap();
+        queue.send(vec![Notice::CheckingNow]).unwrap();
+        queue.send(vec![notice; 234]).unwrap();
+        drop(queue);
+        let mut said = Vec::new();
+        log_all(&batches, &mut |_, text| said.push(text));
+        // Of a service that no configuration knows nothing is worded; that it was counted shows all the same.
+        assert_eq!(
+            said,
+            ["SIGUSR1: running every check now", "1034 more services down within a second; see `herald status`"]
+        );
     }
 }

@@ -311,8 +311,14 @@ impl Engine {
             }
             self.outputs.push_back(Output::Notice(Notice::Health(event)));
         }
+        // A service may stand on very many VIPs: what there is to say of it is looked up once.
+        let mut known: Option<Reason> = None;
         while let Some(event) = self.announce.poll_event() {
-            let reason = Reason::new(event.cause, &self.config, &self.health);
+            let reason = match known.take() {
+                Some(reason) if reason.cause == event.cause => reason,
+                _ => Reason::new(event.cause, &self.config, &self.health),
+            };
+            known = Some(reason.clone());
             self.outputs.push_back(Output::Notice(Notice::Vip(event, reason)));
         }
         while let Some((vip, wanted)) = self.announce.poll_route() {

@@ -66,11 +66,12 @@ fn grow(first: Duration, failures: u32, longest: Duration) -> Duration {
 }
 
 /// TCP trouble and silence pass by themselves, and so does a router that is not ready or has not yet noticed that our
-/// last session is gone: Connection Rejected and Connection Collision Resolution (RFC 4486 §3).
+/// last session is gone: Connection Rejected and Connection Collision Resolution (RFC 4486 §3). After an Administrative
+/// Reset or an Other Configuration Change the router is there again at once; §4 asks for damping after neither.
 fn passes_by_itself(cause: &Cause) -> bool {
     match cause {
         Cause::ConnectFailed(_) | Cause::ConnectTimeout | Cause::Closed(_) => true,
-        Cause::Received(Notification { code: 6, subcode: 5 | 7, .. }) => true,
+        Cause::Received(Notification { code: 6, subcode: 4..=7, .. }) => true,
         Cause::Received(Notification { code, .. }) | Cause::Sent(Notification { code, .. }, _) => {
             matches!(code, 4 | 8)
         }
@@ -95,6 +96,21 @@ mod tests {
         assert_eq!(waits[39], 60);
         backoff.reset();
         assert_eq!(backoff.after(&refused, retry).from_now, retry);
+    }
+
+    #[test]
+    fn a_router_that_is_worked_on_is_back_soon() {
+        let retry = Duration::from_secs(5);
+        let longest = |subcode| {
+            let mut backoff = Backoff::default();
+            let cease = Cause::Received(Notification { code: 6, subcode, data: Vec::new() });
+            let waits = (0..10).map(|_| backoff.after(&cease, retry));
+            waits.map(|wait| wait.from_now.max(wait.from_attempt).as_secs()).max()
+        };
+        // Prefixes, shutdown, removal, resources; reset, rejection, change, collision.
+        for (subcode, seconds) in [(1, 60), (2, 60), (3, 60), (8, 60), (4, 5), (5, 5), (6, 5), (7, 5)] {
+            assert_eq!(longest(subcode), Some(seconds), "Cease/{subcode}");
+        }
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub enum Change {
 pub struct PeerStatus {
     /// Of the FSM.
     pub state: State,
-    /// Since when.
+    /// Since when it is Established, or since when it is not: each attempt passes other states for a moment.
     pub since: Instant,
     /// Routes that the peer has been told of, per family in the order of [`Family::ALL`].
     pub advertised: [usize; 2],
@@ -252,7 +252,8 @@ impl Peer {
     }
 
     /// Takes a new configuration: resets the session when it must (Cease, Other Configuration Change: RFC 4486),
-    /// else announces again what differs.
+    /// else announces again what differs. A peer that waits for its next attempt makes it now: whoever reloads may have
+    /// mended something, and a person waits less gladly than a daemon.
     pub fn configure(&mut self, now: Instant, next: Arc<config::Peer>, rib: &Rib) {
         let change = self.change(&next);
         self.config = next;
@@ -274,6 +275,7 @@ impl Peer {
                 self.start_over(now);
             }
         }
+        self.hurry(now);
         self.settle(now, rib);
     }
 

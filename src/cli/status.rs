@@ -191,6 +191,9 @@ impl<'a> Page<'a> {
                 words.extend(told.map(|family| format!("{family} {}", peer.advertised.get(family).unwrap_or(&0))));
             } else {
                 words.extend(peer.last_error.clone());
+                words.extend(peer.retry_at.map(|at| {
+                    format!("next attempt in {}", age(at.since_epoch().saturating_sub(self.status.at.since_epoch())))
+                }));
             }
             words.extend(
                 peer.without_next_hop.iter().map(|family| format!("{family} has no next hop: set next_hop_{family}")),
@@ -267,7 +270,7 @@ mod tests {
             {"name": "tor-b", "address": "10.99.1.3", "port": 179, "state": "idle",
              "since": "2026-01-01T00:00:00.000Z", "advertised": {"ipv4": 0, "ipv6": 0}, "families": [],
              "without_next_hop": [], "last_error": "cannot connect: connection refused", "last_error_at": null,
-             "retry_at": null, "established_count": 0, "local_as": 65001, "remote_as": null, "remote_id": null,
+             "retry_at": "2026-01-01T01:00:41.500Z", "established_count": 0, "local_as": 65001, "remote_as": null, "remote_id": null,
              "hold_time_s": null, "local_address": null}
         ],
         "pool": {"workers": 2, "demand": 2, "busy": 0, "queued": 0, "lag_p99_us": 100, "overdue": 0},
@@ -292,7 +295,7 @@ Services: 1 of 2 up
     10.1.0.11:8080  up          3m12s  web: 200 OK
 
 Peers: 1 of 2 established
-  tor-b  10.99.1.3  idle          1h00m  cannot connect: connection refused
+  tor-b  10.99.1.3  idle          1h00m  cannot connect: connection refused, next attempt in 41s
   tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, ipv6 has no next hop: set next_hop_ipv6
 ";
 

@@ -105,7 +105,7 @@ pub struct PeerLine {
     pub port: u16,
     /// Of RFC 4271 §8.2.2, in lower case.
     pub state: String,
-    /// Since when.
+    /// Since when it is established, or since when it is not.
     pub since: Timestamp,
     /// Routes that the peer has been told of, by family.
     pub advertised: BTreeMap<Family, usize>,

@@ -95,6 +95,14 @@ impl Peer {
         }
     }
 
+    /// Cuts the wait for the next attempt short.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        let soon = now + retry::SHORTEST;
+        if self.timers.at(Timer::Retry).is_some_and(|at| at > soon) {
+            self.timers.set(Timer::Retry, Some(soon));
+        }
+    }
+
     fn drain(&mut self, now: Instant) {
         while let Phase::Up(link) = &mut self.phase
             && let Some(action) = link.connection.poll_action()
@@ -170,7 +178,9 @@ impl Peer {
     /// The one writer of the state. What is only one more try with the same end is not told.
     fn enter(&mut self, now: Instant, to: State, cause: Option<Cause>) {
         let from = std::mem::replace(&mut self.state, to);
-        self.since = now;
+        if from == State::Established || to == State::Established {
+            self.since = now;
+        }
         let news = match &cause {
             _ if from == State::Established || to == State::Established => true,
             Some(cause) => !self.told_causes.contains(cause),

@@ -865,6 +865,30 @@ fn refusals_are_retried_soon_notifications_slower_and_success_forgives() {
 }
 
 #[test]
+fn a_reload_tries_at_once_and_status_says_since_when_it_is_down() {
+    let mut lab = Lab::new(config());
+    let down_since = lab.now;
+    let mut wrong_as = |lab: &mut Lab| {
+        lab.connected();
+        lab.bytes(&router::open(1, 90, [10, 0, 0, 1], &[MP_IPV4]));
+    };
+    assert_near(&waits(&mut lab, 5, &mut wrong_as)[4..], &[60.0]);
+    assert_eq!(lab.peer.status().since, down_since, "it has never been up");
+    lab.peer.configure(lab.now, Arc::new(config()), &lab.rib);
+    lab.run();
+    assert_near(&[(lab.peer.status().retry_at.unwrap() - lab.now).as_secs_f64()], &[0.2]);
+    // It was tried, not forgiven; and a session that is up is left alone.
+    assert_near(&waits(&mut lab, 1, &mut wrong_as), &[60.0]);
+    lab.dial();
+    lab.establish();
+    let up_since = lab.now;
+    lab.advance(SECOND);
+    lab.peer.configure(lab.now, Arc::new(config()), &lab.rib);
+    lab.run();
+    assert_eq!((lab.state(), lab.peer.status().since), (State::Established, up_since));
+}
+
+#[test]
 fn a_black_hole_is_left_and_tried_again() {
     let mut lab = Lab::new(config());
     lab.advance(60 * SECOND);

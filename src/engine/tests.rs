@@ -28,6 +28,8 @@ struct World {
     conn: Option<(PeerId, ConnId)>,
     connects: usize,
     sent: Vec<Message>,
+    /// Of VIPs: why they changed.
+    reasons: Vec<String>,
     stopped: bool,
 }
 
@@ -36,7 +38,8 @@ impl World {
     fn new(config: Arc<Config>) -> World {
         let now = Instant::now();
         let engine = Engine::new(now, 1);
-        let mut world = World { engine, now, conn: None, connects: 0, sent: Vec::new(), stopped: false };
+        let mut world =
+            World { engine, now, conn: None, connects: 0, sent: Vec::new(), reasons: Vec::new(), stopped: false };
         world.input(Input::Configure(config));
         world.input(Input::Timeout);
         world
@@ -57,6 +60,7 @@ impl World {
                     self.engine.handle(self.now, Input::Peer(peer, conn, Event::Sent(bytes.len())));
                 }
                 Output::Stopped => self.stopped = true,
+                Output::Notice(Notice::Vip(event, reason)) => self.reasons.push(format!("{}: {reason}", event.vip)),
                 Output::Probe(_) | Output::Close(..) | Output::Notice(_) => {}
             }
         }
@@ -115,4 +119,25 @@ fn a_stop_before_the_first_verdicts_only_says_goodbye() {
     world.input(Input::Stop("bye".to_owned()));
     assert!(world.stopped);
     assert_eq!(world.sent, [Message::Notification(Notification::administrative_shutdown("bye"))]);
+}
+
+#[test]
+fn each_vip_is_given_its_own_reason() {
+    let text = |required: u32| {
+        let service = |name: &str, vips: &str| {
+            format!(
+                "[[service]]\nname = \"{name}\"\nvips = {vips}\nport = 80\nrequired = {required}\nchecks = []\n\
+                 [[service.backend]]\naddress = \"10.1.0.1\"\n"
+            )
+        };
+        service("a", "[\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.4\"]") + &service("b", "[\"192.0.2.3\"]")
+    };
+    let config = |required| Arc::new(config::parse(&[Source { name: "test".into(), text: text(required) }]).unwrap());
+    let mut world = World::new(config(1));
+    world.reasons.clear();
+    world.input(Input::Configure(config(2)));
+    let down = |vip: &str, service: &str| {
+        format!("192.0.2.{vip}/32: service {service} is down: 1 of 1 backends available, 2 required")
+    };
+    assert_eq!(world.reasons, [down("1", "a"), down("2", "a"), down("3", "b"), down("4", "a")]);
 }

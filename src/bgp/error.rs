@@ -192,34 +192,9 @@ impl Notification {
         Notification::new(CEASE, 3, [])
     }
 
-    /// The session starts anew; `text` says why (RFC 9003), and may be empty.
-    pub fn administrative_reset(text: &str) -> Notification {
-        Notification::new(CEASE, ADMINISTRATIVE_RESET, shutdown_data(text))
-    }
-
-    /// We do not want this connection.
-    pub fn connection_rejected() -> Notification {
-        Notification::new(CEASE, 5, [])
-    }
-
     /// The configuration of the session has changed.
     pub fn other_configuration_change() -> Notification {
         Notification::new(CEASE, 6, [])
-    }
-
-    /// Another connection with this peer stays (RFC 4271 §6.8).
-    pub fn connection_collision_resolution() -> Notification {
-        Notification::new(CEASE, 7, [])
-    }
-
-    /// Too much of something.
-    pub fn out_of_resources() -> Notification {
-        Notification::new(CEASE, 8, [])
-    }
-
-    /// BFD says that the path is down (RFC 9384).
-    pub fn bfd_down() -> Notification {
-        Notification::new(CEASE, 10, [])
     }
 }
 
@@ -357,11 +332,14 @@ mod tests {
         for (notification, text) in [
             (Notification::administrative_shutdown("maintenance"), r#"Cease/Administrative Shutdown: "maintenance""#),
             (Notification::administrative_shutdown(""), "Cease/Administrative Shutdown"),
-            (Notification::administrative_reset("újra"), r#"Cease/Administrative Reset: "újra""#),
+            (
+                Notification::new(CEASE, ADMINISTRATIVE_RESET, shutdown_data("újra")),
+                r#"Cease/Administrative Reset: "újra""#,
+            ),
             (Notification::bad_message_length(18), "Message Header Error/Bad Message Length [00 12]"),
             (Notification::hold_timer_expired(), "Hold Timer Expired"),
             (Notification::send_hold_timer_expired(), "Send Hold Timer Expired"),
-            (Notification::bfd_down(), "Cease/BFD Down"),
+            (Notification::new(CEASE, 10, []), "Cease/BFD Down"),
             (Notification::malformed_open(), "OPEN Message Error"),
             (Notification::new(6, 42, []), "Cease/42"),
             (Notification::new(99, 3, []), "error code 99/3"),

@@ -142,6 +142,22 @@ fn a_grandchild_that_holds_the_pipe_holds_nothing_up() {
     eventually("the grandchild is dead", || is_dead(&grandchild));
 }
 
+/// As process 1 of a container, the daemon becomes the parent of what a killed program leaves behind. As "subreaper", so
+/// does a test.
+#[test]
+fn orphans_of_the_group_that_come_to_us_are_reaped() {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let pids = directory.path().join("pids");
+    let script = format!("sleep 1000 & echo $! > {}; sleep 1000", pids.display());
+    fails(&exec(&["/bin/sh", "-c", &script], SHORT), "timed out after 200 ms while the program ran");
+    let grandchild = std::fs::read_to_string(pids).unwrap();
+    eventually("the grandchild is reaped, by the next run at the latest", || {
+        passes(&exec(&["/bin/true"], PLENTY), "exit status 0");
+        !exists(&grandchild)
+    });
+}
+
 /// Time on a processor, of this thread.
 fn spent() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

@@ -2,7 +2,7 @@
 //!
 //! It runs in a process group of its own, and when the run is over, whichever way, the whole group is killed. The
 //! program is watched through a pidfd: no SIGCHLD handler, no polling. A descendant that left the group (`setsid`) is
-//! out of reach.
+//! out of reach. What is left of the group is reaped by whoever is its parent then: in a container that may be us.
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, Read};
@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
 
 use super::Verdict;
 use super::limit::{Limit, Over};
@@ -32,6 +32,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// Killed programs that were stuck in the kernel when their time was up; reaped when they have died after all.
 static STUCK: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+/// Groups whose program is reaped, but not all orphans that have come to us with its end. Until that is so, nobody else
+/// can have a group's number.
+static ORPHANED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Runs the program to its end, or to the end of its time.
 pub(super) fn run(target: SocketAddr, probe: &ExecProbe, limit: Limit) -> Verdict {
@@ -138,14 +141,18 @@ impl Running {
     /// The exit status of a program that is dead or about to be.
     fn reap(&mut self) -> Option<ExitStatus> {
         let mut child = self.child.take()?;
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        if let Some(pidfd) = self.pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+        if !matches!(child.try_wait(), Ok(Some(_)))
+            && let Some(pidfd) = self.pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+        {
             let _ = wait(&pidfd, None, DYING);
         }
         match child.try_wait() {
-            Ok(Some(status)) => Some(status),
+            Ok(Some(status)) => {
+                if let Some(group) = self.pid.filter(|group| has_orphans(*group)) {
+                    ORPHANED.lock().unwrap_or_else(PoisonError::into_inner).push(group);
+                }
+                Some(status)
+            }
             Ok(None) | Err(_) => {
                 STUCK.lock().unwrap_or_else(PoisonError::into_inner).push(child);
                 None
@@ -165,6 +172,18 @@ impl Drop for Running {
 fn reap_stuck() {
     let mut stuck = STUCK.lock().unwrap_or_else(PoisonError::into_inner);
     stuck.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    ORPHANED.lock().unwrap_or_else(PoisonError::into_inner).retain(|group| has_orphans(*group));
+}
+
+/// Reaps the dead of a group that are our children; whether there are others that have not died yet.
+fn has_orphans(group: Pid) -> bool {
+    loop {
+        match waitpgid(group, WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) => return true,
+            Err(_) => return false, // none at all, which is the rule
+        }
+    }
 }
 
 /// Waits for the end of the process or for output: (ended, said something).

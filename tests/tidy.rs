@@ -197,7 +197,23 @@ fn the_top_level_is_small() {
 
 // The rules. Each gets a file's path and text and returns what is wrong with it.
 
+/// The daemon is synchronous, and its TLS is Rust: not even by way of a dependency does one of these come in.
+const BANNED_CRATES: [&str; 6] = ["async-std", "futures-executor", "native-tls", "openssl-sys", "smol", "tokio"];
+
+#[test]
+fn no_async_runtime_and_no_openssl() {
+    assert_eq!(banned("Cargo.lock", &fs::read_to_string("Cargo.lock").unwrap()), NONE);
+    assert_caught(banned, "Cargo.lock", &["[[package]]\nname = \"tokio\"\nversion = \"1.0.0\"\n"]);
+    assert_eq!(banned("Cargo.lock", "name = \"tokio-free\"\n"), NONE);
+}
+
 const NONE: [String; 0] = [];
+
+fn banned(path: &str, text: &str) -> Vec<String> {
+    let named = |line: &str| line.strip_prefix("name = \"")?.strip_suffix('"').map(str::to_owned);
+    let banned = text.lines().filter_map(named).filter(|name| BANNED_CRATES.contains(&name.as_str()));
+    banned.map(|name| format!("{path}: {name} is banned")).collect()
+}
 
 fn worldly(path: &str, text: &str) -> Vec<String> {
     if ["src/driver/", "src/cli/", "src/main.rs", "tests/"].iter().any(|part| path.starts_with(part)) {

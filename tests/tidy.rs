@@ -177,6 +177,16 @@ fn impossible_means_with_a_reason() {
 }
 
 #[test]
+fn unsafe_code_has_one_place() {
+    hold(unsafe_elsewhere);
+    assert_caught(unsafe_elsewhere, "src/driver/dial.rs", &["unsafe { f() }", "unsafe fn f() {}"]);
+    assert_caught(unsafe_elsewhere, "tests/demo.rs", &["unsafe { f() }"]);
+    assert_eq!(unsafe_elsewhere("src/rib.rs", "// unsafe\nlet x = \"unsafe\"; #[expect(unsafe_code)]"), NONE);
+    assert_eq!(unsafe_elsewhere(UNSAFE, "unsafe { f() }"), NONE);
+    assert!(Path::new(UNSAFE).exists());
+}
+
+#[test]
 fn nothing_is_left_for_later() {
     hold(unfinished);
     for mark in UNFINISHED {
@@ -315,6 +325,18 @@ fn unreasoned(path: &str, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Where socket options are set that no library knows.
+const UNSAFE: &str = "src/driver/sys.rs";
+
+fn unsafe_elsewhere(path: &str, text: &str) -> Vec<String> {
+    if path == UNSAFE {
+        return Vec::new();
+    }
+    let tokens = tokens(text);
+    let unsafes = tokens.iter().filter(|token| token.kind == Kind::Word("unsafe".to_owned()));
+    unsafes.map(|token| format!("{path}:{}: unsafe code belongs in {UNSAFE}", token.line)).collect()
 }
 
 /// Put together here, so that this file holds none of them.

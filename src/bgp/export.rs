@@ -132,6 +132,7 @@ mod tests {
             zone: None,
             port: 179,
             source: None,
+            transport: config::Transport::default(),
             local_as: Asn(65001),
             router_id: [10, 0, 0, 2].into(),
             peer_as: PeerAs::External,

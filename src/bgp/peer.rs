@@ -24,7 +24,7 @@ use crate::rib::Rib;
 use crate::rng::Rng;
 use crate::timers::{TimerKind, Timers};
 
-pub use super::cause::Cause;
+pub use super::cause::{Cause, Suspect};
 pub use super::fsm::State;
 
 /// A connection attempt of one peer. Never used twice, so what comes late from an old connection matches nothing.
@@ -232,6 +232,7 @@ impl Peer {
             ("address", (now.address, &now.zone) != (next.address, &next.zone)),
             ("port", now.port != next.port),
             ("source", now.source != next.source),
+            ("password_file", !now.transport.same_secret(&next.transport)),
             ("local_as", now.local_as != next.local_as),
             ("router_id", now.router_id != next.router_id),
             ("peer_as", now.peer_as != next.peer_as),
@@ -306,7 +307,7 @@ impl Peer {
                 (Timer::Retry, Phase::Idle) => self.connect(now),
                 (Timer::Connect, Phase::Connect(id)) => {
                     self.actions.push_back(Action::Close(*id));
-                    self.failed(now, Cause::ConnectTimeout);
+                    self.failed(now, Cause::ConnectTimeout(Suspect::of(&self.config.transport)));
                 }
                 // Each is armed in its own phase only.
                 (Timer::Retry | Timer::Connect, _) => {}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attributes::{Asn, Attributes};
+use super::transport::Transport;
 use crate::prefix::{Family, Prefix};
 
 /// `[bgp]`.
@@ -31,6 +32,8 @@ pub struct Peer {
     pub port: u16,
     /// The address that we connect from; the kernel's choice unless set. Of the same family as `address`.
     pub source: Option<IpAddr>,
+    /// What else the connection is made with.
+    pub transport: Transport,
     /// Our AS.
     pub local_as: Asn,
     /// Our BGP Identifier.

@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod bgp;
 pub mod check;
 pub mod parse;
+pub mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,7 @@ pub use attributes::{Asn, Attributes, Community, LargeCommunity, Origin};
 pub use bgp::{Bgp, ExportFilter, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
 pub use parse::{parse, parse_incomplete};
+pub use transport::{Password, Secret, Transport};
 
 use crate::prefix::Prefix;
 
@@ -227,6 +229,8 @@ pub enum FileRole {
     CertificateAuthority,
     /// The first word of `command`: something that can be executed.
     Command,
+    /// `password_file`: a secret, for [`Config::give_secrets`].
+    Password,
 }
 
 /// One finding about the configuration; displays as `FILE:LINE:COL: message`.
@@ -271,6 +275,17 @@ pub struct Source {
 }
 
 impl Config {
+    /// Gives the peers with a `password_file` what is in it.
+    pub fn give_secrets(&mut self, secrets: &BTreeMap<PathBuf, Secret>) {
+        for peer in self.bgp.iter_mut().flat_map(|bgp| &mut bgp.peers) {
+            let file = peer.transport.password.as_ref().map(|password| password.file.clone());
+            if let Some((file, secret)) = file.and_then(|file| secrets.get_key_value(&file)) {
+                let password = Password { file: file.clone(), secret: Some(secret.clone()) };
+                Arc::make_mut(peer).transport.password = Some(password);
+            }
+        }
+    }
+
     /// How many workers every check timing out at once would keep busy: the sum of timeout over interval,
     /// where a check that may outlast its interval counts as one, rounded up.
     pub fn worker_demand(&self) -> usize {

@@ -60,11 +60,12 @@ fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<
     }
 
     let (daemon, daemon_places) = daemon::read(roots.first(), &mut findings);
-    let (bgp, peer_places) = peer::read(&roots, &mut findings);
+    let (bgp, mut references, peer_places) = peer::read(&roots, &mut findings);
     let mut checks = check::Checks::read(&roots, &mut findings);
     let (services, service_places) = service::read(&roots, &mut checks, &mut findings);
     let (vips, vip_places) = vip::read(&roots, &service_places, &mut findings);
-    let (checks, references) = checks.finish(&mut findings);
+    let (checks, check_references) = checks.finish(&mut findings);
+    references.extend(check_references);
 
     let mut config = Config { daemon, bgp, checks, services, vips, references, warnings: Vec::new() };
     let nothing = roots.iter().all(|root| !root.has("bgp") && !root.has("service"));

@@ -6,16 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, SocketAddrV6};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-
+use super::dial::{connect, describe};
 use crate::bgp::peer::{ConnId, Event};
 use crate::config::Peer;
 use crate::engine::PeerId;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 
 /// Octets read from one connection in one turn: a flooding peer must not keep the others or the timers waiting.
 pub(super) const READ_SHARE: usize = 32 * 1024;
@@ -23,8 +22,6 @@ pub(super) const READ_SHARE: usize = 32 * 1024;
 const WRITE_SHARE: usize = 256 * 1024;
 /// How long a closed connection may take to send what is queued and to see the peer's end.
 const LINGER: Duration = Duration::from_secs(1);
-/// Class selector 6, which RFC 4271 Appendix E and common practice ask for: BGP must survive a full link.
-const CS6: u32 = 0xc0;
 
 enum Phase {
     /// The handshake is under way.
@@ -365,45 +362,4 @@ enum Received {
     Octets(usize),
     End,
     Failed(String),
-}
-
-/// A system error in the system's own words, without the number that the standard library appends.
-fn describe(error: &io::Error) -> String {
-    let text = error.to_string();
-    let words = text.split(" (os error").next().unwrap_or(&text);
-    let mut letters = words.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// Starts a non-blocking connection as the peer's configuration says.
-fn connect(peer: &Peer) -> io::Result<TcpStream> {
-    let domain = Domain::for_address(SocketAddr::new(peer.address, peer.port));
-    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
-    // A wish: without it the session works as well, but for a full link.
-    let _wish = match peer.address {
-        IpAddr::V4(_) => socket.set_tos_v4(CS6),
-        IpAddr::V6(_) => socket.set_tclass_v6(CS6),
-    };
-    let scope = match &peer.zone {
-        Some(zone) => rustix::net::netdevice::name_to_index(&socket, zone)
-            .map_err(|error| io::Error::other(format!("interface {zone}: {}", describe(&error.into()))))?,
-        None => 0,
-    };
-    let address = |ip: IpAddr, port: u16| match ip {
-        IpAddr::V4(_) => SocketAddr::new(ip, port),
-        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
-    };
-    if let Some(source) = peer.source {
-        socket
-            .bind(&SockAddr::from(address(source, 0)))
-            .map_err(|error| io::Error::other(format!("source {source}: {}", describe(&error))))?;
-    }
-    match socket.connect(&SockAddr::from(address(peer.address, peer.port))) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) && error.kind() != io::ErrorKind::WouldBlock => {
-            return Err(error);
-        }
-        _ => {}
-    }
-    Ok(TcpStream::from_std(socket.into()))
 }

@@ -1,8 +1,9 @@
 //! Reads the configuration from disk, and looks at the files that it names.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Position, Source};
+use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Position, Secret, Source};
 
 /// The largest file that is read, in bytes: some 50,000 services.
 const MAX_FILE: u64 = 8 << 20;
@@ -42,8 +43,10 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
         errors.sort();
         return Err(errors);
     }
-    let config = config::parse(&sources)?;
-    errors.extend(config.references.iter().filter_map(look_at));
+    let mut config = config::parse(&sources)?;
+    let mut secrets = BTreeMap::new();
+    errors.extend(config.references.iter().filter_map(|reference| look_at(reference, &mut secrets)));
+    config.give_secrets(&secrets);
     if errors.is_empty() { Ok(config) } else { Err(errors) }
 }
 
@@ -88,24 +91,37 @@ fn read_source(path: &Path, errors: &mut Vec<Diagnostic>) -> Source {
     Source { name: display(path), text }
 }
 
-/// The content of a regular file, or what is the matter with it. Neither a FIFO nor a device can block this.
+/// The content of a regular file, or what is the matter with it.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |error: &io::Error| match fs::read_link(path) {
+    open(path).and_then(|(file, _)| content(path, file))
+}
+
+/// A regular file, and what the system says of it. Neither a FIFO nor a device can block this.
+fn open(path: &Path) -> Result<(File, fs::Metadata), String> {
+    // Before it is opened: opening a device may do something.
+    fs::metadata(path).map_err(|error| unreadable(path, &error)).and_then(|metadata| refuse_irregular(&metadata))?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file: File = file.map_err(|error| unreadable(path, &error))?;
+    // And again: it may be another file by now.
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
+    refuse_irregular(&metadata)?;
+    Ok((file, metadata))
+}
+
+fn content(path: &Path, file: File) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    match fs::read_link(path) {
         Ok(target) if error.kind() == ErrorKind::NotFound => {
             format!("is a symbolic link to {}, which does not exist", display(&target))
         }
         _ if error.kind() == ErrorKind::NotFound => "does not exist".to_owned(),
         _ => format!("cannot be read: {}", reason(error)),
-    };
-    // Before it is opened: opening a device may do something.
-    fs::metadata(path).map_err(|error| unreadable(&error)).and_then(|metadata| refuse_irregular(&metadata))?;
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
-    let file: File = file.map_err(|error| unreadable(&error))?;
-    // And again: it may be another file by now.
-    file.metadata().map_err(|error| unreadable(&error)).and_then(|metadata| refuse_irregular(&metadata))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
-    if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
+    }
 }
 
 fn refuse_irregular(metadata: &fs::Metadata) -> Result<(), String> {
@@ -134,11 +150,14 @@ fn not_utf8(path: &Path, bytes: &[u8], valid: usize) -> Diagnostic {
     Diagnostic { position: Position { file: display(path), line, column }, message }
 }
 
-/// What is wrong with a file that the configuration names.
-fn look_at(reference: &FileReference) -> Option<Diagnostic> {
+/// What is wrong with a file that the configuration names. A secret that is in order is taken.
+fn look_at(reference: &FileReference, secrets: &mut BTreeMap<PathBuf, Secret>) -> Option<Diagnostic> {
     let fault = match reference.role {
         FileRole::CertificateAuthority => look_at_authorities(&reference.path),
         FileRole::Command => look_at_command(&reference.path),
+        FileRole::Password => {
+            read_secret(&reference.path).map(|secret| drop(secrets.insert(reference.path.clone(), secret)))
+        }
     };
     let message = format!("{}: {}", display(&reference.path), fault.err()?);
     Some(Diagnostic { position: reference.position.clone(), message })
@@ -171,6 +190,16 @@ fn look_at_command(path: &Path) -> Result<(), String> {
     rustix::fs::access(path, rustix::fs::Access::EXEC_OK).map_err(|_| "is not executable".to_owned())
 }
 
+/// A password; the file must be the daemon's alone, or it is no secret.
+fn read_secret(path: &Path) -> Result<Secret, String> {
+    let (file, metadata) = open(path)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(format!("is open to others than its owner (mode {mode:04o}): make it 0600 or 0400"));
+    }
+    Secret::from_file(&content(path, file)?)
+}
+
 fn at_start(path: &Path, message: impl Into<String>) -> Diagnostic {
     Diagnostic { position: Position { file: display(path), line: 1, column: 1 }, message: message.into() }
 }
@@ -189,7 +218,7 @@ fn reason(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -282,6 +311,62 @@ mod tests {
                 "herald.toml:5:1: unknown key `prot` in [[service]]; did you mean `port`?"
             ]
         );
+    }
+
+    #[test]
+    fn a_password_file_is_the_daemons_alone() {
+        let directory = Directory::new();
+        let write = |name: &str, content: &[u8], mode| {
+            let path = directory.write(name, content);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        write("good", b"s3cret\n", 0o600);
+        write("group", b"s3cret\n", 0o640);
+        write("other", b"s3cret\n", 0o604);
+        write("writable", b"s3cret\n", 0o620);
+        write("empty", b"\n", 0o400);
+        write("long", &[b'x'; 81], 0o400);
+        write("huge", &vec![b'x'; 9 << 20], 0o400);
+        symlink("good", directory.path("link")).unwrap();
+        fs::create_dir(directory.path("directory")).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, directory.path("fifo"), mode).unwrap();
+        let peers = |names: &[&str]| {
+            let mut text = "[bgp]\nlocal_as = 65001\nrouter_id = '10.0.0.1'\n".to_owned();
+            for (number, name) in names.iter().enumerate() {
+                let file = directory.path(name);
+                text += &format!("[[bgp.peer]]\naddress = '10.0.0.{}'\npeer_as = 65000\n", number + 2);
+                text += &format!("password_file = '{}'\n", file.display());
+            }
+            directory.write("herald.toml", text)
+        };
+        let bad = ["group", "other", "writable", "empty", "long", "huge", "fifo", "directory", "none", "good"];
+        peers(&bad);
+        let mode = |mode| format!("is open to others than its owner (mode {mode}): make it 0600 or 0400");
+        let faults = [
+            mode("0640"),
+            mode("0604"),
+            mode("0620"),
+            "is empty".to_owned(),
+            "holds 81 bytes: a password for TCP-MD5 has at most 80".to_owned(),
+            "is larger than 8388608 bytes".to_owned(),
+            "is not a regular file".to_owned(),
+            "is a directory".to_owned(),
+            "does not exist".to_owned(),
+        ];
+        let expected = bad
+            .iter()
+            .zip(faults)
+            .enumerate()
+            .map(|(number, (name, fault))| format!("herald.toml:{}:17: {name}: {fault}", 4 * number + 7));
+        assert_eq!(directory.errors("herald.toml"), expected.collect::<Vec<_>>());
+
+        let config = load(&peers(&["good", "link"])).unwrap();
+        for peer in &config.bgp.as_ref().unwrap().peers {
+            let password = peer.transport.password.as_ref().unwrap();
+            assert_eq!(password.secret.as_ref().unwrap().expose(), b"s3cret");
+        }
+        assert!(!format!("{config:?}").contains("s3cret"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod control;
 mod control_client;
 mod control_socket;
 pub mod daemon;
+mod dial;
 pub mod listen;
 pub mod load;
 mod log;
@@ -18,6 +19,7 @@ mod scribe;
 mod signal;
 mod state;
 pub mod status;
+mod sys;
 mod timer;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

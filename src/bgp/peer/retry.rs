@@ -70,7 +70,7 @@ fn grow(first: Duration, failures: u32, longest: Duration) -> Duration {
 /// Reset or an Other Configuration Change the router is there again at once; §4 asks for damping after neither.
 fn passes_by_itself(cause: &Cause) -> bool {
     match cause {
-        Cause::ConnectFailed(_) | Cause::ConnectTimeout | Cause::Closed(_) => true,
+        Cause::ConnectFailed(_) | Cause::ConnectTimeout(_) | Cause::Closed(_) => true,
         Cause::Received(Notification { code: 6, subcode: 4..=7, .. }) => true,
         Cause::Received(Notification { code, .. }) | Cause::Sent(Notification { code, .. }, _) => {
             matches!(code, 4 | 8)
@@ -117,9 +117,10 @@ mod tests {
     fn odd_settings_keep_their_order() {
         for retry in [Duration::ZERO, Duration::from_millis(1), Duration::from_secs(3600)] {
             let mut backoff = Backoff::default();
-            for cause in
-                [Cause::ConnectTimeout, Cause::Sent(Notification { code: 5, subcode: 1, data: vec![] }, String::new())]
-            {
+            for cause in [
+                Cause::ConnectTimeout(Vec::new()),
+                Cause::Sent(Notification { code: 5, subcode: 1, data: vec![] }, String::new()),
+            ] {
                 for _ in 0..100 {
                     let wait = backoff.after(&cause, retry);
                     assert!(wait.from_now >= SHORTEST && wait.from_now.max(wait.from_attempt) <= LONGEST.max(retry));

@@ -19,6 +19,7 @@ fn config() -> config::Peer {
         zone: None,
         port: 179,
         source: None,
+        transport: config::Transport::default(),
         local_as: Asn(65001),
         router_id: "10.0.0.2".parse().unwrap(),
         peer_as: PeerAs::Number(Asn(65000)),
@@ -637,6 +638,16 @@ fn a_reload_keeps_readvertises_or_resets() {
     assert_eq!((lab.route("192.0.2.1"), lab.router.table.len(), lab.router.changes), (None, 1, changes + 3));
     assert_eq!(lab.peer.status().established_count, 1);
 
+    let secret = |text: &str| config::Secret::from_file(text.as_bytes()).ok();
+    let with = |file: &str, text| {
+        let password = Some(config::Password { file: file.into(), secret: secret(text) });
+        config::Peer { transport: config::Transport { password }, ..picky.clone() }
+    };
+    assert_eq!(lab.peer.change(&with("/a", "x")), Change::Reset(vec!["password_file"]));
+    let signed = Peer::new(lab.now, Arc::new(with("/a", "x")), 0);
+    assert_eq!(signed.change(&with("/b", "x\n")), Change::Keep);
+    assert_eq!(signed.change(&with("/a", "y")), Change::Reset(vec!["password_file"]));
+
     let moved = config::Peer { port: 1179, hold_time: HoldTime::OFF, ..picky };
     assert_eq!(lab.peer.change(&moved), Change::Reset(vec!["port", "hold_time"]));
     let dialled = lab.dialled.len();
@@ -889,11 +900,20 @@ fn a_reload_tries_at_once_and_status_says_since_when_it_is_down() {
 }
 
 #[test]
+fn silence_names_what_may_be_its_cause() {
+    let password = Some(config::Password { file: "/x".into(), secret: config::Secret::from_file(b"x").ok() });
+    let transport = config::Transport { password };
+    let mut lab = Lab::new(config::Peer { transport, ..config() });
+    lab.advance(60 * SECOND);
+    assert_eq!(lab.last_error(), Cause::ConnectTimeout(vec![Suspect::Password]));
+}
+
+#[test]
 fn a_black_hole_is_left_and_tried_again() {
     let mut lab = Lab::new(config());
     lab.advance(60 * SECOND);
     assert!((7..=12).contains(&lab.dialled.len()), "{:?}", lab.dialled);
-    assert_eq!(lab.last_error(), Cause::ConnectTimeout);
+    assert_eq!(lab.last_error(), Cause::ConnectTimeout(Vec::new()));
     let told = lab.notices.iter().filter(|notice| matches!(notice, Notice::State { .. })).count();
     assert_eq!(told, 2, "the attempt and its end, once: {:?}", lab.notices);
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use super::address::{families, host_address, host_ipv4, host_ipv6, is_link_local, peer_address, prefix};
 use super::attribute::{asn, attributes};
+use super::daemon::absolute_path;
 use super::findings::{Findings, Place, quote};
 use super::table::{Item, Section};
 use super::{is_new, name, schema};
-use crate::config::{Asn, Bgp, ExportFilter, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
+use crate::config::{
+    Asn, Bgp, ExportFilter, FileReference, FileRole, HoldTime, NextHop4, NextHop6, Password, Peer, PeerAs, Transport,
+};
 use crate::prefix::Family;
 
 /// What `[bgp]` says for all peers. `None` where it is wrong or missing, which has been reported.
@@ -31,7 +34,8 @@ pub(super) struct Places {
     pub(super) peers: Vec<Place>,
 }
 
-pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, Places) {
+/// `[bgp]` with its peers, and the files that they name.
+pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, Vec<FileReference>, Places) {
     let mut places = Places::default();
     let mut tables = Vec::new();
     let mut common = None;
@@ -47,10 +51,10 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         if let (Some(table), false) = (tables.first(), findings.is_incomplete()) {
             findings.error(table.place, "[[bgp.peer]] needs [bgp] with `local_as` and `router_id` in the main file");
         }
-        return (None, places);
+        return (None, Vec::new(), places);
     };
     let (mut names, mut addresses) = (BTreeMap::new(), BTreeMap::new());
-    let mut peers = Vec::new();
+    let (mut peers, mut references) = (Vec::new(), Vec::new());
     for table in &tables {
         let Some(address) = table.need("address", findings) else { continue };
         let given_name = table.get("name");
@@ -64,11 +68,15 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         }
         let Some(peer) = read_peer(table, &address, is_named, &common, findings) else { continue };
         is_new(&mut addresses, peer.endpoint(), address.place, findings, || "another peer has this address".to_owned());
+        if let (Some(password), Some(item)) = (&peer.transport.password, table.get("password_file")) {
+            let (position, path) = (findings.position(item.place), password.file.clone());
+            references.push(FileReference { position, path, role: FileRole::Password });
+        }
         peers.push(Arc::new(peer));
         places.peers.push(table.place);
     }
     let bgp = common.local_as.zip(common.router_id).map(|(local_as, router_id)| Bgp { local_as, router_id, peers });
-    (bgp, places)
+    (bgp, references, places)
 }
 
 fn read_common(table: &Section, findings: &mut Findings) -> Common {
@@ -100,6 +108,7 @@ fn read_peer(
     let address = peer_address(address_item, findings);
     let port = table.get("port").map_or(Some(common.port), |item| item.integer(1..=u16::MAX, findings));
     let source = table.get("source").and_then(|item| source(&item, address.as_ref().map(|(a, _)| *a), findings));
+    let transport = transport(table, findings);
     let families = match table.get("families") {
         Some(item) => families(&item, findings),
         None => Some(Family::ALL.to_vec()),
@@ -117,6 +126,7 @@ fn read_peer(
         zone,
         port: port?,
         source,
+        transport: transport?,
         local_as: local_as?,
         router_id: common.router_id?,
         peer_as: peer_as?,
@@ -190,6 +200,15 @@ fn source(item: &Item, peer: Option<IpAddr>, findings: &mut Findings) -> Option<
         findings.error(item.place, format!("`source`: `{source}` is link-local, but `{peer}` is not"));
     }
     Some(source)
+}
+
+/// What the connection is made with; `None` where that is wrong.
+fn transport(table: &Section, findings: &mut Findings) -> Option<Transport> {
+    let password = match table.get("password_file") {
+        Some(item) => Some(Password { file: absolute_path(&item, findings)?, secret: None }),
+        None => None,
+    };
+    Some(Transport { password })
 }
 
 fn next_hop_ipv4(item: &Item, findings: &mut Findings) -> Option<NextHop4> {

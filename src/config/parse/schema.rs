@@ -24,6 +24,7 @@ pub(super) static PEER: Schema = Schema {
         "address",
         "port",
         "source",
+        "password_file",
         "peer_as",
         "local_as",
         "mode",
@@ -111,10 +112,7 @@ static UNSUPPORTED: &[(&str, &[&str])] = &[
     ("the file", &["glb", "gobgp"]),
     ("[daemon]", &["http_listen", "state_file"]),
     ("[bgp]", &["listen", "graceful_restart"]),
-    (
-        "[[bgp.peer]]",
-        &["password_file", "ttl_security", "multihop", "role", "extended_next_hop", "graceful_restart", "bfd"],
-    ),
+    ("[[bgp.peer]]", &["ttl_security", "multihop", "role", "extended_next_hop", "graceful_restart", "bfd"]),
 ];
 
 /// Values that belong to the interface but to no version yet, by their key.

@@ -239,10 +239,7 @@ fn peer_errors() {
             "8:8: `mode = \"passive\"` is not supported by this version, only \"active\"",
         ),
         (with("peer_as", "mode = 'activ'"), "8:8: `mode` must be \"active\", not `activ`; did you mean `active`?"),
-        (
-            with("peer_as", "password_file = '/x'"),
-            "8:1: `password_file` in [[bgp.peer]] is not supported by this version",
-        ),
+        (with("peer_as", "password_file = 'secret'"), "8:17: `password_file` must be an absolute path"),
         (with("peer_as", "ttl_security = 1"), "8:1: `ttl_security` in [[bgp.peer]] is not supported by this version"),
         (
             with("peer_as", "[[bgp.peer]]\nname = 'tor'\naddress = '10.0.0.3'\npeer_as = 1"),

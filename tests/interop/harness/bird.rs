@@ -14,6 +14,7 @@ use super::wait;
 pub(crate) struct Bird {
     namespace: Namespace,
     dir: PathBuf,
+    router_id: String,
     process: Option<Process>,
 }
 
@@ -37,17 +38,29 @@ impl Bird {
     /// Writes the configuration and starts it. `protocols` is what follows the general part.
     pub(crate) fn start(namespace: &Namespace, router_id: &str, protocols: &str) -> Bird {
         let dir = namespace.dir(&format!("bird-{}", namespace.role));
-        let log = dir.join("bird.log");
-        let text = format!(
-            "log \"{}\" all;\nrouter id {router_id};\n\
-             timeformat protocol iso long ms;\ntimeformat route iso long ms;\ntimeformat log iso long us;\n\
-             debug protocols {{ states, events }};\nprotocol device {{ scan time 10; }}\n{protocols}",
-            log.display()
-        );
-        fs::write(dir.join("bird.conf"), text).unwrap();
-        let mut bird = Bird { namespace: namespace.clone(), dir, process: None };
+        let mut bird = Bird { namespace: namespace.clone(), dir, router_id: router_id.to_owned(), process: None };
+        bird.write(protocols);
         Router::start(&mut bird);
         bird
+    }
+
+    /// Another configuration, while it runs.
+    pub(crate) fn configure(&self, protocols: &str) {
+        self.write(protocols);
+        let answer = self.ask("configure").unwrap();
+        assert!(answer.contains("Reconfigur"), "{answer}");
+    }
+
+    fn write(&self, protocols: &str) {
+        let log = self.dir.join("bird.log");
+        let text = format!(
+            "log \"{}\" all;\nrouter id {};\n\
+             timeformat protocol iso long ms;\ntimeformat route iso long ms;\ntimeformat log iso long us;\n\
+             debug protocols {{ states, events }};\nprotocol device {{ scan time 10; }}\n{protocols}",
+            log.display(),
+            self.router_id
+        );
+        fs::write(self.dir.join("bird.conf"), text).unwrap();
     }
 
     /// What `birdc` answers to a command.

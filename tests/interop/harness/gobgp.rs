@@ -22,6 +22,11 @@ pub(crate) struct GoBgp {
 impl GoBgp {
     /// Writes the configuration and starts it: passive, both families, takes everything and sends nothing.
     pub(crate) fn start(namespace: &Namespace, router_id: &str, neighbour: &Neighbour) -> GoBgp {
+        GoBgp::start_with(namespace, router_id, neighbour, "")
+    }
+
+    /// The same, with these options of `neighbors.config`, and tables of `neighbors` after them.
+    pub(crate) fn start_with(namespace: &Namespace, router_id: &str, neighbour: &Neighbour, options: &str) -> GoBgp {
         let dir = namespace.dir(&format!("gobgp-{}", namespace.role));
         let Neighbour { local_address, local_as, address, asn } = neighbour;
         let text = format!(
@@ -37,6 +42,7 @@ impl GoBgp {
   [neighbors.config]
     peer-as = {asn}
     neighbor-address = "{address}"
+{options}
   [neighbors.transport.config]
     local-address = "{local_address}"
     passive-mode = true

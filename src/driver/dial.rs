@@ -1,0 +1,75 @@
+//! Starts TCP connections to peers, with every option that their configuration asks for. What the system refuses is an
+//! error with the option's name: no connection is made with less protection than was asked for.
+
+use std::fmt::Display;
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use mio::net::TcpStream;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::sys;
+use crate::config::Peer;
+
+/// Class selector 6, which RFC 4271 Appendix E and common practice ask for: BGP must survive a full link.
+const CS6: u32 = 0xc0;
+
+/// Starts a non-blocking connection as the peer's configuration says.
+pub(super) fn connect(peer: &Peer) -> io::Result<TcpStream> {
+    let domain = Domain::for_address(SocketAddr::new(peer.address, peer.port));
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    set_options(&socket, peer)?;
+    let scope = match &peer.zone {
+        Some(zone) => rustix::net::netdevice::name_to_index(&socket, zone)
+            .map_err(|error| name(format_args!("interface {zone}"), &error.into()))?,
+        None => 0,
+    };
+    let address = |ip: IpAddr, port: u16| match ip {
+        IpAddr::V4(_) => SocketAddr::new(ip, port),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
+    };
+    if let Some(source) = peer.source {
+        let bound = socket.bind(&SockAddr::from(address(source, 0)));
+        bound.map_err(|error| name(format_args!("source {source}"), &error))?;
+    }
+    match socket.connect(&SockAddr::from(address(peer.address, peer.port))) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) && error.kind() != io::ErrorKind::WouldBlock => {
+            return Err(error);
+        }
+        _ => {}
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}
+
+/// What must be set before the first segment, of a socket that connects to this peer or listens for it.
+fn set_options(socket: &Socket, peer: &Peer) -> io::Result<()> {
+    let transport = &peer.transport;
+    socket.set_tcp_nodelay(true)?;
+    // A wish: without it the session works as well, but for a full link.
+    let _wish = match peer.address {
+        IpAddr::V4(_) => socket.set_tos_v4(CS6),
+        IpAddr::V6(_) => socket.set_tclass_v6(CS6),
+    };
+    if let Some(password) = &transport.password {
+        let secret = password.secret.as_ref().ok_or_else(|| io::Error::other("TCP-MD5: the password was not read"))?;
+        sys::set_tcp_md5(socket, peer.address, Some(secret)).map_err(|error| name("TCP-MD5", &error))?;
+    }
+    Ok(())
+}
+
+/// An error of the system's, with what it is about.
+fn name(what: impl Display, error: &io::Error) -> io::Error {
+    io::Error::other(format!("{what}: {}", describe(error)))
+}
+
+/// A system error in the system's own words, without the number that the standard library appends.
+pub(super) fn describe(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or(&text);
+    // An abbreviation at the beginning stays one.
+    if words.chars().take(2).all(char::is_uppercase) {
+        return words.to_owned();
+    }
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,85 @@
+//! Socket options that no library of ours sets. The only unsafe code of the tree is in this file.
+#![expect(unsafe_code, reason = "setsockopt with what socket2 and rustix do not know")]
+
+use std::ffi::c_int;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use crate::config::Secret;
+
+/// From now on segments from and to `peer` carry a signature (RFC 2385), and those without or with a wrong one are
+/// dropped. On a socket that connects: before it does. On one that listens: for what this peer will connect, any time;
+/// `None` takes the secret away again.
+///
+/// # Errors
+/// The system's word when it has no TCP-MD5, or no memory for one more secret.
+pub(super) fn set_tcp_md5(socket: &impl AsFd, peer: IpAddr, secret: Option<&Secret>) -> io::Result<()> {
+    let octets = secret.map(Secret::expose).unwrap_or_default();
+    let mut key = [0; Secret::MAX];
+    let Some(room) = key.get_mut(..octets.len()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    room.copy_from_slice(octets);
+    // Without TCP_MD5SIG_FLAG_IFINDEX the kernel takes the secret whatever the interface or VRF.
+    let option = TcpMd5 {
+        peer: Address::from(peer),
+        flags: 0,
+        prefix_length: 0,
+        key_length: u16::try_from(octets.len()).unwrap_or(u16::MAX),
+        interface: 0,
+        key,
+    };
+    set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &option)
+}
+
+/// `struct tcp_md5sig` of `linux/tcp.h`.
+#[repr(C)]
+struct TcpMd5 {
+    peer: Address,
+    flags: u8,
+    prefix_length: u8,
+    key_length: u16,
+    interface: c_int,
+    key: [u8; Secret::MAX],
+}
+
+/// `struct sockaddr_storage` with a `sockaddr_in` or `sockaddr_in6` in it, whose port and scope are 0.
+#[repr(C, align(8))]
+struct Address {
+    family: libc::sa_family_t,
+    port: u16,
+    rest: [u8; 124],
+}
+
+// Neither has padding, and the kernel wants this very size.
+const _: () = assert!(size_of::<Address>() == size_of::<libc::sockaddr_storage>());
+const _: () = assert!(size_of::<TcpMd5>() == 128 + 8 + Secret::MAX);
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Address {
+        let mut rest = [0; 124];
+        let family = match address {
+            IpAddr::V4(address) => {
+                rest[..4].copy_from_slice(&address.octets());
+                libc::AF_INET
+            }
+            IpAddr::V6(address) => {
+                // After the flow information.
+                rest[4..20].copy_from_slice(&address.octets());
+                libc::AF_INET6
+            }
+        };
+        Address { family: family as libc::sa_family_t, port: 0, rest }
+    }
+}
+
+/// `T` must have no padding.
+fn set<T>(socket: &impl AsFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+    let pointer = std::ptr::from_ref(value).cast();
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for as long as it is borrowed; `pointer` leads to `length` octets that are all
+    // initialised and that the kernel only reads, and keeps no pointer to.
+    let done = unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, pointer, length) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

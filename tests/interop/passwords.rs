@@ -1,0 +1,181 @@
+//! TCP-MD5 (RFC 2385): with the router's password there is a session, without there never is, and the operator can see
+//! why.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::harness::bird::{self, Bird};
+use crate::harness::capture::Capture;
+use crate::harness::gobgp::GoBgp;
+use crate::harness::herald::Herald;
+use crate::harness::router::{Neighbour, Router, Table};
+use crate::harness::site::{self, Site};
+use crate::harness::wait;
+
+const BOTH: [&str; 2] = ["ipv4", "ipv6"];
+const SECRET: &str = "correct horse";
+const OTHER: &str = "battery staple";
+
+/// The password file, with this in it.
+fn write(site: &Site, secret: &str) -> PathBuf {
+    let path = site.herald.dir("secrets").join("router");
+    fs::write(&path, format!("{secret}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// Herald's configuration with this password.
+fn with_password(site: &Site, neighbour: &Neighbour, secret: &str) -> String {
+    let file = write(site, secret);
+    site::config(neighbour, &format!("password_file = \"{}\"", file.display()))
+}
+
+fn bird_session(neighbour: &Neighbour, secret: &str) -> String {
+    bird::session(neighbour, &format!("password \"{secret}\";"), &BOTH)
+}
+
+/// A session with the router's password: the routes are there, signed on the wire, and the password is shown nowhere.
+fn comes_up(site: &Site, neighbour: &Neighbour, router: &dyn Router, config: &str) {
+    let capture = Capture::start(&site.herald, "to-router");
+    let server = site.server(0);
+    let mut herald = Herald::start(&site.herald, config);
+    let table = site::plain_table(neighbour, router, &site::VIPS);
+    wait::until_equal("the routes", &table, || router.table());
+    drop(server);
+    wait::until_equal("the withdrawal", &Table::new(), || router.table());
+    let (_, checked) = herald.check_config();
+    let shown = [herald.status().unwrap().to_string(), herald.log(), checked].concat();
+    assert!(!shown.contains(SECRET), "the password is shown:\n{shown}");
+    herald.terminate();
+    assert_eq!(herald.wait().code(), Some(0));
+
+    let captured = capture.finish();
+    assert!(!captured.fields("tcp.flags.syn == 1 && tcp.options.md5", &["frame.number"]).is_empty());
+    let unsigned = captured.fields("tcp.flags.reset == 0 && !tcp.options.md5", &["frame.number"]);
+    assert_eq!(unsigned, Vec::<String>::new(), "unsigned segments");
+}
+
+#[test]
+fn bird_over_ipv4() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird_session(&neighbour, SECRET));
+    comes_up(&site, &neighbour, &bird, &with_password(&site, &neighbour, SECRET));
+}
+
+#[test]
+fn gobgp_over_ipv6() {
+    let site = Site::new();
+    let neighbour = site::neighbour(true, 65001, 65001);
+    let options = format!("    auth-password = \"{SECRET}\"");
+    let gobgp = GoBgp::start_with(&site.router, "10.99.1.1", &neighbour, &options);
+    comes_up(&site, &neighbour, &gobgp, &with_password(&site, &neighbour, SECRET));
+}
+
+#[test]
+fn bird_over_link_local_addresses() {
+    let site = Site::new();
+    site.herald.add_address("fe80::2/64", "to-router");
+    site.router.add_address("fe80::1/64", "to-herald");
+    let mut neighbour = site::neighbour(true, 65000, 65001);
+    neighbour.local_address = "fe80::1".parse().unwrap();
+    neighbour.address = "fe80::2".parse().unwrap();
+    let options = format!("interface \"to-herald\"; password \"{SECRET}\";");
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird::session(&neighbour, &options, &BOTH));
+    let config = with_password(&site, &neighbour, SECRET);
+    let config = config.replace("\"fe80::1\"", "\"fe80::1%to-router\"\nsource = \"fe80::2\"");
+    let config = config.replace("next_hop_ipv6 = \"self\"", "next_hop_ipv6 = \"fd00:99:1::2\"");
+    comes_up(&site, &neighbour, &bird, &config);
+}
+
+/// Waits until the status gives this reason, while there is no session.
+fn wait_for_reason(herald: &Herald, word: &str) {
+    wait::until("the reason", || {
+        let peer = herald.peer("router")?;
+        assert_eq!(peer["established_count"], 0, "{peer}");
+        let reason = peer["last_error"].as_str().unwrap_or_default();
+        if reason.contains("no answer") && reason.contains(word) { Ok(()) } else { Err(peer.to_string()) }
+    });
+}
+
+#[test]
+fn another_password_never_gives_a_session_and_a_reload_mends_it() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird_session(&neighbour, SECRET));
+    let _server = site.server(0);
+    let herald = Herald::start(&site.herald, &with_password(&site, &neighbour, OTHER));
+    wait_for_reason(&herald, "(TCP-MD5 is on: the router may have another password, or none)");
+    assert!(herald.log().contains("another password"), "the log says nothing:\n{}", herald.log());
+    assert!(!bird.log().contains("session established"), "{}", bird.log());
+
+    herald.reload_good(&with_password(&site, &neighbour, SECRET));
+    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
+    wait::until_equal("the routes", &table, || bird.table());
+}
+
+#[test]
+fn a_password_on_one_side_only_never_gives_a_session() {
+    let site = Site::new();
+    let neighbour = site::neighbour(true, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird_session(&neighbour, SECRET));
+    let _server = site.server(0);
+    let herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
+    wait_for_reason(&herald, "");
+
+    bird.configure(&bird::receiver(&neighbour));
+    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
+    wait::until_equal("the routes", &table, || bird.table());
+    drop(herald);
+
+    let herald = Herald::start(&site.herald, &with_password(&site, &neighbour, SECRET));
+    wait_for_reason(&herald, "or none");
+}
+
+#[test]
+fn a_password_changes_on_both_sides_by_reload() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird_session(&neighbour, SECRET));
+    let _server = site.server(0);
+    let config = with_password(&site, &neighbour, SECRET);
+    let herald = Herald::start(&site.herald, &config);
+    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
+    wait::until_equal("the routes", &table, || bird.table());
+    let session = bird.session().unwrap();
+
+    // The same password, written anew.
+    assert_eq!(with_password(&site, &neighbour, SECRET), config);
+    herald.reload_good(&config);
+    wait::stays("the session", Duration::from_secs(1), &session, || bird.session());
+
+    // A file that others may read is refused, and what is in force stays.
+    let file = write(&site, OTHER);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    herald.reload(&config);
+    wait::until("the refusal", || {
+        let log = herald.log();
+        if log.contains("is open to others than its owner (mode 0644)") { Ok(()) } else { Err(log) }
+    });
+    assert_eq!(bird.session(), Ok(session));
+
+    write(&site, OTHER);
+    herald.reload_good(&config);
+    wait::until("the end of the old session", || match bird.session() {
+        Ok(_) => Err("it is still there".to_owned()),
+        Err(_) => Ok(()),
+    });
+    bird.configure(&bird_session(&neighbour, OTHER));
+    wait::until_equal("the routes", &table, || bird.table());
+    let log = herald.log();
+    assert!(log.contains("peer router is reset, because of password_file"), "{log}");
+    assert!(!log.contains(OTHER) && !log.contains(SECRET), "{log}");
+
+    // And without.
+    bird.configure(&bird::receiver(&neighbour));
+    herald.reload_good(&site::config(&neighbour, ""));
+    wait::until_equal("the routes", &table, || bird.table());
+    assert!(herald.log().matches("because of password_file").count() == 2, "{}", herald.log());
+}

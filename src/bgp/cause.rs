@@ -12,6 +12,8 @@ pub enum Cause {
     ConnectFailed(String),
     /// TCP did not come up within the connect timeout, and what of our own doing may be why.
     ConnectTimeout(Vec<Suspect>),
+    /// We gave up before TCP came up, and why: a stop, a reset by reload.
+    GivenUp(String),
     /// The peer closed TCP, or TCP broke: the system's words.
     Closed(Option<String>),
     /// The peer said so.
@@ -58,6 +60,7 @@ impl fmt::Display for Cause {
                     }
                 }
             }
+            Cause::GivenUp(why) => f.write_str(why),
             Cause::Closed(None) => f.write_str("peer closed the connection"),
             Cause::Closed(Some(error)) => write!(f, "connection lost: {error}"),
             Cause::Received(notification) => write!(f, "peer sent {notification}"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use log::Level;
 
-use crate::announce::{VipEvent, VipState};
+use crate::announce::{VipCause, VipEvent, VipState};
 use crate::bgp::peer::{self, PeerStatus, State};
 use crate::config::{self, Config, Diagnostic};
 use crate::engine::{self, PeerReload, status::Reason};
@@ -244,6 +244,9 @@ fn vip(event: &VipEvent, reason: &Reason) -> Option<(Level, String)> {
     let VipEvent { vip, from, to, .. } = event;
     let line = match (from, to) {
         (_, None) => (Level::Info, format!("vip {vip} removed")),
+        (Some(VipState::Announced), Some(VipState::Announced)) if event.cause == VipCause::Stopping => {
+            (Level::Info, format!("vip {vip} announced with GRACEFUL_SHUTDOWN: {reason}"))
+        }
         (_, Some(VipState::Announced)) => (Level::Info, format!("vip {vip} announced: {reason}")),
         (_, Some(VipState::Degraded)) => (Level::Warn, format!("vip {vip} announced as degraded: {reason}")),
         // Not yet announced, and not to be announced yet: nothing has changed for its clients.
@@ -334,7 +337,6 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::announce::VipCause;
     use crate::bgp::error::Notification;
     use crate::bgp::peer::Cause;
     use crate::config::{Source, parse};
@@ -414,6 +416,10 @@ port = 8080
         assert_eq!(
             vip(Some(VipState::Holding), announced, VipCause::AllUp, None),
             "INFO vip 192.0.2.1/32 announced: all services are up"
+        );
+        assert_eq!(
+            vip(announced, announced, VipCause::Stopping, None),
+            "INFO vip 192.0.2.1/32 announced with GRACEFUL_SHUTDOWN: herald is stopping"
         );
         let service = ServiceReason { name: "web".into(), available: 0, required: 1, backends: 2, failing: None };
         let down = VipCause::ServiceDown(0);

@@ -72,7 +72,7 @@ impl Peer {
             Phase::Idle => {}
             Phase::Connect(id) => {
                 self.actions.push_back(Action::Close(*id));
-                self.failed(now, Cause::Sent(notification, why.to_owned()));
+                self.failed(now, Cause::GivenUp(why.to_owned()));
             }
             Phase::Up(link) => {
                 link.connection.stop(now, notification, why);

@@ -688,11 +688,19 @@ fn stop_ends_whatever_there_is() {
     lab.advance(1000 * SECOND);
     assert_eq!((lab.state(), lab.dialled.len()), (State::Idle, 1));
 
+    // Nobody was told, so nobody shall read that.
+    let mut lab = Lab::new(config());
+    lab.dial();
+    lab.peer.stop(lab.now, shutdown());
+    lab.run();
+    assert_eq!((lab.state(), lab.last_error().to_string()), (State::Idle, "stopped".to_owned()));
+
     let mut lab = Lab::new(config());
     lab.connected();
     lab.peer.stop(lab.now, shutdown());
     lab.run();
     lab.assert_sent(6, 2);
+    assert!(lab.last_error().to_string().starts_with("stopped (sent Cease/"));
     lab.configure(config::Peer { port: 1, ..config() });
     lab.advance(1000 * SECOND);
     assert_eq!(lab.dialled.len(), 1);

@@ -243,7 +243,7 @@ mod tests {
         inbox.push(octets);
         let mut touched = 0;
         while let Some(Message::Update(body)) = inbox.next().unwrap() {
-            let update = Update::decode(&body, true).unwrap();
+            let update = Update::decode(&body, true, true).unwrap();
             for prefix in update.withdrawn {
                 assert!(table.remove(&prefix).is_some(), "withdraws what was not announced");
                 touched += 1;
@@ -311,7 +311,7 @@ mod tests {
         inbox.push(&octets);
         let mut updates = Vec::new();
         while let Some(Message::Update(body)) = inbox.next().unwrap() {
-            updates.push(Update::decode(&body, true).unwrap());
+            updates.push(Update::decode(&body, true, true).unwrap());
         }
         assert_eq!(updates[0].withdrawn, [prefix(1)]);
         assert_eq!(updates.len(), 3);

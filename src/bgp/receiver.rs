@@ -1,8 +1,8 @@
 //! The passive side that only listens: what a neighbour announces to us, decoded.
 //!
 //! A [`Receiver`] is one connection that was accepted. It takes any peer, offers the families that the peer offers, keeps
-//! the session alive, and reports what it receives; a malformed UPDATE ends the session with the NOTIFICATION that
-//! RFC 4271 §6.3 asks for. Nothing is imported anywhere.
+//! the session alive, and reports what it receives. A malformed UPDATE costs what RFC 7606 says, and that is seldom the
+//! session. Nothing is imported anywhere.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use super::attribute::PathAttributes;
 use super::cause::Cause;
 use super::error::Notification;
 use super::fsm::{self, Connection, Offer, Session, State, Terms};
-use super::update::Update;
+use super::update::{Fault, Update};
 use crate::config::{Asn, HoldTime};
 use crate::prefix::{Family, Prefix};
 
@@ -55,6 +55,8 @@ pub enum Event {
     Announce(Prefix, Arc<PathAttributes>),
     /// It withdrew a route.
     Withdraw(Prefix),
+    /// It sent an UPDATE that is wrong, and what follows is what is left of it (RFC 7606).
+    Malformed(Fault),
     /// It has sent all that it has of this family (RFC 4724 §2).
     EndOfRib(Family),
     /// The connection is over. That withdraws all that is still announced.
@@ -174,11 +176,12 @@ impl Receiver {
     }
 
     fn update(&mut self, now: Instant, body: &[u8]) {
-        let four_octet_as = self.connection.session().is_some_and(|session| session.encoding.four_octet_as);
-        let update = match Update::decode(body, four_octet_as) {
+        let Some(session) = self.connection.session() else { return };
+        let update = match Update::decode(body, session.encoding.four_octet_as, session.internal) {
             Ok(update) => update,
             Err(notification) => return self.end(now, notification, "malformed UPDATE"),
         };
+        self.actions.extend(update.fault.map(|fault| Action::Report(Event::Malformed(fault))));
         let announced: BTreeSet<_> = update.announced.iter().flat_map(|(_, prefixes)| prefixes).copied().collect();
         for prefix in update.withdrawn {
             // In both lists is as good as in the second alone (RFC 4271 §4.3).
@@ -215,7 +218,7 @@ mod tests {
     use crate::bgp::attribute::{NextHop, Segment};
     use crate::bgp::message::{Inbox, MAX_LEN, Message};
     use crate::bgp::open::{Capability, Open};
-    use crate::bgp::update::{Encoding, encode_announcements, encode_end_of_rib, encode_withdrawals};
+    use crate::bgp::update::{Encoding, Treatment, encode_announcements, encode_end_of_rib, encode_withdrawals};
     use crate::config::Origin;
     use std::time::Duration;
 
@@ -367,6 +370,28 @@ mod tests {
         scene.advance(Duration::from_secs(9));
         assert_eq!(scene.sent.last(), Some(&Message::Notification(Notification::hold_timer_expired())));
         assert!(matches!(scene.events.as_slice(), [Event::Closed { .. }]));
+    }
+
+    #[test]
+    fn a_wrong_attribute_withdraws_the_routes_and_the_session_stays() {
+        let mut scene = Scene::established(&Options::default(), &[Family::Ipv4]);
+        let [a, b] = prefixes(&["10.0.0.0/8", "11.0.0.0/8"]).try_into().unwrap();
+        scene.update(&attributes(), &[a, b]);
+        scene.events.clear();
+        let before = scene.sent.len();
+        // Without NEXT_HOP, and for one of them.
+        let path = [0x40, 2, 6, 2, 1, 0, 1, 0x11, 0x70];
+        scene.message(&Message::Update([&[0, 0, 0, 13, 0x40, 1, 1, 0][..], &path, &[8, 10]].concat()));
+        let fault =
+            Fault { treatment: Treatment::TreatAsWithdraw, error: Notification::missing_well_known_attribute(3) };
+        assert_eq!(scene.events, [Event::Malformed(fault), Event::Withdraw(a)]);
+        assert_eq!((scene.receiver.routes().collect::<Vec<_>>(), scene.sent.len()), (vec![&b], before));
+        // Discarded, and announced without.
+        scene.message(&Message::Update(
+            [&[0, 0, 0, 24, 0x40, 1, 1, 0][..], &path, &[0x40, 3, 4, 127, 0, 0, 1, 0x40, 6, 1, 0, 8, 10]].concat(),
+        ));
+        assert!(matches!(scene.events[2], Event::Malformed(Fault { treatment: Treatment::AttributeDiscard, .. })));
+        assert_eq!(scene.events[3..], [Event::Announce(a, Arc::new(attributes()))]);
     }
 
     #[test]

@@ -6,10 +6,12 @@
 //! +-------------+-----------------------+-------------+---------------------+---------
 //! ```
 
-use super::attribute::{self, Attributes, NextHop, PathAttributes};
+use super::attribute::{self, NextHop, PathAttributes};
 use super::error::Notification;
 use super::message::{HEADER_LEN, frame_update};
 use super::nlri;
+use super::received::Attributes;
+pub use super::received::{Fault, Treatment};
 use super::wire::{Reader, Short, TooLong, prefixed_u16};
 use crate::prefix::{Family, Prefix};
 
@@ -205,47 +207,64 @@ impl<'a> Sections<'a> {
 }
 
 /// A received UPDATE, understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
-    /// Withdrawn prefixes of both families.
+    /// Withdrawn prefixes of both families, those that are only treated so among them.
     pub withdrawn: Vec<Prefix>,
     /// Announced prefixes, with their attributes. IPv4 and IPv6 in one message have different next hops: an entry each.
     pub announced: Vec<(PathAttributes, Vec<Prefix>)>,
     /// The message was an End-of-RIB marker.
     pub end_of_rib: Option<Family>,
+    /// What was wrong with it.
+    pub fault: Option<Fault>,
 }
 
 impl Update {
-    /// Decodes the body of an UPDATE.
+    /// Decodes the body of an UPDATE from a peer that writes AS numbers with 4 octets or not, in our AS or not.
     ///
     /// # Errors
-    /// The NOTIFICATION of RFC 4271 §6.3.
-    pub fn decode(body: &[u8], four_octet_as: bool) -> Result<Update, Notification> {
+    /// The NOTIFICATION of RFC 4271 §6.3, where RFC 7606 leaves the session reset: the routes cannot be told apart.
+    pub fn decode(body: &[u8], four_octet_as: bool, internal: bool) -> Result<Update, Notification> {
         let sections = Sections::split(body)?;
+        // Prefixes that cannot be read are beyond treat-as-withdraw (RFC 7606 §3 j, §5.3).
         let mut withdrawn = nlri::read(Family::Ipv4, sections.withdrawn)?;
-        let mut attributes = Attributes::decode(sections.attributes, four_octet_as)?;
+        let mut attributes = Attributes::decode(sections.attributes, four_octet_as, internal)?;
         let prefixes = nlri::read(Family::Ipv4, sections.nlri)?;
 
         let end_of_rib = match &attributes.unreach {
-            _ if !withdrawn.is_empty() || !prefixes.is_empty() => None,
+            _ if !withdrawn.is_empty() || !prefixes.is_empty() || attributes.fault.is_some() => None,
             None if attributes.count == 0 => Some(Family::Ipv4),
             Some((family, prefixes)) if attributes.count == 1 && prefixes.is_empty() => Some(*family),
             _ => None,
         };
 
+        let classic = (attributes.next_hop.map(NextHop::Ipv4), prefixes);
+        let reach = attributes.reach.take().map(|reach| (reach.next_hop, reach.prefixes));
+        let mut routes: Vec<_> = [Some(classic), reach].into_iter().flatten().collect();
+        routes.retain(|(_, prefixes)| !prefixes.is_empty());
+        let has_routes = !routes.is_empty() || attributes.reaches_other_family;
+
         let mut announced = Vec::new();
-        if !prefixes.is_empty() {
-            announced.push((attributes.of_routes(attributes.next_hop.map(NextHop::Ipv4))?, prefixes));
+        for (next_hop, prefixes) in &mut routes {
+            match attributes.of_routes(*next_hop) {
+                Ok(attributes) => announced.push((attributes, std::mem::take(prefixes))),
+                Err(missing) => attributes.blame(Treatment::TreatAsWithdraw, missing),
+            }
         }
-        if let Some(reach) = attributes.reach.take()
-            && !reach.prefixes.is_empty()
-        {
-            announced.push((attributes.of_routes(Some(reach.next_hop))?, reach.prefixes));
+        if let Some(fault) = attributes.fault.take_if(|fault| fault.treatment == Treatment::TreatAsWithdraw) {
+            // Without a route that the error could concern, the routes were probably not understood (RFC 7606 §5.2).
+            if !has_routes && attributes.has_other_than_unreach {
+                return Err(fault.error);
+            }
+            // The worst error decides for all routes of the message (RFC 7606 §3 h).
+            let unannounced = announced.drain(..).map(|(_, prefixes)| prefixes);
+            withdrawn.extend(unannounced.chain(routes.into_iter().map(|(_, prefixes)| prefixes)).flatten());
+            attributes.fault = Some(fault);
         }
         if let Some((_, prefixes)) = attributes.unreach {
             withdrawn.extend(prefixes);
         }
-        Ok(Update { withdrawn, announced, end_of_rib })
+        Ok(Update { withdrawn, announced, end_of_rib, fault: attributes.fault })
     }
 }
 
@@ -294,7 +313,7 @@ mod tests {
     }
 
     fn decode_all(bytes: &[u8], four_octet_as: bool) -> Vec<Update> {
-        bodies(bytes).iter().map(|body| Update::decode(body, four_octet_as).unwrap()).collect()
+        bodies(bytes).iter().map(|body| decode(body, four_octet_as).unwrap()).collect()
     }
 
     fn random_prefix(rng: &mut Rng, family: Family) -> Prefix {
@@ -385,7 +404,7 @@ mod tests {
             encode_withdrawals(family, &prefixes, WIDE, &mut out);
             encode_end_of_rib(family, &mut out);
             let mut updates = decode_all(&out, true);
-            let marker = Update { withdrawn: vec![], announced: vec![], end_of_rib: Some(family) };
+            let marker = Update { withdrawn: vec![], announced: vec![], end_of_rib: Some(family), fault: None };
             assert_eq!(updates.pop(), Some(marker));
             assert!(updates.iter().all(|update| update.announced.is_empty() && update.end_of_rib.is_none()));
             assert_eq!(updates.into_iter().flat_map(|update| update.withdrawn).collect::<Vec<_>>(), prefixes);
@@ -487,9 +506,12 @@ mod tests {
         ] {
             let prefixes = vec![self::prefix(prefix)];
             let body = hex(body);
-            let expected =
-                Update { withdrawn: vec![], announced: vec![(attributes.clone(), prefixes.clone())], end_of_rib: None };
-            assert_eq!(Update::decode(&body, encoding.four_octet_as), Ok(expected));
+            let expected = Update {
+                withdrawn: vec![],
+                announced: vec![(attributes.clone(), prefixes.clone())],
+                ..Update::default()
+            };
+            assert_eq!(decode(&body, encoding.four_octet_as), Ok(expected));
             let mut out = vec![];
             encode_announcements(&attributes, Family::Ipv4, &prefixes, encoding, &mut out).unwrap();
             assert_eq!(bodies(&out), [body]);
@@ -497,7 +519,7 @@ mod tests {
         // IPv6: BIRD puts MP_REACH_NLRI first with an extended length, GoBGP last. Ours is first and short.
         let bird = "0000003c900e002b0002011020010db8ffff00000000000000000001002020010db88020010db80001000000000000000000014001010\
                     04002060201fa56ea00";
-        let update = Update::decode(&hex(bird), true).unwrap();
+        let update = decode(&hex(bird), true).unwrap();
         let next_hop = NextHop::Ipv6("2001:db8:ffff::1".parse().unwrap());
         let attributes = PathAttributes { as_path: path(&[4_200_000_000]), next_hop, ..base() };
         let prefixes = vec![prefix("2001:db8::/32"), prefix("2001:db8:1::1")];
@@ -507,7 +529,7 @@ mod tests {
         let ours = bird.replace("0000003c900e002b", "0000003b800e2b");
         assert_eq!(bodies(&out), [hex(&ours)]);
         let last = "0000002c4001010240020602010000fdf2800e1c0002011020010db8000000000000000000000077003020010db80007";
-        let update = Update::decode(&hex(last), true).unwrap();
+        let update = decode(&hex(last), true).unwrap();
         let next_hop = NextHop::Ipv6("2001:db8::77".parse().unwrap());
         let expected = PathAttributes { next_hop, med: None, communities: vec![], ..gobgp };
         assert_eq!(update.announced, [(expected, vec![prefix("2001:db8:7::/48")])]);
@@ -540,33 +562,47 @@ mod tests {
         body
     }
 
+    /// From a 4-octet speaker in our AS, as routes that carry LOCAL_PREF are.
+    fn decode(body: &[u8], four_octet_as: bool) -> Result<Update, Notification> {
+        Update::decode(body, four_octet_as, true)
+    }
+
+    /// The routes of this body are as if withdrawn, for this error.
+    fn assert_withdrawn(body: &[u8], four_octet_as: bool, subcode: u8, data: &[u8]) {
+        let fault = Fault { treatment: Treatment::TreatAsWithdraw, error: Notification::new(3, subcode, data) };
+        let expected = Update { withdrawn: vec![prefix("192.0.2.9")], fault: Some(fault), ..Update::default() };
+        assert_eq!(decode(body, four_octet_as), Ok(expected), "{body:?}");
+    }
+
+    /// RFC 7606 §3 c to e, §7: the attribute is wrong, and quoted whole.
     #[test]
-    fn malformed_updates_get_the_notification_of_the_rfc() {
-        let with = |attribute: &[u8]| body(&[], &[ORIGIN, AS_PATH, NEXT_HOP, attribute], NLRI);
-        // The attribute is wrong, and quoted whole.
+    fn errors_that_cost_the_routes_of_the_message() {
+        let address = |first: u8, last: u8| [&[0x80, 14, 21, 0, 2, 1, 16, first][..], &[0; 14], &[last, 0]].concat();
         for (subcode, attribute) in [
-            (2, &[0x40, 99, 1, 7][..]),                       // well-known, it says
-            (4, &[0xc0, 4, 4, 0, 0, 0, 1]),                   // MED, transitive
-            (4, &[0x40, 8, 4, 0, 0, 0, 1]),                   // COMMUNITIES, not optional
-            (4, &[0x80, 5, 4, 0, 0, 0, 1]),                   // LOCAL_PREF, optional
-            (5, &[0x80, 4, 3, 0, 0, 1]),                      // MED of three octets
-            (5, &[0x40, 5, 5, 0, 0, 0, 1, 1]),                // LOCAL_PREF of five
-            (5, &[0x40, 6, 1, 0]),                            // ATOMIC_AGGREGATE with a value
-            (5, &[0xc0, 7, 6, 0, 1, 192, 0, 2, 1]),           // AGGREGATOR of the other width
-            (5, &[0xc0, 8, 0]),                               // no community
-            (5, &[0xc0, 8, 5, 0, 0, 0, 1, 0]),                // one and a quarter
-            (5, &[0xd0, 32, 0, 8, 0, 0, 0, 1, 0, 0, 0, 1]),   // two thirds
-            (9, &[0x80, 14, 3, 0, 2, 1]),                     // no next hop
-            (9, &[0x80, 14, 9, 0, 2, 1, 4, 192, 0, 2, 1, 0]), // four octets for IPv6
-            (9, &[0x80, 14, 21, 0, 2, 1, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), // ::
-            (9, &[0x80, 14, 21, 0, 2, 1, 16, 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]), // multicast
-            (9, &[0x80, 14, 5, 0, 2, 1, 255, 1]),             // a next hop cut short
-            (9, &[0x80, 15, 2, 0, 2]),                        // no SAFI
+            (2, &[0x40, 99, 1, 7][..]),                     // well-known, it says
+            (4, &[0xc0, 4, 4, 0, 0, 0, 1]),                 // MED, transitive
+            (4, &[0x40, 8, 4, 0, 0, 0, 1]),                 // COMMUNITIES, not optional
+            (4, &[0x80, 5, 4, 0, 0, 0, 1]),                 // LOCAL_PREF, optional
+            (4, &[0xc0, 14, 5, 0, 25, 65, 0, 0]),           // MP_REACH_NLRI, transitive
+            (5, &[0x80, 4, 3, 0, 0, 1]),                    // MED of three octets
+            (5, &[0x80, 4, 0]),                             // of none (§4)
+            (5, &[0x40, 5, 5, 0, 0, 0, 1, 1]),              // LOCAL_PREF of five
+            (5, &[0xc0, 8, 0]),                             // no community
+            (5, &[0xc0, 8, 5, 0, 0, 0, 1, 0]),              // one and a quarter
+            (5, &[0x80, 9, 3, 1, 1, 1]),                    // ORIGINATOR_ID of three
+            (5, &[0x80, 10, 0]),                            // CLUSTER_LIST of none
+            (5, &[0x80, 10, 5, 1, 1, 1, 1, 1]),             // and of five
+            (5, &[0xc0, 16, 4, 0, 2, 0, 1]),                // half an extended community
+            (5, &[0xc0, 25, 8, 0, 2, 0, 1, 0, 0, 0, 1]),    // IPv6 extended ones have 20
+            (5, &[0xd0, 32, 0, 8, 0, 0, 0, 1, 0, 0, 0, 1]), // LARGE_COMMUNITY, two thirds
+            (5, &[0xc0, 35, 2, 0xfd, 0xe9]),                // OTC (RFC 9234 §5)
+            (9, &address(0, 0)),                            // MP_REACH_NLRI with next hop ::
+            (9, &address(0xff, 1)),                         // and multicast
         ] {
-            assert_eq!(Update::decode(&with(attribute), true), Err(Notification::new(3, subcode, attribute)));
+            assert_withdrawn(&body(&[], &[ORIGIN, AS_PATH, NEXT_HOP, attribute], NLRI), true, subcode, attribute);
         }
         let quoting = |subcode: u8, attributes: &[&[u8]], wrong: &[u8]| {
-            assert_eq!(Update::decode(&body(&[], attributes, NLRI), true), Err(Notification::new(3, subcode, wrong)));
+            assert_withdrawn(&body(&[], attributes, NLRI), true, subcode, wrong);
         };
         quoting(6, &[&[0x40, 1, 1, 3], AS_PATH, NEXT_HOP], &[0x40, 1, 1, 3]);
         quoting(5, &[&[0x40, 1, 2, 0, 0], AS_PATH, NEXT_HOP], &[0x40, 1, 2, 0, 0]);
@@ -581,26 +617,120 @@ mod tests {
         quoting(3, &[ORIGIN, NEXT_HOP], &[2]);
         quoting(3, &[ORIGIN, AS_PATH], &[3]);
         quoting(3, &[], &[1]);
-        quoting(1, &[ORIGIN, AS_PATH, NEXT_HOP, ORIGIN], &[]);
-        // The lists do not add up.
-        for body in [
-            &[][..],
-            &[0, 0, 0],
-            &[0, 1, 0, 0],
-            &[0, 0, 0, 1],
-            &[0, 0, 0, 1, 0x40],
-            &[0, 0, 0, 4, 0x40, 1, 2, 0],
-            &[0, 0, 0, 3, 0x50, 1, 0],
-        ] {
-            assert_eq!(Update::decode(body, true), Err(Notification::new(3, 1, [])), "{body:?}");
+        // §4: an attribute runs over the end of the list, or what is left is too little for one.
+        quoting(1, &[ORIGIN, AS_PATH, NEXT_HOP, &[0x80, 4, 5, 0, 0, 0, 1]], &[]);
+        for rest in [&[0x40][..], &[0x40, 6], &[0x50, 6, 0]] {
+            quoting(1, &[ORIGIN, AS_PATH, NEXT_HOP, rest], &[]);
         }
-        // Prefixes too long and cut short, wherever they are.
+    }
+
+    /// The routes of all fields go, those that another part of the message withdraws anyway among them.
+    #[test]
+    fn both_families_go_with_an_error_and_the_worst_is_told() {
+        let reach =
+            [&[0x80, 14, 26, 0, 2, 1, 16][..], &Ipv6Addr::LOCALHOST.octets(), &[0, 32, 0x20, 1, 0x0d, 0xb8]].concat();
+        let unreach: &[u8] = &[0x80, 15, 5, 0, 2, 1, 8, 0x30];
+        let origin: &[u8] = &[0x40, 1, 1, 9];
+        let discarded: &[u8] = &[0x40, 6, 1, 0];
+        for attributes in [
+            &[&reach, discarded, origin, AS_PATH, NEXT_HOP, unreach][..],
+            &[unreach, origin, AS_PATH, discarded, NEXT_HOP, &reach],
+        ] {
+            let update = decode(&body(&[8, 10], attributes, NLRI), true).unwrap();
+            let error = Notification::new(3, 6, origin);
+            assert_eq!(update.fault, Some(Fault { treatment: Treatment::TreatAsWithdraw, error }));
+            let gone = ["10.0.0.0/8", "192.0.2.9/32", "2001:db8::/32", "3000::/8"].map(prefix);
+            assert_eq!((update.announced, update.withdrawn.as_slice()), (vec![], &gone[..]));
+        }
+        // Without NEXT_HOP the IPv4 routes are incomplete; the IPv6 ones, complete in themselves, go with them.
+        let update = decode(&body(&[], &[&reach, ORIGIN, AS_PATH], NLRI), true).unwrap();
+        assert_eq!((update.announced.len(), update.withdrawn.len()), (0, 2));
+    }
+
+    /// RFC 7606 §3 f and g, §7.5 to §7.7, §7.9, §7.10, RFC 6793 §6: the routes stay.
+    #[test]
+    fn errors_that_cost_an_attribute() {
+        let discard = |error: Notification| Some(Fault { treatment: Treatment::AttributeDiscard, error });
+        let announced = |four_octet_as: bool, internal: bool, attributes: &[&[u8]]| {
+            let path: &[u8] = if four_octet_as { AS_PATH } else { &[0x40, 2, 4, 2, 1, 0xfd, 0xe9] };
+            let attributes = [&[ORIGIN, path, NEXT_HOP][..], attributes].concat();
+            let update = Update::decode(&body(&[], &attributes, NLRI), four_octet_as, internal).unwrap();
+            assert_eq!(update.announced, [(self::attributes(v4(1)), vec![prefix("192.0.2.9")])], "{attributes:?}");
+            update.fault
+        };
+        for (four_octet_as, subcode, attribute) in [
+            (true, 5, &[0x40, 6, 1, 0][..]),              // ATOMIC_AGGREGATE with a value
+            (true, 4, &[0xc0, 6, 0]),                     // optional
+            (true, 5, &[0xc0, 7, 6, 0, 1, 192, 0, 2, 1]), // AGGREGATOR of the other width
+            (false, 5, &[0xc0, 7, 8, 0, 0, 0, 1, 192, 0, 2, 1]),
+            (false, 9, &[0xc0, 17, 3, 2, 1, 0]),                // AS4_PATH cut short
+            (false, 4, &[0x80, 17, 6, 2, 1, 0, 0, 0xfd, 0xe9]), // not transitive
+            (false, 5, &[0xc0, 18, 4, 0, 0, 0, 1]),             // AS4_AGGREGATOR
+        ] {
+            let error = Notification::new(3, subcode, attribute);
+            assert_eq!(announced(four_octet_as, true, &[attribute]), discard(error));
+        }
+        // Twice: the first counts, also when the second contradicts it or is wrong.
+        let malformed_list = || discard(Notification::new(3, 1, []));
+        assert_eq!(announced(true, true, &[ORIGIN]), malformed_list());
+        assert_eq!(announced(true, true, &[&[0x40, 1, 1, 2]]), malformed_list());
+        assert_eq!(announced(true, true, &[&[0x40, 3, 1, 2]]), malformed_list());
+        assert_eq!(announced(true, true, &[&[0xe0, 99, 0], &[0xe0, 99, 0]]), malformed_list());
+        // Of no meaning from another AS, right or wrong.
+        for attribute in
+            [&[0x40, 5, 4, 0, 0, 0, 1][..], &[0x40, 5, 1, 0], &[0xc0, 5, 0], &[0x80, 9, 1, 1], &[0x80, 10, 0]]
+        {
+            assert_eq!(announced(true, false, &[attribute]), None);
+        }
+    }
+
+    /// RFC 7606 §3 b, g and j, §5.2, §5.3, §7.11, §7.12: the routes cannot be told.
+    #[test]
+    fn errors_that_cost_the_session() {
+        let with = |attribute: &[u8]| body(&[], &[ORIGIN, AS_PATH, NEXT_HOP, attribute], NLRI);
+        for (subcode, attribute) in [
+            (9, &[0x80, 14, 0][..]),                          // nothing
+            (9, &[0x80, 14, 3, 0, 2, 1]),                     // no next hop
+            (9, &[0x80, 14, 9, 0, 2, 1, 4, 192, 0, 2, 1, 0]), // four octets for IPv6
+            (9, &[0x80, 14, 5, 0, 2, 1, 255, 1]),             // a next hop cut short
+            (9, &[0x80, 15, 2, 0, 2]),                        // no SAFI
+        ] {
+            assert_eq!(decode(&with(attribute), true), Err(Notification::new(3, subcode, attribute)));
+        }
+        // MP attributes twice, or running over the end.
+        let malformed_list = Err(Notification::new(3, 1, []));
+        let unreach: &[u8] = &[0x80, 15, 3, 0, 2, 1];
+        let foreign: &[u8] = &[0x80, 14, 5, 0, 25, 65, 0, 0];
+        for twice in [unreach, foreign] {
+            assert_eq!(decode(&with(&twice.repeat(2)), true), malformed_list);
+        }
+        for cut in [&[0x80, 14, 9, 0, 2][..], &[0x80, 15, 4, 0, 2, 1], &[0x80, 14], &[0x90, 15, 0]] {
+            assert_eq!(decode(&with(cut), true), malformed_list);
+        }
+        // The lists do not add up.
+        for body in [&[][..], &[0, 0, 0], &[0, 1, 0, 0], &[0, 0, 0, 1]] {
+            assert_eq!(decode(body, true), malformed_list, "{body:?}");
+        }
+        // Prefixes too long and cut short, wherever they are; errors that cost less are nothing beside them.
         let network = Err(Notification::new(3, 10, []));
-        assert_eq!(Update::decode(&body(&[33, 1, 2, 3, 4, 5], &[], &[]), true), network);
-        assert_eq!(Update::decode(&body(&[], &[ORIGIN, AS_PATH, NEXT_HOP], &[24, 10, 0]), true), network);
-        assert_eq!(Update::decode(&body(&[], &[&[0x80, 15, 4, 0, 2, 1, 129]], &[]), true), network);
+        assert_eq!(decode(&body(&[33, 1, 2, 3, 4, 5], &[], &[]), true), network);
+        assert_eq!(decode(&body(&[], &[ORIGIN, AS_PATH, NEXT_HOP], &[24, 10, 0]), true), network);
+        assert_eq!(decode(&body(&[], &[&[0x40, 1, 1, 9]], &[33, 1, 2, 3, 4, 5]), true), network);
+        assert_eq!(decode(&body(&[], &[&[0x80, 15, 4, 0, 2, 1, 129]], &[]), true), network);
         let reach = [&[0x80, 14, 24, 0, 2, 1, 16], &Ipv6Addr::LOCALHOST.octets()[..], &[0, 200, 1, 1]].concat();
-        assert_eq!(Update::decode(&body(&[], &[ORIGIN, AS_PATH, &reach], &[]), true), network);
+        assert_eq!(decode(&body(&[], &[ORIGIN, AS_PATH, &reach], &[]), true), network);
+        // Wrong attributes and no route that they could be of; one that is only discarded does no harm, and neither
+        // does what comes beside routes of a family that is not ours.
+        let origin: &[u8] = &[0x40, 1, 1, 9];
+        let empty_reach = [&[0x80, 14, 21, 0, 2, 1, 16], &Ipv6Addr::LOCALHOST.octets()[..], &[0]].concat();
+        for attributes in [&[origin][..], &[origin, unreach], &[origin, &empty_reach]] {
+            assert_eq!(decode(&body(&[8, 10], attributes, &[]), true), Err(Notification::new(3, 6, origin)));
+        }
+        assert_eq!(decode(&body(&[], &[&[0x40]], &[]), true), malformed_list);
+        assert!(decode(&body(&[8, 10], &[&[0x40, 6, 1, 0]], &[]), true).unwrap().fault.is_some());
+        assert!(decode(&body(&[], &[origin, foreign], &[]), true).unwrap().fault.is_some());
+        let flags = decode(&body(&[], &[&[0xc0, 15, 5, 0, 2, 1, 8, 0x20]], &[]), true).unwrap();
+        assert_eq!((flags.withdrawn, flags.end_of_rib), (vec![prefix("2000::/8")], None));
     }
 
     #[test]
@@ -618,11 +748,11 @@ mod tests {
             &[0xc0, 17, 3, 1, 2, 3],                       // AS4_PATH between 4-octet speakers, malformed
             &[0xe0, 128, 2, 9, 9],                         // unknown, with the Partial bit
         ];
-        let update = Update::decode(&body(&[], attributes, NLRI), true).unwrap();
+        let update = decode(&body(&[], attributes, NLRI), true).unwrap();
         let expected = PathAttributes { origin: Origin::Incomplete, ..self::attributes(v4(1)) };
         assert_eq!(update.announced, [(expected, vec![prefix("192.0.2.9")])]);
         // Attributes without routes need not be complete.
-        assert_eq!(Update::decode(&body(&[32, 10, 0, 0, 1], &[AS_PATH], &[]), true).unwrap().withdrawn.len(), 1);
+        assert_eq!(decode(&body(&[32, 10, 0, 0, 1], &[AS_PATH], &[]), true).unwrap().withdrawn.len(), 1);
     }
 
     #[test]
@@ -632,8 +762,7 @@ mod tests {
         let pair = [&[0x80, 14, 42, 0, 2, 1, 32][..], &global.octets(), &local.octets(), &[0, 32, 0x20, 1, 0x0d, 0xb8]]
             .concat();
         let unreach = [0x80, 15, 5, 0, 2, 1, 8, 0x20];
-        let update =
-            Update::decode(&body(&[8, 10], &[&pair, ORIGIN, AS_PATH, NEXT_HOP, &unreach], NLRI), true).unwrap();
+        let update = decode(&body(&[8, 10], &[&pair, ORIGIN, AS_PATH, NEXT_HOP, &unreach], NLRI), true).unwrap();
         assert_eq!(update.withdrawn, [prefix("10.0.0.0/8"), prefix("2000::/8")]);
         assert_eq!(
             update.announced,
@@ -645,7 +774,7 @@ mod tests {
         assert_eq!(update.end_of_rib, None);
         // IPv4 with an IPv6 next hop (RFC 8950).
         let reach = [&[0x80, 14, 23, 0, 1, 1, 16][..], &global.octets(), &[0, 8, 10]].concat();
-        let update = Update::decode(&body(&[], &[&reach, ORIGIN, AS_PATH], &[]), true).unwrap();
+        let update = decode(&body(&[], &[&reach, ORIGIN, AS_PATH], &[]), true).unwrap();
         assert_eq!(update.announced, [(attributes(NextHop::Ipv6(global)), vec![prefix("10.0.0.0/8")])]);
     }
 
@@ -656,7 +785,7 @@ mod tests {
         let as4_aggregator: &[u8] = &[0xc0, 18, 8, 0, 1, 0x11, 0x70, 1, 1, 1, 1];
         let path_of = |attributes: &[&[u8]]| {
             let attributes = [&[ORIGIN, path, NEXT_HOP, as4_path][..], attributes].concat();
-            Update::decode(&body(&[], &attributes, NLRI), false).unwrap().announced[0].0.as_path.clone()
+            decode(&body(&[], &attributes, NLRI), false).unwrap().announced[0].0.as_path.clone()
         };
         let trans = vec![Segment::Sequence(vec![Asn(23456)])];
         let real = vec![Segment::Sequence(vec![Asn(70000)])];
@@ -683,12 +812,12 @@ mod tests {
                 body[at] = rng.bits() as u8;
             }
             body.truncate(body.len() - rng.below(3) as usize);
-            match Update::decode(&body, rng.below(2) == 0) {
+            match decode(&body, rng.below(2) == 0) {
                 Ok(_) => good += 1,
                 Err(notification) => assert_eq!(notification.code, 3),
             }
             let noise: Vec<u8> = (0..rng.below(60)).map(|_| rng.bits() as u8).collect();
-            let _ = Update::decode(&noise, true);
+            let _ = decode(&noise, true);
         }
         assert!((1000..19_000).contains(&good), "the damage is too little or too much to prove anything: {good}");
     }

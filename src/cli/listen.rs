@@ -150,6 +150,10 @@ enum What<'a> {
     Withdraw {
         prefix: String,
     },
+    Malformed {
+        treatment: &'static str,
+        error: String,
+    },
     EndOfRib {
         family: &'static str,
     },
@@ -195,6 +199,9 @@ fn json_line(report: &Report) -> serde_json::Result<String> {
             large_communities: texts(&attributes.large_communities),
         },
         Event::Withdraw(prefix) => What::Withdraw { prefix: prefix.to_string() },
+        Event::Malformed(fault) => {
+            What::Malformed { treatment: fault.treatment.name(), error: fault.error.to_string() }
+        }
         Event::EndOfRib(family) => What::EndOfRib { family: family.name() },
         Event::Closed { cause, .. } => What::Closed { reason: cause.to_string() },
     };
@@ -219,6 +226,7 @@ fn human_line(report: &Report) -> String {
             ("announce", format!("{:<18}  {}", prefix.to_string(), describe(attributes)))
         }
         Event::Withdraw(prefix) => ("withdraw", prefix.to_string()),
+        Event::Malformed(fault) => ("malformed", format!("{} ({})", fault.error, fault.treatment.name())),
         Event::EndOfRib(family) => ("end-of-rib", family.to_string()),
         Event::Closed { cause, routes: 0 } => ("closed", cause.to_string()),
         Event::Closed { cause, routes } => ("closed", format!("{cause}; routes lost with it: {routes}")),
@@ -261,7 +269,7 @@ mod tests {
     use crate::bgp::fsm::Session;
     use crate::bgp::message::MAX_LEN;
     use crate::bgp::open::{Capability, Open};
-    use crate::bgp::update::Encoding;
+    use crate::bgp::update::{Encoding, Fault, Treatment};
     use crate::config::{HoldTime, LargeCommunity, Origin};
     use crate::prefix::Family;
     use std::sync::Arc;
@@ -311,6 +319,14 @@ mod tests {
                 Event::Withdraw("2001:db8::/32".parse().unwrap()),
                 r#""event":"withdraw","prefix":"2001:db8::/32"}"#,
                 "withdraw     2001:db8::/32",
+            ),
+            (
+                Event::Malformed(Fault {
+                    treatment: Treatment::TreatAsWithdraw,
+                    error: Notification::invalid_origin(&[0x40, 1, 1, 3]),
+                }),
+                r#""event":"malformed","treatment":"treat-as-withdraw","error":"UPDATE Message Error/Invalid ORIGIN Attribute [40 01 01 03]"}"#,
+                "malformed    UPDATE Message Error/Invalid ORIGIN Attribute [40 01 01 03] (treat-as-withdraw)",
             ),
             (Event::EndOfRib(Family::Ipv6), r#""event":"end_of_rib","family":"ipv6"}"#, "end-of-rib   ipv6"),
             (

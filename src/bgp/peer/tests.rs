@@ -384,6 +384,26 @@ fn what_is_unexpected_is_told_by_state() {
     }
 }
 
+/// RFC 7606, and an announcer imports nothing anyway: whatever an UPDATE of the router says, the session stays.
+#[test]
+fn a_strange_update_costs_nothing() {
+    let mut lab = Lab::up(config());
+    let established = lab.peer.status().established_count;
+    for body in [
+        &[0, 0, 0, 4, 0x40, 1, 1, 9][..],                       // an ORIGIN that there is not
+        &[0, 0, 0, 4, 0x40, 1, 9, 9],                           // an attribute that runs over the end
+        &[0, 0, 0, 7, 0x80, 14, 4, 0, 2, 1, 9],                 // MP_REACH_NLRI, the same
+        &[0, 0, 0, 6, 0x80, 15, 3, 0, 2, 1, 33, 1, 2, 3, 4, 5], // a prefix that IPv4 has not
+        &[0, 2, 129, 1, 0, 0],                                  // the same, withdrawn
+        &[0, 0, 0, 4, 0x40, 99, 1, 7],                          // well-known, it says
+    ] {
+        lab.bytes(&router::message(UPDATE, body));
+    }
+    lab.set("192.0.2.1", with_med(1));
+    assert_eq!((lab.state(), lab.router.table.len()), (State::Established, 1));
+    assert_eq!(lab.peer.status().established_count, established);
+}
+
 #[test]
 fn garbage_gets_its_notification() {
     let mut marker = keepalive();

@@ -195,7 +195,7 @@ impl Stage {
                 }
                 Some(Event::Withdraw(prefix)) => self.tell("router", &format!("{prefix} withdrawn")),
                 Some(Event::Closed { cause, .. }) => self.tell("router", &format!("session is over: {cause}")),
-                Some(Event::Established(_) | Event::EndOfRib(_)) | None => {}
+                Some(Event::Established(_) | Event::Malformed(_) | Event::EndOfRib(_)) | None => {}
             }
         }
     }

@@ -26,13 +26,6 @@ pub(crate) enum Notice {
     },
     /// Findings about a configuration that was taken all the same.
     Warnings(Vec<Diagnostic>),
-    /// The pool is too small for every check to time out at once.
-    PoolTooSmall {
-        /// Threads.
-        workers: usize,
-        /// Threads that would be enough.
-        demand: usize,
-    },
     /// SIGHUP came.
     Reloading(PathBuf),
     /// A new configuration is in force.
@@ -127,7 +120,6 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         Notice::Warnings(warnings) => {
             return warnings.iter().for_each(|warning| say(Level::Warn, warning.to_string()));
         }
-        Notice::PoolTooSmall { workers, demand } => (Level::Warn, pool_too_small(*workers, *demand)),
         Notice::Reloading(path) => (Level::Info, format!("reloading {}", path.display())),
         Notice::Reloaded(config) => (Level::Info, format!("configuration reloaded: {}", counts(config))),
         Notice::ReloadRefused(errors) => {
@@ -195,15 +187,6 @@ pub(crate) fn counts(config: &Config) -> String {
 
 fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
-}
-
-fn pool_too_small(workers: usize, demand: usize) -> String {
-    let share = workers.saturating_mul(100) / demand.max(1);
-    format!(
-        "{} for a worst case of {demand}: checks keep their times while up to {share} % of them time out; \
-         raise daemon.workers, shorten timeouts or lengthen intervals",
-        plural(workers, "worker", "workers")
-    )
 }
 
 fn health(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, String)> {
@@ -486,6 +469,5 @@ port = 8080
         assert!(refused[0].starts_with("ERROR f:1:1: unknown key `x`"), "{refused:?}");
         assert!(refused.last().unwrap().ends_with("the previous one stays in force"), "{refused:?}");
         assert_eq!(lines(&Notice::Lost(2)), ["WARN 2 changes are not logged: too many at once; see `herald status`"]);
-        assert!(lines(&Notice::PoolTooSmall { workers: 10, demand: 40 })[0].contains("up to 25 % of them time out"));
     }
 }

@@ -395,10 +395,6 @@ impl Reactor {
         if !config.warnings.is_empty() {
             self.scribe.note(Notice::Warnings(config.warnings.clone()));
         }
-        let (workers, demand) = (config.worker_count(), config.worker_demand());
-        if workers < demand {
-            self.scribe.note(Notice::PoolTooSmall { workers, demand });
-        }
     }
 
     fn go_on_stopping(&mut self, now: Instant) {

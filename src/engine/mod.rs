@@ -294,8 +294,7 @@ impl Engine {
             return;
         }
         // GRACEFUL_SHUTDOWN is for routers to see: without a session nobody would, and nobody waits.
-        let seen = self.peers.values().any(|peer| peer.status().state == State::Established);
-        let drain = if seen { self.config.daemon.shutdown_drain } else { Duration::ZERO };
+        let drain = if self.is_heard() { self.config.daemon.shutdown_drain } else { Duration::ZERO };
         self.announce.stop(now, drain);
         self.stopping = Some(Stopping { text, give_up_at: None, done: false });
     }
@@ -364,8 +363,19 @@ impl Engine {
         self.peer_deadlines.set(id, peer.poll_timeout());
     }
 
+    /// Whether some router hears what we say.
+    fn is_heard(&self) -> bool {
+        self.peers.values().any(|peer| peer.status().state == State::Established)
+    }
+
     /// Once all is withdrawn and the peers have it, or have had their time: says goodbye.
     fn finish_stop(&mut self, now: Instant) {
+        if self.stopping.is_some() && !self.announce.is_stopped() && !self.is_heard() {
+            // The last session ended during the drain.
+            self.announce.stop(now, Duration::ZERO);
+            self.decide(now);
+            self.tell_peers(now);
+        }
         let Some(stopping) = &mut self.stopping else {
             return;
         };

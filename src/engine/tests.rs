@@ -122,6 +122,18 @@ fn a_stop_before_the_first_verdicts_only_says_goodbye() {
 }
 
 #[test]
+fn a_drain_that_nobody_sees_any_more_is_over() {
+    let mut config = Config::clone(&config("one", "checks = []"));
+    config.daemon.shutdown_drain = 3600 * SECOND;
+    let mut world = World::new(Arc::new(config));
+    world.establish();
+    world.input(Input::Stop("bye".to_owned()));
+    assert!(!world.stopped, "the router is given its time");
+    world.event(Event::Closed(None));
+    assert!(world.stopped);
+}
+
+#[test]
 fn each_vip_is_given_its_own_reason() {
     let text = |required: u32| {
         let service = |name: &str, vips: &str| {

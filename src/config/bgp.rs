@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attributes::{Asn, Attributes};
+use super::export::ExportFilter;
 use super::transport::Transport;
-use crate::prefix::{Family, Prefix};
+use crate::prefix::Family;
 
 /// `[bgp]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,23 +143,6 @@ impl HoldTime {
     }
 }
 
-/// `export`: which VIPs a peer is told of. Everything unless set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExportFilter {
-    /// When given, only routes within one of these.
-    pub accept: Option<Vec<Prefix>>,
-    /// Never routes within one of these.
-    pub reject: Vec<Prefix>,
-}
-
-impl ExportFilter {
-    /// Whether `prefix` may be announced.
-    pub fn allows(&self, prefix: &Prefix) -> bool {
-        let within = |list: &[Prefix]| list.iter().any(|entry| entry.contains(prefix));
-        !within(&self.reject) && self.accept.as_deref().is_none_or(within)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,16 +155,5 @@ mod tests {
         assert_eq!(hold(9).negotiate(HoldTime::OFF), HoldTime::OFF);
         assert_eq!(hold(9).keepalive(), Some(Duration::from_secs(3)));
         assert_eq!(HoldTime::OFF.keepalive(), None);
-    }
-
-    #[test]
-    fn an_accept_list_is_a_whitelist() {
-        let prefix = |text: &str| text.parse::<Prefix>().unwrap();
-        let filter =
-            ExportFilter { accept: Some(vec![prefix("192.0.2.0/24")]), reject: vec![prefix("192.0.2.128/25")] };
-        assert!(filter.allows(&prefix("192.0.2.1")));
-        assert!(!filter.allows(&prefix("192.0.2.200")));
-        assert!(!filter.allows(&prefix("2001:db8::1")));
-        assert!(ExportFilter::default().allows(&prefix("2001:db8::1")));
     }
 }

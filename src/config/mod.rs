@@ -6,6 +6,7 @@
 pub mod attributes;
 pub mod bgp;
 pub mod check;
+pub mod export;
 pub mod parse;
 pub mod transport;
 
@@ -17,8 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use attributes::{Asn, Attributes, Community, LargeCommunity, Origin};
-pub use bgp::{Bgp, ExportFilter, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
+pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
+pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use parse::{parse, parse_incomplete};
 pub use transport::{Password, Secret, Transport};
 

@@ -8,6 +8,7 @@ mod address;
 mod attribute;
 mod check;
 mod daemon;
+mod export;
 mod findings;
 mod http;
 mod peer;

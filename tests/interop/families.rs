@@ -88,6 +88,48 @@ fn an_export_filter_keeps_a_vip_from_a_router() {
 }
 
 #[test]
+fn prefixes_of_any_length_and_filters_by_length() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let _server = site.server(0);
+    let vips = r#""198.51.100.0/22", "198.51.101.0/24", "198.51.101.7", "2001:db8::/32", "2001:db8:0:100::/56", "2001:db8::1""#;
+    let config = |peer: &str| site::bgp(&neighbour, peer) + site::CHECK + &site::service("web", vips);
+    let herald = Herald::start(&site.herald, &config(""));
+    let table = |prefixes: &[&str]| site::plain_table(&neighbour, &bird, prefixes);
+    let all = [
+        "198.51.100.0/22",
+        "198.51.101.0/24",
+        "198.51.101.7/32",
+        "2001:db8::/32",
+        "2001:db8:0:100::/56",
+        "2001:db8::1/128",
+    ];
+    wait::until_equal("every length", &table(&all), || bird.table());
+    let session = bird.session().unwrap();
+
+    for (export, kept) in [
+        (
+            r#"{ accept = [{ prefix = "198.51.100.0/22", ge = 24, le = 32 }, { prefix = "2001:db8::/32", ge = 56, le = 56 }] }"#,
+            vec![all[1], all[2], all[4]],
+        ),
+        (
+            r#"[{ accept = "198.51.101.7" }, { reject = "198.51.100.0/22", ge = 24 }, { accept = "0.0.0.0/0" }]"#,
+            vec![all[0], all[2]],
+        ),
+        (
+            r#"[{ reject = "198.51.100.0/22", le = 24 }, { reject = "2001:db8::/32", ge = 64 }]"#,
+            vec![all[2], all[3], all[4]],
+        ),
+    ] {
+        herald.reload_good(&config(&format!("export = {export}")));
+        wait::until_equal(export, &table(&kept), || bird.table());
+        wait::stays(export, Duration::from_millis(300), &table(&kept), || bird.table());
+    }
+    assert_eq!(bird.session(), Ok(session), "a filter must not disturb the session");
+}
+
+#[test]
 fn a_link_local_session_with_a_pair_of_next_hops() {
     let site = Site::new();
     site.herald.add_address("fe80::2/64", "to-router");

@@ -651,7 +651,7 @@ fn a_reload_keeps_readvertises_or_resets() {
     assert_eq!((&route[&4][..], &route[&8][..]), (&[0, 0, 0, 1][..], &[0, 0, 0, 1][..]), "the VIP's MED goes first");
     assert_eq!(lab.route("192.0.2.2").unwrap()[&4], [0, 0, 0, 7]);
 
-    let export = ExportFilter { accept: None, reject: vec![prefix("192.0.2.1/32")] };
+    let export = ExportFilter::from_lists(None, vec![prefix("192.0.2.1/32").into()]);
     let picky = config::Peer { export, ..tagged };
     assert_eq!(lab.peer.change(&picky), Change::Readvertise);
     lab.configure(picky.clone());
@@ -752,7 +752,7 @@ fn a_large_table_goes_in_full_messages() {
 #[test]
 fn a_filter_that_opens_lets_every_route_through() {
     // What has been told lies far from what is wanted first: neither walk may run ahead of the other.
-    let narrow = ExportFilter { accept: Some(vec![prefix("10.0.32.0/19")]), reject: Vec::new() };
+    let narrow = ExportFilter::from_lists(Some(vec![prefix("10.0.32.0/19").into()]), Vec::new());
     let mut lab = Lab::new(config::Peer { export: narrow.clone(), ..config() });
     table(&mut lab, 20_000);
     lab.release();

@@ -5,14 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{families, host_address, host_ipv4, host_ipv6, is_link_local, peer_address, prefix};
+use super::address::{families, host_address, host_ipv4, host_ipv6, is_link_local, peer_address};
 use super::attribute::{asn, attributes};
 use super::daemon::absolute_path;
+use super::export::export;
 use super::findings::{Findings, Place, quote};
 use super::table::{Item, Section};
 use super::{is_new, name, schema};
 use crate::config::{
-    Asn, Bgp, ExportFilter, FileReference, FileRole, HoldTime, NextHop4, NextHop6, Password, Peer, PeerAs, Transport,
+    Asn, Bgp, FileReference, FileRole, HoldTime, NextHop4, NextHop6, Password, Peer, PeerAs, Transport,
 };
 use crate::prefix::Family;
 
@@ -242,13 +243,4 @@ fn next_hop_ipv6(item: &Item, findings: &mut Findings) -> Option<NextHop6> {
         return None;
     }
     Some(NextHop6::Pair(global_address, local_address))
-}
-
-fn export(item: &Item, findings: &mut Findings) -> ExportFilter {
-    let Some(table) = item.section(&schema::EXPORT, findings) else { return ExportFilter::default() };
-    let mut prefixes = |key| {
-        let items = table.get(key)?.list(findings)?;
-        Some(items.iter().filter_map(|item| prefix(item, findings)).collect::<Vec<_>>())
-    };
-    ExportFilter { accept: prefixes("accept"), reject: prefixes("reject").unwrap_or_default() }
 }

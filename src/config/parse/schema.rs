@@ -44,6 +44,10 @@ pub(super) static PEER: Schema = Schema {
 
 pub(super) static EXPORT: Schema = Schema { title: "`export`", keys: &["accept", "reject"] };
 
+pub(super) static EXPORT_ENTRY: Schema = Schema { title: "a prefix in `export`", keys: &["prefix", "ge", "le"] };
+
+pub(super) static EXPORT_RULE: Schema = Schema { title: "a rule of `export`", keys: &["accept", "reject", "ge", "le"] };
+
 pub(super) static CHECK: Schema = Schema {
     title: "a check",
     keys: &[
@@ -103,8 +107,21 @@ pub(super) static DEGRADED: Schema =
     Schema { title: "`degraded`", keys: &["origin", "med", "local_pref", "as_path_prepend", "communities"] };
 
 /// All of them.
-pub(super) static ALL: &[&Schema] =
-    &[&ROOT, &DAEMON, &BGP, &PEER, &EXPORT, &CHECK, &EXPECT, &SERVICE, &BACKEND, &VIP, &DEGRADED];
+pub(super) static ALL: &[&Schema] = &[
+    &ROOT,
+    &DAEMON,
+    &BGP,
+    &PEER,
+    &EXPORT,
+    &EXPORT_ENTRY,
+    &EXPORT_RULE,
+    &CHECK,
+    &EXPECT,
+    &SERVICE,
+    &BACKEND,
+    &VIP,
+    &DEGRADED,
+];
 
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do
 /// must not look as if it did it. A feature that arrives takes its row away.

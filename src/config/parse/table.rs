@@ -109,6 +109,10 @@ impl<'t> Item<'t> {
         self.value.is_array()
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        self.value.is_table()
+    }
+
     pub(super) fn string(&self, findings: &mut Findings) -> Option<&'t str> {
         self.value.as_str().or_else(|| self.wrong_type("a string", findings))
     }

@@ -235,6 +235,32 @@ fn peer_errors() {
             "8:22: `accept`: `192.0.2.1/24` has host bits set; the network is `192.0.2.0/24`",
         ),
         (
+            with("peer_as", "export = { accept = [{ prefix = '192.0.2.0/24', ge = 33 }] }"),
+            "8:54: `ge` must be from 24 to 32 here, not 33",
+        ),
+        (
+            with("peer_as", "export = { accept = [{ prefix = '192.0.2.0/24', ge = 28, le = 27 }] }"),
+            "8:63: `le` must be from 28 to 32 here, not 27",
+        ),
+        (with("peer_as", "export = { accept = [{ ge = 28 }] }"), "8:22: a prefix in `export` needs `prefix`"),
+        (
+            with("peer_as", "export = [{ accept = '2001:db8::/32', le = 129 }]"),
+            "8:44: `le` must be from 0 to 128, not 129",
+        ),
+        (
+            with("peer_as", "export = [{ reject = '192.0.2.1' }, { ge = 24 }]"),
+            "8:37: a rule of `export` needs either `accept` or `reject`",
+        ),
+        (
+            with("peer_as", "export = [{ accept = '192.0.2.1', reject = '192.0.2.2' }]"),
+            "8:11: a rule of `export` needs either `accept` or `reject`",
+        ),
+        (
+            with("peer_as", "export = []"),
+            "8:10: `export` has no rules: leave it out to announce everything, or accept nothing with `{ accept = [] }`",
+        ),
+        (with("peer_as", "export = ['192.0.2.1']"), "8:11: `export` must be a table, not `192.0.2.1`"),
+        (
             with("peer_as", "mode = 'passive'"),
             "8:8: `mode = \"passive\"` is not supported by this version, only \"active\"",
         ),
@@ -606,7 +632,12 @@ fn values_arrive() {
     assert_eq!(tor.hold_time, HoldTime::from_secs(9).unwrap());
     assert_eq!(tor.next_hop_ipv6, NextHop6::Address("fd00:99:1::2".parse().unwrap()));
     assert_eq!((tor.attributes.communities.len(), tor.attributes.large_communities.len()), (2, 1));
-    assert_eq!(tor.export.accept.as_ref().unwrap().len(), 2);
+    let allowed = ["192.0.2.1", "192.0.2.129", "192.0.3.1", "2001:db8::1", "2001:db8:1::/48", "2001:db8::/32"]
+        .map(|text| tor.export.allows(&text.parse().unwrap()));
+    assert_eq!(allowed, [true, false, false, true, true, false]);
+    let allowed = ["2001:db8::/56", "2001:db8::/64", "2001:db8::53", "2001:db8:1::1"]
+        .map(|text| rr.export.allows(&text.parse().unwrap()));
+    assert_eq!(allowed, [false, false, true, false]);
     assert_eq!((rr.is_internal(), rr.attributes.local_pref), (true, Some(100)));
 
     assert_eq!(config.daemon.workers, Workers::Auto);

@@ -13,8 +13,10 @@ use super::notice::{self, Notice};
 
 /// Batches (turns of the loop) that may wait.
 const QUEUE: usize = 64;
-/// Notices in a batch; further ones of one turn are only counted.
+/// Notices in a batch of which there may be thousands (see [`notice::kind`]); further ones of one turn are only counted.
 const BATCH: usize = 65_536;
+/// Notices in a batch of whatever kind.
+const BATCH_MAX: usize = 2 * BATCH;
 
 /// Collects notices during a turn of the loop and hands them over at its end.
 pub(crate) struct Scribe {
@@ -38,7 +40,8 @@ impl Scribe {
 
     /// Notes it for the end of the turn.
     pub(crate) fn note(&mut self, notice: Notice) {
-        if self.batch.len() < BATCH {
+        let limit = if notice::kind(&notice).is_some() { BATCH } else { BATCH_MAX };
+        if self.batch.len() < limit {
             self.batch.push(notice);
         } else {
             self.lost += 1;
@@ -132,11 +135,25 @@ mod tests {
     use crate::health::{HealthEvent, ServiceState};
     use std::sync::Arc;
 
+    fn service_down() -> Notice {
+        let event = HealthEvent::Service { service: 0, state: ServiceState::Down, available: 0, required: 1 };
+        Notice::Engine(Arc::new(Subjects::new(Arc::default())), engine::Notice::Health(event))
+    }
+
+    #[test]
+    fn what_is_rare_has_room_when_the_batch_is_full() {
+        let mut scribe = Scribe::start().unwrap();
+        let down = service_down();
+        (0..=BATCH).for_each(|_| scribe.note(down.clone()));
+        scribe.note(Notice::CheckingNow);
+        assert_eq!((scribe.batch.len(), scribe.lost), (BATCH + 1, 1));
+        assert!(matches!(scribe.batch.last(), Some(Notice::CheckingNow)));
+        scribe.finish();
+    }
+
     #[test]
     fn a_storm_is_counted_and_what_is_rare_stays_in_sight() {
-        let subjects = Arc::new(Subjects::new(Arc::default()));
-        let event = HealthEvent::Service { service: 0, state: ServiceState::Down, available: 0, required: 1 };
-        let notice = Notice::Engine(subjects, engine::Notice::Health(event));
+        let notice = service_down();
         let (queue, batches) = bounded(QUEUE);
         queue.send(vec![notice.clone(); 1000]).unwrap();
         queue.send(vec![Notice::CheckingNow]).unwrap();

@@ -11,7 +11,7 @@ pub enum Cause {
     /// TCP did not come up; the system's words.
     ConnectFailed(String),
     /// TCP did not come up within the connect timeout, and what of our own doing may be why.
-    ConnectTimeout(Vec<Suspect>),
+    ConnectTimeout(Suspects),
     /// We gave up before TCP came up, and why: a stop, a reset by reload.
     GivenUp(String),
     /// The peer closed TCP, or TCP broke: the system's words.
@@ -22,25 +22,31 @@ pub enum Cause {
     Sent(Notification, String),
 }
 
-/// What makes a router's kernel, or ours, drop segments without a word. Displays as a hint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Suspect {
+/// What of a peer's configuration makes a kernel, the router's or ours, drop segments without a word. Displays as a
+/// hint in brackets; when there is nothing, as nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspects {
     /// TCP-MD5: segments that are not signed with the same password are dropped (RFC 2385 §2).
-    Password,
+    password: bool,
+    /// TTL security with so many hops: segments whose TTL was lowered by more are dropped (RFC 5082 §3).
+    ttl_security: Option<u8>,
 }
 
-impl Suspect {
+impl Suspects {
     /// Those in the configuration of a peer.
-    pub fn of(transport: &Transport) -> Vec<Suspect> {
-        transport.password.iter().map(|_| Suspect::Password).collect()
+    pub fn of(transport: &Transport) -> Suspects {
+        Suspects { password: transport.password.is_some(), ttl_security: transport.reach.ttl_security() }
     }
 }
 
-impl fmt::Display for Suspect {
+impl fmt::Display for Suspects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Suspect::Password => "TCP-MD5 is on: the router may have another password, or none",
-        })
+        let password = "TCP-MD5 is on: the router may have another password, or none".to_owned();
+        let ttl_security =
+            |hops| format!("ttl_security = {hops} is on: the router may send with a TTL below 255, or be further away");
+        let hints = [self.password.then_some(password), self.ttl_security.map(ttl_security)];
+        let hints: Vec<String> = hints.into_iter().flatten().collect();
+        if hints.is_empty() { Ok(()) } else { write!(f, " ({})", hints.join("; ")) }
     }
 }
 
@@ -48,18 +54,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::ConnectFailed(error) => write!(f, "cannot connect: {error}"),
-            Cause::ConnectTimeout(suspects) => {
-                f.write_str("cannot connect: no answer")?;
-                match suspects.as_slice() {
-                    [] => Ok(()),
-                    [only] => write!(f, " ({only})"),
-                    [first, rest @ ..] => {
-                        write!(f, " ({first}")?;
-                        rest.iter().try_for_each(|suspect| write!(f, "; {suspect}"))?;
-                        f.write_str(")")
-                    }
-                }
-            }
+            Cause::ConnectTimeout(suspects) => write!(f, "cannot connect: no answer{suspects}"),
             Cause::GivenUp(why) => f.write_str(why),
             Cause::Closed(None) => f.write_str("peer closed the connection"),
             Cause::Closed(Some(error)) => write!(f, "connection lost: {error}"),
@@ -80,10 +75,15 @@ mod tests {
         let notification = |code, subcode| Notification { code, subcode, data: Vec::new() };
         for (cause, words) in [
             (Cause::ConnectFailed("Connection refused".into()), "cannot connect: Connection refused"),
-            (Cause::ConnectTimeout(Vec::new()), "cannot connect: no answer"),
+            (Cause::ConnectTimeout(Suspects { password: false, ttl_security: None }), "cannot connect: no answer"),
             (
-                Cause::ConnectTimeout(vec![Suspect::Password]),
+                Cause::ConnectTimeout(Suspects { password: true, ttl_security: None }),
                 "cannot connect: no answer (TCP-MD5 is on: the router may have another password, or none)",
+            ),
+            (
+                Cause::ConnectTimeout(Suspects { password: true, ttl_security: Some(1) }),
+                "cannot connect: no answer (TCP-MD5 is on: the router may have another password, or none; \
+                 ttl_security = 1 is on: the router may send with a TTL below 255, or be further away)",
             ),
             (Cause::Closed(None), "peer closed the connection"),
             (Cause::Closed(Some("reset".into())), "connection lost: reset"),

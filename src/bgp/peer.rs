@@ -24,7 +24,7 @@ use crate::rib::Rib;
 use crate::rng::Rng;
 use crate::timers::{TimerKind, Timers};
 
-pub use super::cause::{Cause, Suspect};
+pub use super::cause::{Cause, Suspects};
 pub use super::fsm::State;
 
 /// A connection attempt of one peer. Never used twice, so what comes late from an old connection matches nothing.
@@ -232,6 +232,9 @@ impl Peer {
             ("address", (now.address, &now.zone) != (next.address, &next.zone)),
             ("port", now.port != next.port),
             ("source", now.source != next.source),
+            ("interface", now.transport.interface != next.transport.interface),
+            ("ttl_security", now.transport.reach.ttl_security() != next.transport.reach.ttl_security()),
+            ("multihop", now.transport.reach.multihop() != next.transport.reach.multihop()),
             ("password_file", !now.transport.same_secret(&next.transport)),
             ("local_as", now.local_as != next.local_as),
             ("router_id", now.router_id != next.router_id),
@@ -307,7 +310,7 @@ impl Peer {
                 (Timer::Retry, Phase::Idle) => self.connect(now),
                 (Timer::Connect, Phase::Connect(id)) => {
                     self.actions.push_back(Action::Close(*id));
-                    self.failed(now, Cause::ConnectTimeout(Suspect::of(&self.config.transport)));
+                    self.failed(now, Cause::ConnectTimeout(Suspects::of(&self.config.transport)));
                 }
                 // Each is armed in its own phase only.
                 (Timer::Retry | Timer::Connect, _) => {}

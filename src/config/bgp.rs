@@ -16,7 +16,8 @@ pub struct Bgp {
     pub local_as: Asn,
     /// Our BGP Identifier; not 0.0.0.0.
     pub router_id: Ipv4Addr,
-    /// `[[bgp.peer]]`, in the order of the files. Names are unique, and so are address, zone and port together.
+    /// `[[bgp.peer]]`, in the order of the files. Names are unique, and so are address, zone, port and
+    /// interface together.
     pub peers: Vec<Arc<Peer>>,
 }
 
@@ -59,9 +60,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Where it listens: no two peers of one configuration share it.
-    pub fn endpoint(&self) -> (IpAddr, Option<String>, u16) {
-        (self.address, self.zone.clone(), self.port)
+    /// Where it listens, and by which interface it is reached: no two peers of one configuration share it.
+    pub fn endpoint(&self) -> (IpAddr, Option<String>, u16, Option<String>) {
+        (self.address, self.zone.clone(), self.port, self.transport.interface.clone())
+    }
+
+    /// The TTL or hop limit of what we send it; `None` is the system's choice.
+    pub fn sent_ttl(&self) -> Option<u8> {
+        self.transport.reach.sent_ttl(self.is_internal())
     }
 
     /// Whether the peer is in our own AS, as far as the configuration tells.

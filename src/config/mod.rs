@@ -22,7 +22,7 @@ pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use parse::{parse, parse_incomplete};
-pub use transport::{Password, Secret, Transport};
+pub use transport::{Password, Reach, Secret, Transport};
 
 use crate::prefix::Prefix;
 

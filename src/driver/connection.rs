@@ -7,14 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::dial::{connect, describe};
+use super::dial::{connect, describe, explain};
 use crate::bgp::peer::{ConnId, Event};
 use crate::config::Peer;
 use crate::engine::PeerId;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 
 /// Octets read from one connection in one turn: a flooding peer must not keep the others or the timers waiting.
 pub(super) const READ_SHARE: usize = 32 * 1024;
@@ -48,6 +50,10 @@ struct Connection {
     writable: bool,
     /// Why writing failed. The read side goes first: it may hold the peer's last words.
     broken: Option<String>,
+    /// What it was made with.
+    config: Arc<Peer>,
+    /// Something has been received.
+    heard: bool,
 }
 
 /// What is left of a connection's share of a turn.
@@ -90,10 +96,10 @@ impl Connections {
     }
 
     /// Starts to connect. A failure is told by [`refused`](Self::refused).
-    pub(super) fn open(&mut self, peer: PeerId, id: ConnId, config: &Peer) {
+    pub(super) fn open(&mut self, peer: PeerId, id: ConnId, config: Arc<Peer>) {
         let token = self.next_token;
         self.next_token += 1;
-        let opened = connect(config).and_then(|mut stream| {
+        let opened = connect(&config).and_then(|mut stream| {
             self.registry.register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
         });
@@ -101,8 +107,18 @@ impl Connections {
             Ok(stream) => {
                 let phase = Phase::Connecting;
                 let queue = VecDeque::new();
-                let connection =
-                    Connection { peer, id, stream, phase, queue, readable: false, writable: false, broken: None };
+                let connection = Connection {
+                    peer,
+                    id,
+                    stream,
+                    phase,
+                    queue,
+                    readable: false,
+                    writable: false,
+                    broken: None,
+                    config,
+                    heard: false,
+                };
                 self.by_token.insert(token, connection);
                 self.tokens.insert((peer, id), token);
             }
@@ -254,7 +270,8 @@ impl Connection {
 
     /// Finds out how the handshake went, in the order that mio asks for.
     fn establish(&mut self) -> Option<Event<'static>> {
-        let failed = |error: io::Error| Some(Event::ConnectFailed(describe(&error)));
+        let config = self.config.clone();
+        let failed = |error: io::Error| Some(Event::ConnectFailed(explain(&error, &config)));
         match self.stream.take_error() {
             Ok(None) => {}
             Ok(Some(error)) | Err(error) => return failed(error),
@@ -271,6 +288,10 @@ impl Connection {
         if local == remote {
             // TCP allows a simultaneous open with oneself when the port is in the ephemeral range.
             return Some(Event::ConnectFailed("connected to itself: nobody listens there".to_owned()));
+        }
+        // USER TIMEOUT (RFC 9293 §3.10.8): what is not acknowledged for the hold time will not be.
+        if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(self.config.hold_time.duration()) {
+            return Some(Event::ConnectFailed(format!("TCP user timeout: {}", describe(&error))));
         }
         self.phase = Phase::Open;
         Some(Event::Connected { local, remote })
@@ -345,12 +366,14 @@ impl Connection {
             match self.stream.read(buffer) {
                 Ok(0) => return Received::End,
                 Ok(count) => {
+                    self.heard = true;
                     share.read -= count.min(share.read);
                     return Received::Octets(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) => return Received::Failed(describe(&error)),
+                Err(error) if self.heard => return Received::Failed(describe(&error)),
+                Err(error) => return Received::Failed(explain(&error, &self.config)),
             }
         }
         Received::Nothing

@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::sys;
+use crate::bgp::peer::Suspects;
 use crate::config::Peer;
 
 /// Class selector 6, which RFC 4271 Appendix E and common practice ask for: BGP must survive a full link.
@@ -50,11 +51,39 @@ fn set_options(socket: &Socket, peer: &Peer) -> io::Result<()> {
         IpAddr::V4(_) => socket.set_tos_v4(CS6),
         IpAddr::V6(_) => socket.set_tclass_v6(CS6),
     };
+    if let Some(interface) = &transport.interface {
+        let bound = socket.bind_device(Some(interface.as_bytes()));
+        bound.map_err(|error| name(format_args!("interface {interface}"), &error))?;
+    }
+    if let Some(ttl) = peer.sent_ttl() {
+        let set = match peer.address {
+            IpAddr::V4(_) => socket.set_ttl_v4(ttl.into()),
+            IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl.into()),
+        };
+        set.map_err(|error| name(format_args!("TTL {ttl}"), &error))?;
+    }
+    if let Some(least) = transport.reach.least_received_ttl() {
+        let set = sys::set_least_received_ttl(socket, peer.address, least);
+        set.map_err(|error| name("TTL security", &error))?;
+    }
     if let Some(password) = &transport.password {
         let secret = password.secret.as_ref().ok_or_else(|| io::Error::other("TCP-MD5: the password was not read"))?;
         sys::set_tcp_md5(socket, peer.address, Some(secret)).map_err(|error| name("TCP-MD5", &error))?;
     }
     Ok(())
+}
+
+/// Why nothing was ever heard on a connection, with what of the configuration may be the reason.
+pub(super) fn explain(error: &io::Error, peer: &Peer) -> String {
+    let words = describe(error);
+    match (error.raw_os_error(), peer.sent_ttl()) {
+        // A router on the way that has a packet with no hops left says so, and the system calls that unreachable.
+        (Some(libc::EHOSTUNREACH), Some(ttl @ 1..=254)) => {
+            format!("{words} (the TTL is {ttl}: a router further away needs multihop)")
+        }
+        (Some(libc::ETIMEDOUT), _) => format!("{words}{}", Suspects::of(&peer.transport)),
+        _ => words,
+    }
 }
 
 /// An error of the system's, with what it is about.

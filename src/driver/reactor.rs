@@ -247,7 +247,7 @@ impl Reactor {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Probe(request) => self.pool.submit(request),
-                Output::Connect(peer, id, config) => self.connections.open(peer, id, &config),
+                Output::Connect(peer, id, config) => self.connections.open(peer, id, config),
                 Output::Send(peer, id, bytes) => self.connections.send(peer, id, &bytes),
                 Output::Close(peer, id) => self.connections.close(now, peer, id),
                 Output::Notice(notice) => self.note(notice),

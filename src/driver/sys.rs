@@ -33,6 +33,18 @@ pub(super) fn set_tcp_md5(socket: &impl AsFd, peer: IpAddr, secret: Option<&Secr
     set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &option)
 }
 
+/// From now on segments with a TTL or hop limit below `least` are dropped (RFC 5082), before they can do anything.
+///
+/// # Errors
+/// The system's word.
+pub(super) fn set_least_received_ttl(socket: &impl AsFd, peer: IpAddr, least: u8) -> io::Result<()> {
+    let least = c_int::from(least);
+    match peer {
+        IpAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, &least),
+        IpAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, &least),
+    }
+}
+
 /// `struct tcp_md5sig` of `linux/tcp.h`.
 #[repr(C)]
 struct TcpMd5 {

@@ -23,6 +23,7 @@ mod checks;
 mod families;
 mod loopback;
 mod passwords;
+mod reach;
 mod reload;
 mod sessions;
 mod stop;

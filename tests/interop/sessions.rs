@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::harness::bird::{self, Bird};
 use crate::harness::gobgp::GoBgp;
 use crate::harness::herald::Herald;
+use crate::harness::nginx::Nginx;
 use crate::harness::router::{Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
@@ -121,6 +122,26 @@ fn a_silent_cut_ends_by_the_hold_timer_and_heals() {
     site.herald.heal();
     let back = wait::until_equal("the routes back", &table, || bird.table());
     println!("cable back: routes back after {} ms", back.as_millis());
+}
+
+/// The hold timer of OpenSent takes four minutes (RFC 4271 §8.2.2), TCP's own patience a quarter of an hour.
+#[test]
+fn what_is_not_acknowledged_for_the_hold_time_ends_the_connection() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    // Something that accepts connections, and gets nothing of what is sent.
+    let _listener = Nginx::start(&site.router, "router", &["10.99.1.1:179"]);
+    let rule = "tcp dport 179 tcp flags & psh == psh drop;";
+    site.herald.run(
+        "nft",
+        &[&format!("table inet lossy {{ chain output {{ type filter hook output priority 0; {rule} }}; }};")],
+    );
+    let config = site::config(&neighbour, "").replace("hold_time = \"9s\"", "hold_time = \"3s\"");
+    let herald = Herald::start(&site.herald, &config);
+    wait::until("the end of the connection", || match herald.peer("router")?["last_error"].as_str() {
+        Some("connection lost: connection timed out") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::feed::Feed;
-use super::{Action, Cause, ConnId, Link, Notice, Peer, Phase, State, Timer, retry};
+use super::{Action, Cause, ConnId, Link, Notice, Peer, Phase, State, Suspects, Timer, retry};
 use crate::bgp::error::Notification;
 use crate::bgp::fsm::{self, Connection, Offer, Terms};
 use crate::prefix::Family;
@@ -141,8 +141,12 @@ impl Peer {
         self.actions.extend(notices.into_iter().map(Action::Notice));
     }
 
-    fn down(&mut self, now: Instant, cause: Cause) {
+    fn down(&mut self, now: Instant, mut cause: Cause) {
         let Phase::Up(link) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        if let (Cause::Sent(Notification { code: 4, .. }, why), None) = (&mut cause, link.connection.session()) {
+            // Not even an OPEN came.
+            why.push_str(&Suspects::of(&self.config.transport).to_string());
+        }
         if !matches!(cause, Cause::Closed(_)) {
             self.actions.push_back(Action::Close(link.id));
         }

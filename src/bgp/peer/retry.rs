@@ -81,6 +81,8 @@ fn passes_by_itself(cause: &Cause) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bgp::cause::Suspects;
+    use crate::config::Transport;
 
     #[test]
     fn refusals_are_retried_soon_and_notifications_ever_later() {
@@ -118,7 +120,7 @@ mod tests {
         for retry in [Duration::ZERO, Duration::from_millis(1), Duration::from_secs(3600)] {
             let mut backoff = Backoff::default();
             for cause in [
-                Cause::ConnectTimeout(Vec::new()),
+                Cause::ConnectTimeout(Suspects::of(&Transport::default())),
                 Cause::Sent(Notification { code: 5, subcode: 1, data: vec![] }, String::new()),
             ] {
                 for _ in 0..100 {

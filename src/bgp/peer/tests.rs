@@ -661,12 +661,27 @@ fn a_reload_keeps_readvertises_or_resets() {
     let secret = |text: &str| config::Secret::from_file(text.as_bytes()).ok();
     let with = |file: &str, text| {
         let password = Some(config::Password { file: file.into(), secret: secret(text) });
-        config::Peer { transport: config::Transport { password }, ..picky.clone() }
+        config::Peer { transport: config::Transport { password, ..config::Transport::default() }, ..picky.clone() }
     };
     assert_eq!(lab.peer.change(&with("/a", "x")), Change::Reset(vec!["password_file"]));
     let signed = Peer::new(lab.now, Arc::new(with("/a", "x")), 0);
     assert_eq!(signed.change(&with("/b", "x\n")), Change::Keep);
     assert_eq!(signed.change(&with("/a", "y")), Change::Reset(vec!["password_file"]));
+    let reaching = |reach| config::Peer {
+        transport: config::Transport { reach, ..config::Transport::default() },
+        ..picky.clone()
+    };
+    let far = Peer::new(lab.now, Arc::new(reaching(config::Reach::Multihop(2))), 0);
+    for (reach, keys) in [
+        (config::Reach::Usual, vec!["multihop"]),
+        (config::Reach::Multihop(3), vec!["multihop"]),
+        (config::Reach::TtlSecurity(2), vec!["ttl_security", "multihop"]),
+    ] {
+        assert_eq!(far.change(&reaching(reach)), Change::Reset(keys));
+    }
+    let transport = config::Transport { interface: Some("eth0".into()), ..config::Transport::default() };
+    let bound = config::Peer { transport, ..picky.clone() };
+    assert_eq!(lab.peer.change(&bound), Change::Reset(vec!["interface"]));
 
     let moved = config::Peer { port: 1179, hold_time: HoldTime::OFF, ..picky };
     assert_eq!(lab.peer.change(&moved), Change::Reset(vec!["port", "hold_time"]));
@@ -930,10 +945,18 @@ fn a_reload_tries_at_once_and_status_says_since_when_it_is_down() {
 #[test]
 fn silence_names_what_may_be_its_cause() {
     let password = Some(config::Password { file: "/x".into(), secret: config::Secret::from_file(b"x").ok() });
-    let transport = config::Transport { password };
-    let mut lab = Lab::new(config::Peer { transport, ..config() });
+    let reach = config::Reach::TtlSecurity(2);
+    let transport = config::Transport { password, reach, ..config::Transport::default() };
+    let mut lab = Lab::new(config::Peer { transport: transport.clone(), ..config() });
     lab.advance(60 * SECOND);
-    assert_eq!(lab.last_error(), Cause::ConnectTimeout(vec![Suspect::Password]));
+    assert_eq!(lab.last_error(), Cause::ConnectTimeout(Suspects::of(&transport)));
+    assert!(lab.last_error().to_string().contains("ttl_security = 2"), "{}", lab.last_error());
+
+    lab.dial();
+    lab.connected();
+    lab.advance(241 * SECOND);
+    let words = lab.last_error().to_string();
+    assert!(words.starts_with("hold timer expired (TCP-MD5 is on"), "{words}");
 }
 
 #[test]
@@ -941,7 +964,7 @@ fn a_black_hole_is_left_and_tried_again() {
     let mut lab = Lab::new(config());
     lab.advance(60 * SECOND);
     assert!((7..=12).contains(&lab.dialled.len()), "{:?}", lab.dialled);
-    assert_eq!(lab.last_error(), Cause::ConnectTimeout(Vec::new()));
+    assert_eq!(lab.last_error(), Cause::ConnectTimeout(Suspects::of(&config::Transport::default())));
     let told = lab.notices.iter().filter(|notice| matches!(notice, Notice::State { .. })).count();
     assert_eq!(told, 2, "the attempt and its end, once: {:?}", lab.notices);
 }

@@ -71,15 +71,27 @@ pub(super) fn peer_address(item: &Item, findings: &mut Findings) -> Option<(IpAd
         Ok(address) if !is_link_local(address) => {
             Some(format!("`{address}` is not link-local and takes no zone ({})", quote(zone)))
         }
-        // IFNAMSIZ, and what Linux refuses in a name (dev_valid_name).
-        Ok(_) if zone.is_empty() || zone.len() > 15 => Some(format!("{} is not the name of an interface", quote(zone))),
-        Ok(_) if zone.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) => {
-            Some(format!("{} is not the name of an interface", quote(zone)))
-        }
+        Ok(_) if !is_interface_name(zone) => Some(format!("{} is not the name of an interface", quote(zone))),
         Ok(address) => return Some((address, Some(zone.to_owned()))),
     };
     findings.error(item.place, format!("`{}`: {}", item.name, fault.unwrap_or_default()));
     None
+}
+
+/// The name of an interface.
+pub(super) fn interface(item: &Item, findings: &mut Findings) -> Option<String> {
+    let name = item.string(findings)?;
+    if !is_interface_name(name) {
+        findings.error(item.place, format!("`{}`: {} is not the name of an interface", item.name, quote(name)));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// IFNAMSIZ, and what Linux refuses in a name (dev_valid_name).
+fn is_interface_name(name: &str) -> bool {
+    let refused = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    (1..=15).contains(&name.len()) && name != "." && name != ".." && !name.contains(refused)
 }
 
 /// A prefix without host bits.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::findings::{Findings, quote};
-use super::table::{Item, Section};
+use super::table::{Item, Section, optional};
 use super::{daemon, schema};
 use crate::config::{BodyMatch, HttpProbe, StatusRange, TlsProfile};
 
@@ -53,14 +53,6 @@ pub(super) fn http_probe(
 
 fn default_status() -> Vec<StatusRange> {
     vec![StatusRange { first: 200, last: 299 }]
-}
-
-/// A key that may be left out, but not be wrong.
-fn optional<T>(value: Option<Option<T>>) -> Option<Option<T>> {
-    match value {
-        None => Some(None),
-        Some(value) => value.map(Some),
-    }
 }
 
 /// A token (RFC 9110 §5.6.2).

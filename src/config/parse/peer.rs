@@ -5,15 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{families, host_address, host_ipv4, host_ipv6, is_link_local, peer_address};
+use super::address::{families, host_address, host_ipv4, host_ipv6, interface, is_link_local, peer_address};
 use super::attribute::{asn, attributes};
 use super::daemon::absolute_path;
 use super::export::export;
 use super::findings::{Findings, Place, quote};
-use super::table::{Item, Section};
+use super::table::{Item, Section, optional};
 use super::{is_new, name, schema};
 use crate::config::{
-    Asn, Bgp, FileReference, FileRole, HoldTime, NextHop4, NextHop6, Password, Peer, PeerAs, Transport,
+    Asn, Bgp, FileReference, FileRole, HoldTime, NextHop4, NextHop6, Password, Peer, PeerAs, Reach, Transport,
 };
 use crate::prefix::Family;
 
@@ -205,11 +205,23 @@ fn source(item: &Item, peer: Option<IpAddr>, findings: &mut Findings) -> Option<
 
 /// What the connection is made with; `None` where that is wrong.
 fn transport(table: &Section, findings: &mut Findings) -> Option<Transport> {
-    let password = match table.get("password_file") {
-        Some(item) => Some(Password { file: absolute_path(&item, findings)?, secret: None }),
-        None => None,
+    let file = optional(table.get("password_file").map(|item| absolute_path(&item, findings)));
+    let interface = optional(table.get("interface").map(|item| interface(&item, findings)));
+    let (ttl_security, multihop) = (table.get("ttl_security"), table.get("multihop"));
+    let reach = match (ttl_security, multihop) {
+        (Some(ttl_security), Some(multihop)) => {
+            let message = "`multihop` and `ttl_security` exclude each other: `ttl_security` says how many hops away \
+                           the peer is, too";
+            findings.conflict(multihop.key_place, format!("{message}; it is set at"), ttl_security.key_place);
+            None
+        }
+        // Of 255 hops there would be nothing left to check.
+        (Some(item), None) => item.integer(1..=254, findings).map(Reach::TtlSecurity),
+        (None, Some(item)) => item.integer(1..=u8::MAX, findings).map(Reach::Multihop),
+        (None, None) => Some(Reach::Usual),
     };
-    Some(Transport { password })
+    let password = file?.map(|file| Password { file, secret: None });
+    Some(Transport { password, reach: reach?, interface: interface? })
 }
 
 fn next_hop_ipv4(item: &Item, findings: &mut Findings) -> Option<NextHop4> {

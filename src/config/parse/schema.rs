@@ -25,6 +25,9 @@ pub(super) static PEER: Schema = Schema {
         "port",
         "source",
         "password_file",
+        "ttl_security",
+        "multihop",
+        "interface",
         "peer_as",
         "local_as",
         "mode",
@@ -129,7 +132,7 @@ static UNSUPPORTED: &[(&str, &[&str])] = &[
     ("the file", &["glb", "gobgp"]),
     ("[daemon]", &["http_listen", "state_file"]),
     ("[bgp]", &["listen", "graceful_restart"]),
-    ("[[bgp.peer]]", &["ttl_security", "multihop", "role", "extended_next_hop", "graceful_restart", "bfd"]),
+    ("[[bgp.peer]]", &["role", "extended_next_hop", "graceful_restart", "bfd"]),
 ];
 
 /// Values that belong to the interface but to no version yet, by their key.

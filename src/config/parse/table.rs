@@ -216,6 +216,14 @@ impl<'t> Item<'t> {
     }
 }
 
+/// A key that may be left out, but not be wrong.
+pub(super) fn optional<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(value) => value.map(Some),
+    }
+}
+
 /// A number of any length, cut.
 fn shown(digits: &str) -> &str {
     match digits.char_indices().nth(40) {

@@ -266,7 +266,17 @@ fn peer_errors() {
         ),
         (with("peer_as", "mode = 'activ'"), "8:8: `mode` must be \"active\", not `activ`; did you mean `active`?"),
         (with("peer_as", "password_file = 'secret'"), "8:17: `password_file` must be an absolute path"),
-        (with("peer_as", "ttl_security = 1"), "8:1: `ttl_security` in [[bgp.peer]] is not supported by this version"),
+        (with("peer_as", "ttl_security = 0"), "8:16: `ttl_security` must be from 1 to 254, not 0"),
+        (with("peer_as", "ttl_security = 255"), "8:16: `ttl_security` must be from 1 to 254, not 255"),
+        (with("peer_as", "ttl_security = true"), "8:16: `ttl_security` must be an integer, not true"),
+        (with("peer_as", "multihop = 256"), "8:12: `multihop` must be from 1 to 255, not 256"),
+        (
+            with("peer_as", "ttl_security = 2\nmultihop = 2"),
+            "9:1: `multihop` and `ttl_security` exclude each other: `ttl_security` says how many hops away the peer is, too; it is set at f:8:1",
+        ),
+        (with("peer_as", "interface = 'eth 0'"), "8:13: `interface`: `eth 0` is not the name of an interface"),
+        (with("peer_as", "interface = ''"), "8:13: `interface`: `` is not the name of an interface"),
+        (with("peer_as", "role = 'peer'"), "8:1: `role` in [[bgp.peer]] is not supported by this version"),
         (
             with("peer_as", "[[bgp.peer]]\nname = 'tor'\naddress = '10.0.0.3'\npeer_as = 1"),
             "9:8: peer name `tor` is taken, already at f:5:8",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::secret;
 use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Position, Secret, Source};
 
 /// The largest file that is read, in bytes: some 50,000 services.
@@ -97,7 +98,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// A regular file, and what the system says of it. Neither a FIFO nor a device can block this.
-fn open(path: &Path) -> Result<(File, fs::Metadata), String> {
+pub(super) fn open(path: &Path) -> Result<(File, fs::Metadata), String> {
     // Before it is opened: opening a device may do something.
     fs::metadata(path).map_err(|error| unreadable(path, &error)).and_then(|metadata| refuse_irregular(&metadata))?;
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
@@ -108,7 +109,8 @@ fn open(path: &Path) -> Result<(File, fs::Metadata), String> {
     Ok((file, metadata))
 }
 
-fn content(path: &Path, file: File) -> Result<Vec<u8>, String> {
+/// What is in an open file.
+pub(super) fn content(path: &Path, file: File) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
@@ -156,7 +158,7 @@ fn look_at(reference: &FileReference, secrets: &mut BTreeMap<PathBuf, Secret>) -
         FileRole::CertificateAuthority => look_at_authorities(&reference.path),
         FileRole::Command => look_at_command(&reference.path),
         FileRole::Password => {
-            read_secret(&reference.path).map(|secret| drop(secrets.insert(reference.path.clone(), secret)))
+            secret::read(&reference.path).map(|secret| drop(secrets.insert(reference.path.clone(), secret)))
         }
     };
     let message = format!("{}: {}", display(&reference.path), fault.err()?);
@@ -190,16 +192,6 @@ fn look_at_command(path: &Path) -> Result<(), String> {
     rustix::fs::access(path, rustix::fs::Access::EXEC_OK).map_err(|_| "is not executable".to_owned())
 }
 
-/// A password; the file must be the daemon's alone, or it is no secret.
-fn read_secret(path: &Path) -> Result<Secret, String> {
-    let (file, metadata) = open(path)?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(format!("is open to others than its owner (mode {mode:04o}): make it 0600 or 0400"));
-    }
-    Secret::from_file(&content(path, file)?)
-}
-
 fn at_start(path: &Path, message: impl Into<String>) -> Diagnostic {
     Diagnostic { position: Position { file: display(path), line: 1, column: 1 }, message: message.into() }
 }
@@ -218,7 +210,7 @@ fn reason(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 

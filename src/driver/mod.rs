@@ -16,6 +16,7 @@ mod queue;
 mod reactor;
 mod reload;
 mod scribe;
+mod secret;
 mod signal;
 mod state;
 pub mod status;

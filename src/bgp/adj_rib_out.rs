@@ -226,6 +226,7 @@ mod tests {
             local_pref: None,
             communities: Vec::new(),
             large_communities: Vec::new(),
+            extended_communities: Vec::new(),
         })
     }
 

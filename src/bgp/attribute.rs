@@ -12,7 +12,7 @@ use super::as_path;
 pub use super::as_path::Segment;
 use super::message::{UNICAST, afi};
 use super::wire::{TooLong, prefixed_u8, prefixed_u16};
-use crate::config::{Community, LargeCommunity, Origin};
+use crate::config::{Community, ExtendedCommunity, LargeCommunity, Origin};
 use crate::prefix::Family;
 
 /// The attributes of a route as they stand in an UPDATE to one peer, next hop and all.
@@ -32,6 +32,8 @@ pub struct PathAttributes {
     pub communities: Vec<Community>,
     /// LARGE_COMMUNITY.
     pub large_communities: Vec<LargeCommunity>,
+    /// EXTENDED COMMUNITIES (RFC 4360 §2).
+    pub extended_communities: Vec<ExtendedCommunity>,
 }
 
 /// A next hop.
@@ -147,6 +149,10 @@ pub(super) fn encode(
     if !attributes.communities.is_empty() {
         let value: Vec<u8> = attributes.communities.iter().flat_map(|community| community.0.to_be_bytes()).collect();
         write(COMMUNITIES, &value, out)?;
+    }
+    if !attributes.extended_communities.is_empty() {
+        let value: Vec<u8> = attributes.extended_communities.iter().flat_map(|community| community.0).collect();
+        write(EXTENDED_COMMUNITIES, &value, out)?;
     }
     if !four_octet_as && as_path::needs_as4_path(&attributes.as_path) {
         let mut path = Vec::new();

@@ -66,6 +66,9 @@ fn path_attributes(config: &config::Peer, internal: bool, next_hop: NextHop, vip
     // RFC 4271 §5.1.2: empty to our own AS, and so without prepends: the peer would find its own AS in the path and
     // drop the route as a loop (§9.1.2).
     let as_path = if internal { Vec::new() } else { vec![config.local_as; 1 + usize::from(prepend)] };
+    let mut extended_communities = join(&vip.extended_communities, &peer.extended_communities);
+    // RFC 4360 §6: what is not transitive does not cross the border of the AS.
+    extended_communities.retain(|community| internal || community.is_transitive());
     PathAttributes {
         origin: vip.origin.or(peer.origin).unwrap_or_default(),
         as_path: as_path.chunks(SEGMENT_MAX).map(|part| Segment::Sequence(part.to_vec())).collect(),
@@ -75,6 +78,7 @@ fn path_attributes(config: &config::Peer, internal: bool, next_hop: NextHop, vip
         local_pref: internal.then(|| vip.local_pref.or(peer.local_pref).unwrap_or(DEFAULT_LOCAL_PREF)),
         communities: join(&vip.communities, &peer.communities),
         large_communities: join(&vip.large_communities, &peer.large_communities),
+        extended_communities,
     }
 }
 
@@ -123,7 +127,7 @@ fn usable_ipv6(own: Ipv6Addr, remote: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Asn, Community, ExportFilter, HoldTime, LargeCommunity, Origin, PeerAs};
+    use crate::config::{Asn, Community, ExportFilter, ExtendedCommunity, HoldTime, LargeCommunity, Origin, PeerAs};
 
     fn config(attributes: Attributes) -> config::Peer {
         config::Peer {
@@ -153,6 +157,10 @@ mod tests {
         Arc::unwrap_or_clone(route)
     }
 
+    fn extended(texts: &[&str]) -> Vec<ExtendedCommunity> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
     #[test]
     fn the_vips_word_goes_before_the_peers_and_communities_join() {
         let peer = Attributes {
@@ -162,6 +170,7 @@ mod tests {
             local_pref: Some(20),
             communities: vec![Community(2), Community(3)],
             large_communities: vec![LargeCommunity(1, 1, 1)],
+            extended_communities: extended(&["rt:65000:2", "generic:0x43000000:0x1"]),
         };
         let vip = Attributes {
             origin: Some(Origin::Incomplete),
@@ -170,6 +179,7 @@ mod tests {
             local_pref: Some(200),
             communities: vec![Community(1), Community(3)],
             large_communities: vec![],
+            extended_communities: extended(&["rt:65000:1", "rt:65000:2", "generic:0x40040000:0x0"]),
         };
         let us = Asn(65001);
         let route = made(peer.clone(), vip.clone(), false);
@@ -177,8 +187,11 @@ mod tests {
         assert_eq!((route.origin, route.med, route.local_pref), (Origin::Incomplete, Some(0), None));
         assert_eq!(route.communities, [Community(1), Community(2), Community(3)]);
         assert_eq!(route.large_communities, [LargeCommunity(1, 1, 1)]);
+        assert_eq!(route.extended_communities, extended(&["rt:65000:1", "rt:65000:2"]));
         let route = made(peer.clone(), vip, true);
         assert_eq!((route.as_path, route.local_pref), (vec![], Some(200)));
+        let all = ["rt:65000:1", "rt:65000:2", "generic:0x40040000:0x0", "generic:0x43000000:0x1"];
+        assert_eq!(route.extended_communities, extended(&all));
         let route = made(peer, Attributes::default(), true);
         assert_eq!((route.origin, route.med, route.local_pref), (Origin::Egp, Some(10), Some(20)));
         let route = made(Attributes::default(), Attributes::default(), true);

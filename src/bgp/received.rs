@@ -17,7 +17,7 @@ use super::error::Notification;
 use super::message::family_of;
 use super::nlri;
 use super::wire::{Reader, Short};
-use crate::config::{Asn, Community, LargeCommunity, Origin};
+use crate::config::{Asn, Community, ExtendedCommunity, LargeCommunity, Origin};
 use crate::prefix::{Family, Prefix};
 
 /// What an error in an UPDATE costs, the least first (RFC 7606 §2). A session reset, the worst, is an `Err` instead.
@@ -72,6 +72,7 @@ pub(super) struct Attributes {
     local_pref: Option<u32>,
     communities: Vec<Community>,
     large_communities: Vec<LargeCommunity>,
+    extended_communities: Vec<ExtendedCommunity>,
     /// The AS of AGGREGATOR.
     aggregator: Option<Asn>,
     has_as4_aggregator: bool,
@@ -274,12 +275,14 @@ impl Attributes {
                 raw.exactly::<8>()?;
                 self.has_as4_aggregator = true;
             }
+            EXTENDED_COMMUNITIES => {
+                self.extended_communities = raw.pieces()?.iter().copied().map(ExtendedCommunity).collect();
+            }
             LARGE_COMMUNITY => self.large_communities = decode_large_communities(raw)?,
             // Nothing to a speaker that imports nothing, but a wrong one is wrong: RFC 7606 §7.9, §7.10, §7.14, §7.15,
             // RFC 9234 §5.
             ORIGINATOR_ID | ONLY_TO_CUSTOMER => drop(raw.exactly::<4>()?),
             CLUSTER_LIST => drop(raw.pieces::<4>()?),
-            EXTENDED_COMMUNITIES => drop(raw.pieces::<8>()?),
             IPV6_EXTENDED_COMMUNITIES => drop(raw.pieces::<20>()?),
             _ => {}
         }
@@ -308,6 +311,7 @@ impl Attributes {
             local_pref: self.local_pref,
             communities: self.communities.clone(),
             large_communities: self.large_communities.clone(),
+            extended_communities: self.extended_communities.clone(),
         })
     }
 }

@@ -306,6 +306,7 @@ mod tests {
             local_pref: None,
             communities: vec![],
             large_communities: vec![],
+            extended_communities: vec![],
         }
     }
 

@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::bgp::attribute::Segment;
     use crate::bgp::message::{Inbox, MAX_LEN, Message};
-    use crate::config::{Asn, Community, LargeCommunity, Origin};
+    use crate::config::{Asn, Community, ExtendedCommunity, LargeCommunity, Origin};
     use crate::rng::Rng;
     use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -293,6 +293,7 @@ mod tests {
             local_pref: None,
             communities: vec![],
             large_communities: vec![],
+            extended_communities: vec![],
         }
     }
 
@@ -333,7 +334,8 @@ mod tests {
     fn random_path(rng: &mut Rng) -> Vec<Segment> {
         let mut path = vec![];
         for _ in 0..rng.below(4) {
-            let long = if rng.below(8) == 0 { 300 } else { 5 };
+            // One at most, for all of it must fit a message.
+            let long = if path.is_empty() && rng.below(8) == 0 { 300 } else { 5 };
             let segment = match path.last() {
                 Some(Segment::Sequence(_)) => {
                     let count = 1 + rng.below(8);
@@ -359,7 +361,7 @@ mod tests {
             _ => NextHop::Ipv6(v6(rng, 0x2001)),
         };
         let optional = |rng: &mut Rng| (rng.below(2) == 0).then(|| rng.bits() as u32);
-        let few = if rng.below(4) == 0 { 100 } else { 4 };
+        let few = if rng.below(4) == 0 { 80 } else { 4 };
         PathAttributes {
             origin: [Origin::Igp, Origin::Egp, Origin::Incomplete][rng.below(3) as usize],
             as_path: random_path(rng),
@@ -370,6 +372,7 @@ mod tests {
             large_communities: (0..rng.below(few))
                 .map(|_| LargeCommunity(rng.bits() as u32, rng.bits() as u32, rng.bits() as u32))
                 .collect(),
+            extended_communities: (0..rng.below(few)).map(|_| ExtendedCommunity(rng.bits().to_be_bytes())).collect(),
         }
     }
 
@@ -482,7 +485,20 @@ mod tests {
             communities: vec!["65010:1".parse().unwrap()],
             ..base()
         };
+        let extended = ["rt:65000:100", "soo:65000:1", "rt:192.0.2.1:5", "rt:4200000001:7", "generic:0x3060000:0x1"];
+        let extended = PathAttributes {
+            as_path: path(&[65009]),
+            extended_communities: extended.map(|text| text.parse().unwrap()).to_vec(),
+            ..base()
+        };
         for (encoding, body, attributes, prefix) in [
+            (
+                WIDE,
+                "0000003f4001010040020602010000fdf14003047f000009c010280002fde8000000640003fde8000000010102c00002010005\
+                 0202fa56ea010007030600000000000120c6336401",
+                extended,
+                "198.51.100.1/32",
+            ),
             // BIRD 2.0.12 to a 4-octet speaker, to a 2-octet speaker; GoBGP 3.10.
             (
                 WIDE,
@@ -744,7 +760,6 @@ mod tests {
             &[0xc0, 7, 8, 0, 0, 0xfd, 0xe9, 192, 0, 2, 1], // AGGREGATOR
             &[0x80, 9, 4, 1, 1, 1, 1],                     // ORIGINATOR_ID
             &[0x80, 10, 4, 1, 1, 1, 1],                    // CLUSTER_LIST
-            &[0xc0, 16, 8, 0, 2, 0, 1, 0, 0, 0, 1],        // EXTENDED_COMMUNITIES
             &[0xc0, 17, 3, 1, 2, 3],                       // AS4_PATH between 4-octet speakers, malformed
             &[0xe0, 128, 2, 9, 9],                         // unknown, with the Partial bit
         ];

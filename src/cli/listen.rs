@@ -146,6 +146,7 @@ enum What<'a> {
         local_pref: Option<u32>,
         communities: Vec<String>,
         large_communities: Vec<String>,
+        extended_communities: Vec<String>,
     },
     Withdraw {
         prefix: String,
@@ -197,6 +198,7 @@ fn json_line(report: &Report) -> serde_json::Result<String> {
             local_pref: attributes.local_pref,
             communities: texts(&attributes.communities),
             large_communities: texts(&attributes.large_communities),
+            extended_communities: texts(&attributes.extended_communities),
         },
         Event::Withdraw(prefix) => What::Withdraw { prefix: prefix.to_string() },
         Event::Malformed(fault) => {
@@ -250,6 +252,7 @@ pub(super) fn describe(attributes: &PathAttributes) -> String {
     words.extend(attributes.local_pref.map(|preference| format!("local pref {preference}")));
     let mut communities = texts(&attributes.communities);
     communities.extend(texts(&attributes.large_communities));
+    communities.extend(texts(&attributes.extended_communities));
     if !communities.is_empty() {
         words.push(format!("communities {}", communities.join(" ")));
     }
@@ -302,6 +305,7 @@ mod tests {
             local_pref: Some(100),
             communities: vec!["65000:100".parse().unwrap()],
             large_communities: vec![LargeCommunity(1, 2, 3)],
+            extended_communities: vec!["rt:192.0.2.1:5".parse().unwrap()],
         };
         let cause = Cause::Received(Notification::administrative_shutdown("\x1b[2J"));
         for (event, json, human) in [
@@ -312,8 +316,8 @@ mod tests {
             ),
             (
                 Event::Announce("192.0.2.1".parse().unwrap(), Arc::new(attributes)),
-                r#""event":"announce","prefix":"192.0.2.1/32","next_hop":["127.0.0.1"],"as_path":[65001,[2,3]],"origin":"igp","med":null,"local_pref":100,"communities":["65000:100"],"large_communities":["1:2:3"]}"#,
-                "announce     192.0.2.1/32        next hop 127.0.0.1, path 65001 {2 3}, origin igp, local pref 100, communities 65000:100 1:2:3",
+                r#""event":"announce","prefix":"192.0.2.1/32","next_hop":["127.0.0.1"],"as_path":[65001,[2,3]],"origin":"igp","med":null,"local_pref":100,"communities":["65000:100"],"large_communities":["1:2:3"],"extended_communities":["rt:192.0.2.1:5"]}"#,
+                "announce     192.0.2.1/32        next hop 127.0.0.1, path 65001 {2 3}, origin igp, local pref 100, communities 65000:100 1:2:3 rt:192.0.2.1:5",
             ),
             (
                 Event::Withdraw("2001:db8::/32".parse().unwrap()),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::extended_community::ExtendedCommunity;
+
 /// An autonomous system number, always 32 bits (RFC 6793).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Asn(pub u32);
@@ -122,7 +124,7 @@ impl fmt::Display for LargeCommunity {
 }
 
 /// Digits only: `from_str` alone would take a plus sign.
-fn number<T: FromStr>(text: &str) -> Result<T, ()> {
+pub(super) fn number<T: FromStr>(text: &str) -> Result<T, ()> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(());
     }
@@ -145,6 +147,15 @@ pub struct Attributes {
     pub communities: Vec<Community>,
     /// Sorted, without duplicates. The VIP's and the peer's are joined.
     pub large_communities: Vec<LargeCommunity>,
+    /// Sorted, without duplicates. The VIP's and the peer's are joined; those that are not transitive go to iBGP peers only.
+    pub extended_communities: Vec<ExtendedCommunity>,
+}
+
+impl Attributes {
+    /// Whether some community is for iBGP peers only (RFC 4360 §6).
+    pub fn has_non_transitive(&self) -> bool {
+        self.extended_communities.iter().any(|community| !community.is_transitive())
+    }
 }
 
 #[cfg(test)]

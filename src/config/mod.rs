@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod bgp;
 pub mod check;
 pub mod export;
+pub mod extended_community;
 pub mod parse;
 pub mod transport;
 
@@ -21,6 +22,7 @@ pub use attributes::{Asn, Attributes, Community, LargeCommunity, Origin};
 pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
+pub use extended_community::ExtendedCommunity;
 pub use parse::{parse, parse_incomplete};
 pub use transport::{Password, Reach, Secret, Transport};
 

@@ -11,7 +11,7 @@ use crate::harness::site::{self, BACKENDS, Site};
 use crate::harness::wait;
 
 /// What the peer's configuration adds.
-const PEER: &str = r#"communities = ["65000:100", "65000:1:2"]"#;
+const PEER: &str = r#"communities = ["65000:100", "65000:1:2", "rt:65000:100", "rt:192.0.2.1:5"]"#;
 
 const SECOND_VIPS: &str = r#""192.0.2.2", "2001:db8::2""#;
 
@@ -46,6 +46,7 @@ impl Story {
         for (prefix, route) in &mut table {
             route.communities = vec!["65000:100".to_owned()];
             route.large_communities = vec!["65000:1:2".to_owned()];
+            route.extended_communities = vec!["rt:192.0.2.1:5".to_owned(), "rt:65000:100".to_owned()];
             route.local_pref = self.router.shown_local_pref(internal.then_some(200));
             match prefix.as_str() {
                 "192.0.2.1/32" => {

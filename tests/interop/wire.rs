@@ -15,7 +15,7 @@ fn session(site: &Site, neighbour: &Neighbour, router: &dyn Router) -> Captured 
     let capture = Capture::start(&site.herald, "to-router");
     let mut server = site.server(0);
     let config = |med: u32| {
-        let peer = "communities = [\"65000:100\", \"no-export\", \"65000:1:2\"]\nas_path_prepend = 2";
+        let peer = "communities = [\"65000:100\", \"no-export\", \"65000:1:2\", \"rt:65000:100\", \"soo:4200000001:7\"]\nas_path_prepend = 2";
         let vip = |address: &str| format!("\n[[vip]]\naddress = \"{address}\"\nmed = {med}\nlocal_pref = 200\n");
         site::config(neighbour, peer) + &vip("192.0.2.1") + &vip("2001:db8::1")
     };

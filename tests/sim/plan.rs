@@ -39,7 +39,10 @@ const CHECKS: [(&str, &str); 6] = [
 /// Another timing for a check: an edit that makes it a new check.
 const EDITED: &str =
     r#"type = "tcp", interval = "1500ms", timeout = "500ms", rise = 2, fall = 3, fast_interval = "300ms""#;
-const COMMUNITIES: [&str; 5] = ["65000:100", "no-export", "65000:1:2", "4200000000:7:8", "65000:200"];
+const COMMUNITIES: [&str; 7] =
+    ["65000:100", "no-export", "65000:1:2", "4200000000:7:8", "65000:200", "rt:65000:100", NON_TRANSITIVE];
+/// An error on an external peer.
+const NON_TRANSITIVE: &str = "generic:0x43000000:0x1";
 const REQUIRED: [&str; 5] = ["1", "1", "\"50%\"", "2", "0"];
 
 #[derive(Clone, Debug)]
@@ -110,7 +113,7 @@ fn attributes(rng: &mut Rng, internal: bool) -> String {
     }
     if one_in(rng, 2) {
         let chosen: BTreeSet<_> = (0..=rng.below(3)).map(|_| pick(rng, &COMMUNITIES)).collect();
-        let chosen: Vec<_> = chosen.into_iter().collect();
+        let chosen: Vec<_> = chosen.into_iter().filter(|text| internal || *text != NON_TRANSITIVE).collect();
         writeln!(text, "communities = {chosen:?}").unwrap();
     }
     text

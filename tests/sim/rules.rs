@@ -343,6 +343,9 @@ pub(crate) fn route(router: &Router, prefix: &Prefix, attributes: &Attributes) -
     let prepends = attributes.as_path_prepend.or(own.as_path_prepend).unwrap_or(0);
     let communities = attributes.communities.iter().chain(&own.communities);
     let large_communities = attributes.large_communities.iter().chain(&own.large_communities);
+    // The T bit: what has it does not leave the AS.
+    let extended = attributes.extended_communities.iter().chain(&own.extended_communities);
+    let extended = extended.map(|community| u64::from_be_bytes(community.0)).filter(|it| internal || it >> 62 & 1 == 0);
     Some(Arc::new(Route {
         origin: match attributes.origin.or(own.origin).unwrap_or_default() {
             Origin::Igp => 0,
@@ -355,6 +358,7 @@ pub(crate) fn route(router: &Router, prefix: &Prefix, attributes: &Attributes) -
         local_pref: internal.then(|| attributes.local_pref.or(own.local_pref).unwrap_or(100)),
         communities: communities.map(|community| community.0).collect(),
         large_communities: large_communities.map(|community| (community.0, community.1, community.2)).collect(),
+        extended_communities: extended.map(|it| ((it >> 32) as u32, it as u32)).collect(),
     }))
 }
 

@@ -33,6 +33,7 @@ pub(crate) struct Route {
     pub(crate) local_pref: Option<u32>,
     pub(crate) communities: BTreeSet<u32>,
     pub(crate) large_communities: BTreeSet<(u32, u32, u32)>,
+    pub(crate) extended_communities: BTreeSet<(u32, u32)>,
 }
 
 /// What one UPDATE says.
@@ -219,7 +220,7 @@ impl Reading {
             let right = match code {
                 1 | 2 | 3 | 5 => 0x40,
                 4 | 14 | 15 => 0x80,
-                8 | 17 | 32 => 0xc0,
+                8 | 16 | 17 | 32 => 0xc0,
                 code => return Err(format!("attribute {code}, which was not configured")),
             };
             if flags & 0xef != right {
@@ -261,6 +262,10 @@ impl Reading {
                 if self.update.withdrawn.is_empty() {
                     self.update.end_of_rib = Some(family);
                 }
+            }
+            16 => {
+                let read = |bytes: &mut Bytes<'_>| Ok((bytes.u32()?, bytes.u32()?));
+                route.extended_communities = set(std::mem::replace(&mut value, Bytes(&[])).all(read)?)?;
             }
             17 if self.expectation.four_octet_as => return Err("AS4_PATH to a 4-octet speaker".into()),
             17 => self.as4_path = Some(as_path(&mut value, true)?),

@@ -144,6 +144,12 @@ fn read_peer(
                        use `med`, `as_path_prepend` or `communities`";
         findings.error(item.key_place, message);
     }
+    if let (Some(item), false) = (table.get("communities"), peer.is_internal()) {
+        for community in peer.attributes.extended_communities.iter().filter(|community| !community.is_transitive()) {
+            let message = format!("`{community}` is not transitive: it is not sent to external peers (RFC 4360 §6)");
+            findings.error(item.key_place, message);
+        }
+    }
     Some(peer)
 }
 

@@ -228,6 +228,14 @@ fn peer_errors() {
             with("peer_as", "communities = ['1:2:4294967296']"),
             "8:16: `1:2:4294967296` is not a large community: three numbers from 0 to 4294967295",
         ),
+        (
+            with("peer_as", "communities = ['rt:65000:100', 'rt:65536:65536']"),
+            "8:32: `rt:65536:65536` is not an extended community, such as `rt:65000:100`, `soo:65000:1`, `rt:192.0.2.1:5`, `rt:4200000001:7` (the last number to 65535 in these two) or `generic:0x43000000:0x1`",
+        ),
+        (
+            with("peer_as", "communities = ['65000:1', 'generic:0x43000000:0x1']"),
+            "8:1: `generic:0x43000000:0x1` is not transitive: it is not sent to external peers (RFC 4360 §6)",
+        ),
         (with("peer_as", "communities = ['1:2:3:4']"), "8:16: `1:2:3:4` has too many colons for a community"),
         (with("peer_as", "export = { acept = [] }"), "8:12: unknown key `acept` in `export`; did you mean `accept`?"),
         (
@@ -613,6 +621,7 @@ fn warnings_say_what_is_probably_not_meant() {
             "f:20:1: `degraded` does nothing while `on_down = \"withdraw\"`".to_owned(),
         ),
         (format!("{BASE}local_pref = 7\n"), "f:19:1: `local_pref` is sent to internal peers only, and no peer is internal".to_owned()),
+        (format!("{BASE}communities = ['generic:0x43000000:0x1']\n"), "f:19:1: a community that is not transitive is sent to internal peers only, and no peer is internal".to_owned()),
         (changed("[[bgp.peer]]\nname = \"tor\"\naddress = \"10.0.0.2\"\npeer_as = 65000\n", ""), "f:1:1: there is no [[bgp.peer]]: nothing will be announced to anybody".to_owned()),
         (format!("{BASE}[daemon]\nworkers = 1\n").replace("type = \"http\"", "type = \"http\"\ninterval = '10ms'").replace("checks = [\"web\"]", "checks = [\"web\"]\ncheck = [{type='tcp'}, {type='tcp', port=1}]"), "f:22:11: 3 workers would be busy if every check timed out at once, but `workers` is 1: it covers 33 % of that, and beyond it checks run late".to_owned()),
         (BASE[BASE.find("[checks").unwrap()..].to_owned(), "f:1:1: there is no [bgp]: nothing will be announced to anybody".to_owned()),
@@ -642,6 +651,8 @@ fn values_arrive() {
     assert_eq!(tor.hold_time, HoldTime::from_secs(9).unwrap());
     assert_eq!(tor.next_hop_ipv6, NextHop6::Address("fd00:99:1::2".parse().unwrap()));
     assert_eq!((tor.attributes.communities.len(), tor.attributes.large_communities.len()), (2, 1));
+    let extended = ["rt:65000:100", "soo:192.0.2.1:1"].map(|text| text.parse().unwrap());
+    assert_eq!(tor.attributes.extended_communities, extended);
     let allowed = ["192.0.2.1", "192.0.2.129", "192.0.3.1", "2001:db8::1", "2001:db8:1::/48", "2001:db8::/32"]
         .map(|text| tor.export.allows(&text.parse().unwrap()));
     assert_eq!(allowed, [true, false, false, true, true, false]);

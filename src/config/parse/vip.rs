@@ -19,6 +19,18 @@ pub(super) struct Places {
     pub(super) vips: BTreeMap<Prefix, Place>,
     /// Every `local_pref` of a `[[vip]]`.
     pub(super) local_prefs: Vec<Place>,
+    /// Every `communities` of a `[[vip]]` in which one is not transitive.
+    pub(super) non_transitive: Vec<Place>,
+}
+
+impl Places {
+    /// Keeps where `table` says what only internal peers are told.
+    fn note(&mut self, attributes: &Attributes, table: &Section) {
+        self.local_prefs.extend(table.get("local_pref").map(|item| item.key_place));
+        if attributes.has_non_transitive() {
+            self.non_transitive.extend(table.get("communities").map(|item| item.key_place));
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -32,7 +44,7 @@ pub(super) fn read(
     services: &service::Places,
     findings: &mut Findings,
 ) -> (BTreeMap<Prefix, Vip>, Places) {
-    let mut places = Places { vips: services.vips.clone(), local_prefs: Vec::new() };
+    let mut places = Places { vips: services.vips.clone(), local_prefs: Vec::new(), non_transitive: Vec::new() };
     let default_attributes = Arc::new(Attributes::default());
     let plain = |services: &Vec<usize>| Vip {
         services: services.clone(),
@@ -77,10 +89,11 @@ fn read_vip(table: &Section, places: &mut Places, findings: &mut Findings) -> Vi
         if schema::DEGRADED.keys.iter().all(|key| !table.has(key)) {
             findings.error(item.place, "`degraded` is empty: the VIP would be announced as if it were healthy");
         }
-        places.local_prefs.extend(table.get("local_pref").map(|item| item.key_place));
-        Some(overridden(&attributes, &table, findings))
+        let degraded = overridden(&attributes, &table, findings);
+        places.note(&degraded, &table);
+        Some(degraded)
     });
-    places.local_prefs.extend(table.get("local_pref").map(|item| item.key_place));
+    places.note(&attributes, table);
     match (on_down, degraded) {
         (None, Some(item)) => {
             findings.error(item.key_place, "`degraded` does nothing without `on_down = \"degrade\"`");

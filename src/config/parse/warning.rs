@@ -109,5 +109,9 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
         for place in &places.vips.local_prefs {
             findings.warning(*place, "`local_pref` is sent to internal peers only, and no peer is internal");
         }
+        for place in &places.vips.non_transitive {
+            let message = "a community that is not transitive is sent to internal peers only, and no peer is internal";
+            findings.warning(*place, message);
+        }
     }
 }

@@ -157,6 +157,7 @@ fn parse_table(text: &str) -> Result<Table, String> {
                     local_pref: None,
                     communities: Vec::new(),
                     large_communities: Vec::new(),
+                    extended_communities: Vec::new(),
                 };
                 if table.insert(prefix.clone(), route).is_some() {
                     return Err(format!("two routes for {prefix}"));
@@ -181,6 +182,7 @@ fn attribute(route: &mut Route, name: &str, value: &str) -> Option<()> {
         "BGP.med" => route.med = Some(value.parse().ok()?),
         "BGP.local_pref" => route.local_pref = Some(value.parse().ok()?),
         "BGP.community" => route.communities = tuples(value),
+        "BGP.ext_community" => route.extended_communities = tuples(value),
         "BGP.large_community" => route.large_communities = tuples(value),
         _ => {}
     }

@@ -162,6 +162,9 @@ fn route(path: &Value) -> Option<Route> {
     let mut communities =
         list(find(8).map(|it| &it["communities"])).iter().map(community).collect::<Option<Vec<_>>>()?;
     let mut large_communities = list(find(32).map(|it| &it["value"])).iter().map(large).collect::<Option<Vec<_>>>()?;
+    let mut extended_communities =
+        list(find(16).map(|it| &it["value"])).iter().map(extended).collect::<Option<Vec<_>>>()?;
+    extended_communities.sort();
     communities.sort();
     large_communities.sort();
     Some(Route {
@@ -172,5 +175,16 @@ fn route(path: &Value) -> Option<Route> {
         local_pref: find(5).and_then(|it| number(&it["value"])),
         communities,
         large_communities,
+        extended_communities,
     })
+}
+
+/// As BIRD calls them.
+fn extended(community: &Value) -> Option<String> {
+    let name = match community["subtype"].as_u64()? {
+        2 => "rt",
+        3 => "ro",
+        _ => return None,
+    };
+    Some(format!("{name}:{}", community["value"].as_str()?))
 }

@@ -17,6 +17,8 @@ pub(crate) struct Route {
     pub(crate) communities: Vec<String>,
     /// `65000:1:2`, sorted.
     pub(crate) large_communities: Vec<String>,
+    /// `rt:65000:100`, sorted.
+    pub(crate) extended_communities: Vec<String>,
 }
 
 /// Everything that a router has from Herald, by prefix.

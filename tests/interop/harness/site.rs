@@ -136,6 +136,7 @@ pub(crate) fn plain_route(neighbour: &Neighbour, router: &dyn Router, prefix: &s
         local_pref: router.shown_local_pref(internal.then_some(100)),
         communities: Vec::new(),
         large_communities: Vec::new(),
+        extended_communities: Vec::new(),
     }
 }
 

@@ -212,7 +212,7 @@ mod tests {
     use crate::bgp::update::Update;
     use crate::rng::Rng;
 
-    const ENCODING: Encoding = Encoding { four_octet_as: true, max_len: 4096 };
+    const ENCODING: Encoding = Encoding { four_octet_as: true, mp_ipv4: false, max_len: 4096 };
 
     fn attributes(family: Family, med: u32) -> Arc<PathAttributes> {
         Arc::new(PathAttributes {

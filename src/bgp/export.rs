@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::attribute::{NextHop, PathAttributes, Segment};
+use super::fsm::Session;
 use crate::config::{self, Attributes, NextHop4, NextHop6};
 use crate::prefix::{Family, Prefix};
 
@@ -27,10 +28,13 @@ pub struct Export {
 }
 
 impl Export {
-    /// For a session from `local` to `remote`, with a peer in our own AS if `internal`.
-    pub fn new(config: Arc<config::Peer>, internal: bool, local: IpAddr, remote: IpAddr) -> Export {
-        let next_hops = [next_hop_ipv4(&config, local, remote), next_hop_ipv6(&config, local, remote)];
-        Export { config, internal, next_hops, memo: Default::default(), sweep_above: SWEEP_ABOVE }
+    /// For `session`, from `local` to `remote`.
+    pub fn new(config: Arc<config::Peer>, session: &Session, local: IpAddr, remote: IpAddr) -> Export {
+        let ipv6 = next_hop_ipv6(&config, local, remote);
+        // RFC 8950 §3: an IPv4 route may have the next hop of an IPv6 one, where both sides have said so.
+        let instead = ipv6.filter(|_| session.extended_next_hop);
+        let next_hops = [next_hop_ipv4(&config, local, remote).or(instead), ipv6];
+        Export { config, internal: session.internal, next_hops, memo: Default::default(), sweep_above: SWEEP_ABOVE }
     }
 
     /// The next hop for this family; without one, no route of it can be announced to this peer.
@@ -127,6 +131,8 @@ fn usable_ipv6(own: Ipv6Addr, remote: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bgp::open::Open;
+    use crate::bgp::update::Encoding;
     use crate::config::{Asn, Community, ExportFilter, ExtendedCommunity, HoldTime, LargeCommunity, Origin, PeerAs};
 
     fn config(attributes: Attributes) -> config::Peer {
@@ -143,6 +149,7 @@ mod tests {
             families: Family::ALL.to_vec(),
             next_hop_ipv4: NextHop4::SelfAddress,
             next_hop_ipv6: NextHop6::SelfAddress,
+            extended_next_hop: false,
             hold_time: HoldTime::OFF,
             connect_retry: std::time::Duration::from_secs(5),
             attributes,
@@ -150,9 +157,45 @@ mod tests {
         }
     }
 
+    fn session(internal: bool, extended_next_hop: bool) -> Session {
+        let (asn, router_id) = (Asn(65000), [10, 0, 0, 1].into());
+        Session {
+            open: Open { asn, hold_time: HoldTime::OFF, router_id, capabilities: vec![] },
+            families: Family::ALL.to_vec(),
+            hold_time: HoldTime::OFF,
+            encoding: Encoding { four_octet_as: true, mp_ipv4: extended_next_hop, max_len: 4096 },
+            extended_next_hop,
+            internal,
+        }
+    }
+
+    /// RFC 8950: only what "self" does not give over IPv4 comes from IPv6.
+    #[test]
+    fn extended_next_hops() {
+        let (a4, b4): (IpAddr, IpAddr) = ([10, 0, 0, 2].into(), [10, 0, 0, 1].into());
+        let (a6, b6): (IpAddr, IpAddr) = ("fd00::2".parse().unwrap(), "fd00::1".parse().unwrap());
+        let (local, other): (IpAddr, IpAddr) = ("fe80::2".parse().unwrap(), "fe80::1".parse().unwrap());
+        let global: Ipv6Addr = "fd00::9".parse().unwrap();
+        let given = NextHop4::Address([192, 0, 2, 7].into());
+        let of = |next_hop_ipv4, next_hop_ipv6, local: IpAddr, remote: IpAddr, extended| {
+            let peer = config::Peer { next_hop_ipv4, next_hop_ipv6, ..config(Attributes::default()) };
+            let export = Export::new(Arc::new(peer), &session(false, extended), local, remote);
+            export.next_hop(Family::Ipv4).map(NextHop::addresses)
+        };
+        let (own4, own6) = (NextHop4::SelfAddress, NextHop6::SelfAddress);
+        assert_eq!(of(own4, own6, a6, b6, true), Some(vec![a6]));
+        assert_eq!(of(own4, own6, a6, b6, false), None);
+        assert_eq!(of(own4, own6, a4, b4, true), Some(vec![a4]));
+        assert_eq!(of(given, own6, a6, b6, true), Some(vec![[192, 0, 2, 7].into()]));
+        assert_eq!(of(own4, NextHop6::Address(global), a6, b6, true), Some(vec![global.into()]));
+        assert_eq!(of(own4, own6, local, other, true), None);
+        let pair = NextHop6::Pair(global, "fe80::2".parse().unwrap());
+        assert_eq!(of(own4, pair, local, other, true), Some(vec![global.into(), local]));
+    }
+
     fn made(peer: Attributes, vip: Attributes, internal: bool) -> PathAttributes {
         let here: IpAddr = [10, 0, 0, 2].into();
-        let mut export = Export::new(Arc::new(config(peer)), internal, here, [10, 0, 0, 1].into());
+        let mut export = Export::new(Arc::new(config(peer)), &session(internal, false), here, [10, 0, 0, 1].into());
         let route = export.route(&"192.0.2.1".parse().unwrap(), &Arc::new(vip)).unwrap();
         Arc::unwrap_or_clone(route)
     }
@@ -205,7 +248,7 @@ mod tests {
     fn self_is_an_address_that_the_peer_can_use_or_none() {
         let export = |local: &str, remote: &str| {
             let peer = Arc::new(config(Attributes::default()));
-            let export = Export::new(peer, false, local.parse().unwrap(), remote.parse().unwrap());
+            let export = Export::new(peer, &session(false, false), local.parse().unwrap(), remote.parse().unwrap());
             Family::ALL.map(|family| export.next_hop(family).map(|hop| hop.addresses()[0].to_string()))
         };
         let text = |text: &str| Some(text.to_owned());
@@ -235,7 +278,7 @@ mod tests {
             next_hop_ipv6: NextHop6::Pair(global, link_local),
             ..config(Attributes::default())
         };
-        let export = Export::new(Arc::new(peer), false, [127, 0, 0, 1].into(), [10, 0, 0, 1].into());
+        let export = Export::new(Arc::new(peer), &session(false, false), [127, 0, 0, 1].into(), [10, 0, 0, 1].into());
         assert_eq!(export.next_hop(Family::Ipv4), Some(NextHop::Ipv4([10, 9, 9, 9].into())));
         assert_eq!(export.next_hop(Family::Ipv6), Some(NextHop::Ipv6Pair(global, link_local)));
     }
@@ -243,7 +286,7 @@ mod tests {
     #[test]
     fn equal_attributes_are_one_and_forgotten_ones_are_let_go() {
         let peer = Arc::new(config(Attributes::default()));
-        let mut export = Export::new(peer, false, [10, 0, 0, 2].into(), [10, 0, 0, 1].into());
+        let mut export = Export::new(peer, &session(false, false), [10, 0, 0, 2].into(), [10, 0, 0, 1].into());
         let prefix = "192.0.2.1".parse().unwrap();
         let with_med = |med| Arc::new(Attributes { med: Some(med), ..Attributes::default() });
         let kept = export.route(&prefix, &with_med(0)).unwrap();

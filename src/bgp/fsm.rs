@@ -5,7 +5,7 @@
 //! side connected, so that two connections with one neighbour can be two machines until one of them wins
 //! (RFC 4271 §6.8).
 //!
-//! RFC 4271 §8 and §10, 4760 §8, 5492, 6286, 6608, 6793, 9687.
+//! RFC 4271 §8 and §10, 4760 §8, 5492, 6286, 6608, 6793, 8950 §4, 9687.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -65,6 +65,8 @@ pub struct Terms {
     pub families: Offer,
     /// The AS that the peer must have; `None` takes any.
     pub peer_as: Option<PeerAs>,
+    /// Whether IPv4 routes may have an IPv6 next hop (RFC 8950); [`Offer::Mirror`] takes the peer's word.
+    pub extended_next_hop: bool,
     /// Whether our OPEN has capabilities. Without them the session can only be IPv4, with AS numbers of 2 octets.
     pub capabilities: bool,
 }
@@ -93,6 +95,8 @@ pub struct Session {
     pub hold_time: HoldTime,
     /// How UPDATEs are written.
     pub encoding: Encoding,
+    /// Both take IPv4 routes with an IPv6 next hop (RFC 8950 §4).
+    pub extended_next_hop: bool,
     /// The peer is in our AS.
     pub internal: bool,
 }
@@ -273,6 +277,7 @@ impl Connection {
                 if self.terms.families == (Offer::Mirror { asn: true }) {
                     self.terms.local_as = open.asn;
                 }
+                self.terms.extended_next_hop = open.takes_extended_next_hop();
                 let families: Vec<_> = Family::ALL.into_iter().filter(|family| open.offers(*family)).collect();
                 self.send_open(now, &families);
                 self.take_open(now, open);
@@ -345,6 +350,9 @@ impl Connection {
         let mut capabilities = Vec::new();
         if self.terms.capabilities {
             capabilities.extend(families.iter().copied().map(Capability::Multiprotocol));
+            if self.terms.extended_next_hop && families.contains(&Family::Ipv4) {
+                capabilities.push(Capability::extended_next_hop());
+            }
             capabilities.extend([Capability::RouteRefresh, Capability::FourOctetAs(self.terms.local_as)]);
         }
         let open = Open {
@@ -457,8 +465,12 @@ impl Terms {
         }
         let hold_time = self.hold_time.negotiate(open.hold_time);
         let four_octet_as = self.capabilities && open.has_four_octet_as();
-        let encoding = Encoding { four_octet_as, max_len: MAX_LEN };
-        Ok(Session { open, families, hold_time, encoding, internal })
+        let extended_next_hop = self.capabilities
+            && self.extended_next_hop
+            && families.contains(&Family::Ipv4)
+            && open.takes_extended_next_hop();
+        let encoding = Encoding { four_octet_as, mp_ipv4: extended_next_hop, max_len: MAX_LEN };
+        Ok(Session { open, families, hold_time, encoding, extended_next_hop, internal })
     }
 
     fn check_as(&self, asn: Asn) -> Result<(), String> {
@@ -494,6 +506,7 @@ mod tests {
             hold_time: HoldTime::from_secs(9).unwrap_or(HoldTime::OFF),
             families,
             peer_as: None,
+            extended_next_hop: false,
             capabilities: true,
         }
     }
@@ -585,6 +598,28 @@ mod tests {
             let ways = |pair: &Pair| pair.seen[1].clone();
             let states = [State::Active, State::OpenConfirm, State::Established].map(Action::Entered);
             assert_eq!(ways(&pair), states);
+        }
+    }
+
+    /// RFC 8950 §4: only when both have said so, and for IPv4 in use.
+    #[test]
+    fn extended_next_hops_are_for_two() {
+        let willing = |asn, families| Terms { extended_next_hop: true, ..terms(asn, families) };
+        let ipv6 = || Offer::Families(vec![Family::Ipv6]);
+        for (a, b, expected) in [
+            (willing(1, both()), willing(2, both()), true),
+            (willing(1, both()), terms(2, both()), false),
+            (terms(1, both()), willing(2, both()), false),
+            (willing(1, both()), willing(2, ipv6()), false),
+            (willing(1, both()), Terms { capabilities: false, ..willing(2, both()) }, false),
+            (willing(1, both()), terms(2, Offer::Mirror { asn: false }), true),
+            (terms(1, both()), terms(2, Offer::Mirror { asn: false }), false),
+        ] {
+            let pair = Pair::new([a, b]);
+            for connection in &pair.ends {
+                let session = connection.session().unwrap();
+                assert_eq!((session.extended_next_hop, session.encoding.mp_ipv4), (expected, expected));
+            }
         }
     }
 

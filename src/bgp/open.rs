@@ -23,7 +23,12 @@ const EXTENDED_LENGTH: u8 = 255;
 
 const MULTIPROTOCOL: u8 = 1;
 const ROUTE_REFRESH: u8 = 2;
+/// RFC 8950 §4.
+const EXTENDED_NEXT_HOP: u8 = 5;
 const FOUR_OCTET_AS: u8 = 65;
+
+/// AFI and SAFI of the routes, AFI of the next hop (RFC 8950 §4): IPv4 unicast with an IPv6 next hop.
+const IPV4_OVER_IPV6: [u8; 6] = [0, 1, 0, UNICAST, 0, 2];
 
 /// The capabilities of one message end here, so that it stays within 4,096 octets. Only a caller's `Other` can get there.
 const CAPABILITIES_MAX: usize = 4000;
@@ -133,6 +138,16 @@ impl Open {
         }
     }
 
+    /// Whether the sender takes IPv4 routes with an IPv6 next hop (RFC 8950 §4). They come in MP_REACH_NLRI, which it must
+    /// have said that it takes for IPv4.
+    pub fn takes_extended_next_hop(&self) -> bool {
+        let says_so = |capability: &Capability| match capability {
+            Capability::Other(EXTENDED_NEXT_HOP, value) => value.as_chunks().0.contains(&IPV4_OVER_IPV6),
+            _ => false,
+        };
+        self.capabilities.contains(&Capability::Multiprotocol(Family::Ipv4)) && self.capabilities.iter().any(says_so)
+    }
+
     /// Whether the sender writes AS numbers with 4 octets (RFC 6793 §3).
     pub fn has_four_octet_as(&self) -> bool {
         self.capabilities.iter().any(|capability| matches!(capability, Capability::FourOctetAs(_)))
@@ -171,6 +186,11 @@ fn decode_parameters(mut reader: Reader<'_>) -> Result<Vec<Capability>, Notifica
 }
 
 impl Capability {
+    /// Code 5: IPv4 unicast routes may have an IPv6 next hop (RFC 8950 §4).
+    pub fn extended_next_hop() -> Capability {
+        Capability::Other(EXTENDED_NEXT_HOP, IPV4_OVER_IPV6.to_vec())
+    }
+
     /// The code (IANA, "Capability Codes").
     pub fn code(&self) -> u8 {
         match self {
@@ -230,7 +250,7 @@ impl std::fmt::Display for Capability {
                 return write!(f, "multiprotocol {afi}/{safi}");
             }
             Capability::RouteRefresh => "route-refresh",
-            Capability::Other(5, _) => "extended-next-hop", // RFC 8950
+            Capability::Other(EXTENDED_NEXT_HOP, _) => "extended-next-hop",
             Capability::Other(6, _) => "extended-message",  // RFC 8654
             Capability::Other(9, _) => "role",              // RFC 9234
             Capability::Other(64, _) => "graceful-restart", // RFC 4724
@@ -295,6 +315,20 @@ mod tests {
         assert_eq!(other.capabilities, [Capability::Other(1, vec![0, 25, 0, 70])]);
         assert!(!other.offers(Family::Ipv4) && open(vec![]).offers(Family::Ipv4) && !open(vec![]).offers(Family::Ipv6));
         assert!(gobgp.offers(Family::Ipv6) && gobgp.has_four_octet_as());
+        assert!(gobgp.takes_extended_next_hop());
+        let extended =
+            |value: &[u8]| open(vec![Capability::Multiprotocol(Family::Ipv4), Capability::Other(5, value.to_vec())]);
+        // Labelled IPv4 beside it; that alone; the octets astride; cut short.
+        for (value, takes) in [
+            (&[0, 1, 0, 4, 0, 2, 0, 1, 0, 1, 0, 2][..], true),
+            (&[0, 1, 0, 4, 0, 2], false),
+            (&[0, 0, 1, 0, 1, 0, 2, 0, 0, 0, 0, 0], false),
+            (&[0, 1, 0, 1, 0], false),
+            (&[], false),
+        ] {
+            assert_eq!(extended(value).takes_extended_next_hop(), takes, "{value:?}");
+        }
+        assert!(!open(vec![Capability::extended_next_hop()]).takes_extended_next_hop(), "without multiprotocol IPv4");
     }
 
     #[test]

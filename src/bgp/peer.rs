@@ -108,6 +108,8 @@ pub struct PeerStatus {
     pub advertised: [usize; 2],
     /// Families in use on the session; empty unless Established.
     pub families: Vec<Family>,
+    /// Whether IPv4 routes may have an IPv6 next hop on the session (RFC 8950).
+    pub extended_next_hop: bool,
     /// Families that are not announced for want of a next hop.
     pub without_next_hop: Vec<Family>,
     /// Why the last session ended or the last attempt failed; kept until the next session is up.
@@ -240,6 +242,7 @@ impl Peer {
             ("router_id", now.router_id != next.router_id),
             ("peer_as", now.peer_as != next.peer_as),
             ("families", now.families != next.families),
+            ("extended_next_hop", now.extended_next_hop != next.extended_next_hop),
             ("hold_time", now.hold_time != next.hold_time),
         ]
         .into_iter()
@@ -389,6 +392,7 @@ impl Peer {
             since: self.since,
             advertised: Family::ALL.map(|family| feed.map_or(0, |feed| feed.told().told_count(family))),
             families: session.filter(|_| feed.is_some()).map(|session| session.families.clone()).unwrap_or_default(),
+            extended_next_hop: session.is_some_and(|session| session.extended_next_hop),
             without_next_hop: feed.map(|feed| feed.without_next_hop().collect()).unwrap_or_default(),
             last_error: self.last_error.as_ref().map(|(cause, _)| cause.clone()),
             last_error_at: self.last_error.as_ref().map(|(_, at)| *at),

@@ -97,6 +97,7 @@ impl Receiver {
             hold_time: options.hold_time,
             families: Offer::Mirror { asn: options.local_as.is_none() },
             peer_as: None,
+            extended_next_hop: false,
             capabilities: true,
         };
         let mut receiver = Receiver {
@@ -222,7 +223,7 @@ mod tests {
     use crate::config::Origin;
     use std::time::Duration;
 
-    const ENCODING: Encoding = Encoding { four_octet_as: true, max_len: MAX_LEN };
+    const ENCODING: Encoding = Encoding { four_octet_as: true, mp_ipv4: false, max_len: MAX_LEN };
 
     /// A receiver and the messages of a neighbour that is written down here.
     struct Scene {

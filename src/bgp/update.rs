@@ -20,6 +20,9 @@ use crate::prefix::{Family, Prefix};
 pub struct Encoding {
     /// AS numbers have 4 octets (RFC 6793).
     pub four_octet_as: bool,
+    /// IPv4 routes are withdrawn in MP_UNREACH_NLRI: the session takes them with IPv6 next hops, so in MP_REACH_NLRI
+    /// (RFC 8950). The two withdraw the same routes, but not every reader of the one looks into the other.
+    pub mp_ipv4: bool,
     /// The longest message, header included. Taken as 64 if below, so that any one withdrawal fits.
     pub max_len: usize,
 }
@@ -108,17 +111,18 @@ fn announce_mp(
     })
 }
 
-/// Appends UPDATEs that withdraw `prefixes`, all of `family`. IPv4 goes into the classic field.
+/// Appends UPDATEs that withdraw `prefixes`, all of `family`. IPv4 goes into the classic field, unless the encoding says
+/// otherwise.
 pub fn encode_withdrawals(family: Family, prefixes: &[Prefix], encoding: Encoding, out: &mut Vec<u8>) {
     let result = match family {
-        Family::Ipv4 => pack(family, prefixes, encoding.capacity(), |nlri| {
+        Family::Ipv4 if !encoding.mp_ipv4 => pack(family, prefixes, encoding.capacity(), |nlri| {
             frame_update(out, |out| {
                 prefixed_u16(out, |out| out.extend_from_slice(nlri))?;
                 out.extend([0, 0]);
                 Ok(())
             })
         }),
-        Family::Ipv6 => {
+        Family::Ipv4 | Family::Ipv6 => {
             let room = encoding.capacity().saturating_sub(attribute::MP_UNREACH_OVERHEAD);
             pack(family, prefixes, room, |nlri| {
                 let mut unreach = Vec::with_capacity(attribute::MP_UNREACH_OVERHEAD + nlri.len());
@@ -277,8 +281,8 @@ mod tests {
     use crate::rng::Rng;
     use std::net::{Ipv4Addr, Ipv6Addr};
 
-    const WIDE: Encoding = Encoding { four_octet_as: true, max_len: MAX_LEN };
-    const NARROW: Encoding = Encoding { four_octet_as: false, max_len: MAX_LEN };
+    const WIDE: Encoding = Encoding { four_octet_as: true, mp_ipv4: false, max_len: MAX_LEN };
+    const NARROW: Encoding = Encoding { four_octet_as: false, mp_ipv4: true, max_len: MAX_LEN };
 
     fn prefix(text: &str) -> Prefix {
         text.parse().unwrap()
@@ -549,6 +553,16 @@ mod tests {
         let next_hop = NextHop::Ipv6("2001:db8::77".parse().unwrap());
         let expected = PathAttributes { next_hop, med: None, communities: vec![], ..gobgp };
         assert_eq!(update.announced, [(expected, vec![prefix("2001:db8:7::/48")])]);
+        // IPv4 with an IPv6 next hop (RFC 8950 §3), and its withdrawal.
+        let next_hop = NextHop::Ipv6("2001:db8::77".parse().unwrap());
+        let mut out = vec![];
+        let mp = Encoding { mp_ipv4: true, ..WIDE };
+        let vip = [prefix("192.0.2.1")];
+        encode_announcements(&self::attributes(next_hop), Family::Ipv4, &vip, mp, &mut out).unwrap();
+        encode_withdrawals(Family::Ipv4, &vip, mp, &mut out);
+        let announced = "0000002a800e1a0001011020010db80000000000000000000000770020c0000201\
+                         4001010040020602010000fde9";
+        assert_eq!(bodies(&out), [hex(announced), hex("0000000b800f0800010120c0000201")]);
         // End-of-RIB, as BIRD sends it.
         for (family, body) in Family::ALL.into_iter().zip(["00000000", "00000006800f03000201"]) {
             let mut out = vec![];

@@ -295,8 +295,9 @@ mod tests {
             router_id: [10, 0, 0, 1].into(),
             capabilities: vec![Capability::Multiprotocol(Family::Ipv4), Capability::RouteRefresh],
         };
-        let encoding = Encoding { four_octet_as: true, max_len: MAX_LEN };
-        let session = Session { open, families: vec![Family::Ipv4], hold_time, encoding, internal: false };
+        let encoding = Encoding { four_octet_as: true, mp_ipv4: false, max_len: MAX_LEN };
+        let families = vec![Family::Ipv4];
+        let session = Session { open, families, hold_time, encoding, extended_next_hop: false, internal: false };
         let attributes = PathAttributes {
             origin: Origin::Igp,
             as_path: vec![Segment::Sequence(vec![Asn(65001)]), Segment::Set(vec![Asn(2), Asn(3)])],

@@ -48,6 +48,8 @@ pub struct Peer {
     pub next_hop_ipv4: NextHop4,
     /// For IPv6 routes.
     pub next_hop_ipv6: NextHop6,
+    /// Whether IPv4 routes may have an IPv6 next hop, if the peer agrees (RFC 8950).
+    pub extended_next_hop: bool,
     /// What we offer.
     pub hold_time: HoldTime,
     /// How soon a router that is back is noticed: attempts start at most so far apart, the first ones sooner. After
@@ -94,7 +96,8 @@ pub enum PeerAs {
 /// `next_hop_ipv4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextHop4 {
-    /// Our address on the session, when that is IPv4.
+    /// Our address on the session when that is IPv4; when it is not, and the session takes extended next hops, that of
+    /// IPv6 routes.
     SelfAddress,
     /// This one.
     Address(Ipv4Addr),

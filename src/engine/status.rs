@@ -111,6 +111,8 @@ pub struct PeerLine {
     pub advertised: BTreeMap<Family, usize>,
     /// Families in use on the session.
     pub families: Vec<Family>,
+    /// IPv4 routes may have an IPv6 next hop on the session (RFC 8950).
+    pub extended_next_hop: bool,
     /// Families not announced for want of a next hop.
     pub without_next_hop: Vec<Family>,
     /// Why the last session ended or the last attempt failed; `null` when all is well.
@@ -310,6 +312,7 @@ fn peer_line(peer: &Peer, clock: &WallClock) -> PeerLine {
         since: clock.timestamp(status.since),
         advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
         families: status.families,
+        extended_next_hop: status.extended_next_hop,
         without_next_hop: status.without_next_hop,
         last_error: status.last_error.map(|cause| cause.to_string()),
         last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),

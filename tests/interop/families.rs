@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::harness::bird::{self, Bird};
 use crate::harness::capture::Capture;
+use crate::harness::gobgp::GoBgp;
 use crate::harness::herald::Herald;
-use crate::harness::router::Router;
+use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
 
@@ -155,4 +156,72 @@ fn a_link_local_session_with_a_pair_of_next_hops() {
     let ipv4 = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
     wait::until_equal("IPv4 alone", &ipv4, || bird.table());
     assert_eq!(herald.peer("router").unwrap()["without_next_hop"], json!(["ipv6"]));
+}
+
+/// Both families over IPv6, without any IPv4 address of ours in what the router gets (RFC 8950).
+fn extended(neighbour: &Neighbour) -> String {
+    let config = site::config(neighbour, "");
+    config.replace("next_hop_ipv4 = \"10.99.1.2\"", "extended_next_hop = true")
+}
+
+/// Both routes with our IPv6 address as next hop.
+fn extended_table(neighbour: &Neighbour, router: &dyn Router) -> Table {
+    let mut table = site::plain_table(neighbour, router, &site::VIPS);
+    table.values_mut().for_each(|route| route.next_hop = site::HERALD[1].to_owned());
+    table
+}
+
+/// The routes come, and go again when the last server does.
+fn assert_extended(site: &Site, neighbour: &Neighbour, router: &dyn Router) {
+    let capture = Capture::start(&site.herald, "to-router");
+    let server = site.server(0);
+    let mut herald = Herald::start(&site.herald, &extended(neighbour));
+    wait::until_equal("both routes", &extended_table(neighbour, router), || router.table());
+    let peer = herald.peer("router").unwrap();
+    assert_eq!((&peer["extended_next_hop"], &peer["without_next_hop"]), (&json!(true), &json!([])), "{peer}");
+    drop(server);
+    wait::until_equal("the withdrawals", &Table::new(), || router.table());
+    herald.terminate();
+    herald.wait();
+    let captured = capture.finish();
+    assert_eq!(captured.complaints(), Vec::<String>::new());
+    // MP_REACH_NLRI and MP_UNREACH_NLRI of IPv4, and nothing of it in the classic fields.
+    for kind in [14, 15] {
+        let attribute = if kind == 14 { "mp_reach_nlri" } else { "mp_unreach_nlri" };
+        let filter = format!("ipv6.src == {} && bgp.update.path_attribute.{attribute}.afi == 1", site::HERALD[1]);
+        assert!(!captured.fields(&filter, &["frame.number"]).is_empty(), "no attribute {kind} of IPv4");
+    }
+    let classic = format!("ipv6.src == {} && bgp.update.path_attribute.type_code == 3", site::HERALD[1]);
+    assert_eq!(captured.fields(&classic, &["frame.number"]), Vec::<String>::new(), "NEXT_HOP on the wire");
+}
+
+#[test]
+fn bird_takes_ipv4_with_an_ipv6_next_hop() {
+    let site = Site::new();
+    let neighbour = site::neighbour(true, 65000, 65001);
+    let session = bird::receiver(&neighbour).replace("  ipv4 { ", "  ipv4 { extended next hop on; ");
+    let bird = Bird::start(&site.router, "10.99.1.1", &session);
+    assert_extended(&site, &neighbour, &bird);
+}
+
+#[test]
+fn gobgp_takes_ipv4_with_an_ipv6_next_hop() {
+    let site = Site::new();
+    let neighbour = site::neighbour(true, 65000, 65001);
+    let gobgp = GoBgp::start(&site.router, "10.99.1.1", &neighbour);
+    assert_extended(&site, &neighbour, &gobgp);
+}
+
+#[test]
+fn a_router_without_extended_next_hop_gets_no_ipv4_and_that_is_said() {
+    let site = Site::new();
+    let neighbour = site::neighbour(true, 65000, 65001);
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let _server = site.server(0);
+    let herald = Herald::start(&site.herald, &extended(&neighbour));
+    let ipv6 = site::plain_table(&neighbour, &bird, &["2001:db8::1/128"]);
+    wait::until_equal("the IPv6 route", &ipv6, || bird.table());
+    wait::stays("IPv6 alone", Duration::from_millis(300), &ipv6, || bird.table());
+    let peer = herald.peer("router").unwrap();
+    assert_eq!((&peer["extended_next_hop"], &peer["without_next_hop"]), (&json!(false), &json!(["ipv4"])), "{peer}");
 }

@@ -53,6 +53,7 @@ impl Peer {
             hold_time: self.config.hold_time,
             families: Offer::Families(self.config.families.clone()),
             peer_as: Some(self.config.peer_as),
+            extended_next_hop: self.config.extended_next_hop,
             capabilities: !self.plain_open,
         };
         let connection = Connection::new(now, terms, self.rng.bits());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::bgp::adj_rib_out::{AdjRibOut, family_range};
 use crate::bgp::export::Export;
 use crate::bgp::fsm::Session;
-use crate::bgp::update::{self, Encoding};
+use crate::bgp::update;
 use crate::config;
 use crate::prefix::{Family, Prefix};
 use crate::rib::Rib;
@@ -25,8 +25,7 @@ const PENDING_MAX: usize = 32_768;
 #[derive(Debug)]
 pub(super) struct Feed {
     families: Vec<Family>,
-    encoding: Encoding,
-    internal: bool,
+    session: Session,
     local: IpAddr,
     remote: IpAddr,
     export: Export,
@@ -62,11 +61,10 @@ impl Feed {
     pub(super) fn new(config: Arc<config::Peer>, session: &Session, local: IpAddr, remote: IpAddr) -> Feed {
         Feed {
             families: session.families.clone(),
-            encoding: session.encoding,
-            internal: session.internal,
+            session: session.clone(),
             local,
             remote,
-            export: Export::new(config, session.internal, local, remote),
+            export: Export::new(config, session, local, remote),
             told: AdjRibOut::new(),
             scans: [None; 2],
             initial: session.families.clone(),
@@ -82,7 +80,7 @@ impl Feed {
 
     /// Takes another configuration of the peer.
     pub(super) fn configure(&mut self, config: Arc<config::Peer>) {
-        self.export = Export::new(config, self.internal, self.local, self.remote);
+        self.export = Export::new(config, &self.session, self.local, self.remote);
         if self.started {
             self.rescan();
         }
@@ -114,7 +112,7 @@ impl Feed {
         let mut filling = Filling::default();
         while self.started && filling.octets.len() < limit {
             while self.pending() < PENDING_MAX && self.scan(rib) {}
-            filling.too_large.extend(self.told.write(self.encoding, limit, &mut filling.octets));
+            filling.too_large.extend(self.told.write(self.session.encoding, limit, &mut filling.octets));
             self.end_initial(&mut filling);
             if self.is_idle() {
                 break;

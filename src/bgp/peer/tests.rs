@@ -26,6 +26,7 @@ fn config() -> config::Peer {
         families: Family::ALL.to_vec(),
         next_hop_ipv4: NextHop4::SelfAddress,
         next_hop_ipv6: NextHop6::Address("fd00::2".parse().unwrap()),
+        extended_next_hop: false,
         hold_time: HoldTime::from_secs(9).unwrap(),
         connect_retry: 5 * SECOND,
         attributes: Attributes::default(),
@@ -578,6 +579,49 @@ fn ibgp_has_an_empty_path_and_a_local_pref() {
     assert_eq!(lab.peer.status().without_next_hop, [Family::Ipv6]);
     assert_eq!(lab.notices.iter().filter(|notice| **notice == Notice::NoNextHop(Family::Ipv6)).count(), 1);
     assert!(lab.peer.is_synchronised());
+}
+
+/// RFC 8950: IPv4 over an IPv6 session, when both sides take it, and else not at all.
+#[test]
+fn an_ipv6_next_hop_for_ipv4_needs_both_sides() {
+    const EXTENDED: &[u8] = &[5, 6, 0, 1, 0, 1, 0, 2];
+    let willing = config::Peer {
+        address: "fd00::1".parse().unwrap(),
+        next_hop_ipv6: NextHop6::SelfAddress,
+        extended_next_hop: true,
+        ..config()
+    };
+    for (config, theirs, agreed) in [
+        (willing.clone(), true, true),
+        (willing.clone(), false, false),
+        (config::Peer { extended_next_hop: false, ..willing }, true, false),
+    ] {
+        let offered = config.extended_next_hop;
+        let mut lab = Lab::new(config);
+        lab.local = "[fd00::2]:40000".parse().unwrap();
+        lab.release();
+        lab.connected();
+        let open = lab.router.last().1;
+        assert_eq!(open.windows(EXTENDED.len()).any(|octets| octets == EXTENDED), offered);
+        let four_octets = four_octets(65000);
+        let capabilities = [MP_IPV4, MP_IPV6, &four_octets, EXTENDED];
+        let theirs = if theirs { &capabilities[..] } else { &capabilities[..3] };
+        lab.bytes(&router::open(65000, 90, [10, 0, 0, 1], theirs));
+        lab.bytes(&keepalive());
+        lab.set("192.0.2.1", with_med(1));
+        lab.set("2001:db8::1", with_med(1));
+        let own = &"fd00::2".parse::<std::net::Ipv6Addr>().unwrap().octets()[..];
+        let next_hop = lab.route("192.0.2.1").map(|route| (route[&14].clone(), route.contains_key(&3)));
+        assert_eq!(next_hop, agreed.then(|| (own.to_vec(), false)));
+        assert_eq!(lab.route("2001:db8::1").unwrap()[&14], own);
+        let status = lab.peer.status();
+        assert_eq!((status.extended_next_hop, status.without_next_hop.is_empty()), (agreed, agreed));
+        assert_eq!(lab.notices.contains(&Notice::NoNextHop(Family::Ipv4)), !agreed);
+        lab.set("192.0.2.1", None);
+        assert_eq!(lab.router.table.len(), 1);
+        let classic = config::Peer { extended_next_hop: !offered, ..(**lab.peer.config()).clone() };
+        assert_eq!(lab.peer.change(&classic), Change::Reset(vec!["extended_next_hop"]));
+    }
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn read_peer(
     };
     let next_hop_ipv4 = table.get("next_hop_ipv4").and_then(|item| next_hop_ipv4(&item, findings));
     let next_hop_ipv6 = table.get("next_hop_ipv6").and_then(|item| next_hop_ipv6(&item, findings));
+    let extended_next_hop = table.get("extended_next_hop").and_then(|item| item.boolean(findings));
     let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
     let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
     let attributes = attributes(table, findings);
@@ -134,6 +135,7 @@ fn read_peer(
         families: families?,
         next_hop_ipv4: next_hop_ipv4.unwrap_or(NextHop4::SelfAddress),
         next_hop_ipv6: next_hop_ipv6.unwrap_or(NextHop6::SelfAddress),
+        extended_next_hop: extended_next_hop.unwrap_or(false),
         hold_time: hold_time.unwrap_or(common.hold_time),
         connect_retry: connect_retry.unwrap_or(common.connect_retry),
         attributes,

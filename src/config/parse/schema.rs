@@ -34,6 +34,7 @@ pub(super) static PEER: Schema = Schema {
         "families",
         "next_hop_ipv4",
         "next_hop_ipv6",
+        "extended_next_hop",
         "hold_time",
         "connect_retry",
         "origin",
@@ -132,7 +133,7 @@ static UNSUPPORTED: &[(&str, &[&str])] = &[
     ("the file", &["glb", "gobgp"]),
     ("[daemon]", &["http_listen", "state_file"]),
     ("[bgp]", &["listen", "graceful_restart"]),
-    ("[[bgp.peer]]", &["role", "extended_next_hop", "graceful_restart", "bfd"]),
+    ("[[bgp.peer]]", &["role", "graceful_restart", "bfd"]),
 ];
 
 /// Values that belong to the interface but to no version yet, by their key.

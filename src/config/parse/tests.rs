@@ -91,6 +91,7 @@ fn the_example_states_the_defaults() {
     let (shown_peer, plain_peer) = (&shown_bgp.peers[0], &plain_bgp.peers[0]);
     assert_eq!(shown_peer.hold_time, plain_peer.hold_time);
     assert_eq!((shown_peer.port, shown_peer.connect_retry), (plain_peer.port, plain_peer.connect_retry));
+    assert_eq!(shown_peer.extended_next_hop, plain_peer.extended_next_hop);
     assert_eq!((&shown_peer.families, shown_peer.next_hop_ipv4), (&plain_peer.families, plain_peer.next_hop_ipv4));
     assert_eq!(shown.services[0].required, plain.services[0].required);
     let timing = shown.checks[0].timing;
@@ -613,6 +614,7 @@ fn warnings_say_what_is_probably_not_meant() {
         (with("type", "timeout = '2s'"), "f:10:11: `timeout` is longer than `interval`: a check that times out delays the next run of its own".to_owned()),
         (v6(BASE.to_owned()), format!("{NO_IPV6} runs over IPv4 and `next_hop_ipv6` is not set to an address").replace("warning: ", "")),
         (v6(with("peer_as", "next_hop_ipv4 = '10.0.0.1'").replace("10.0.0.2", "fe80::1%eth0")), format!("{NO_IPV6} runs over link-local addresses and `next_hop_ipv6` is not set to an address").replace("warning: ", "")),
+        (to("fe80::1%eth0").replace("65000", "65000\nextended_next_hop = true"), "f:4:1: peer `tor`: IPv4 VIPs will not be announced to it, because the session runs over IPv6 and `next_hop_ipv4` is not set to an address".to_owned()),
         (to("fd00::1"), "f:4:1: peer `tor`: IPv4 VIPs will not be announced to it, because the session runs over IPv6 and `next_hop_ipv4` is not set to an address".to_owned()),
         (with("peer_as", "families = ['ipv6']"), "f:18:1: VIP `192.0.2.1/32` will not be announced: `export` or `families` of every peer rules it out".to_owned()),
         (with("peer_as", "export = { accept = ['192.0.3.0/24'] }"), "f:18:1: VIP `192.0.2.1/32` will not be announced: `export` or `families` of every peer rules it out".to_owned()),
@@ -780,4 +782,13 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
             *bytes = lines.join(&b'\n');
         }
     }
+}
+
+#[test]
+fn an_extended_next_hop_needs_no_ipv4_address() {
+    let over_ipv6 = |options: &str| with("peer_as", options).replace("10.0.0.2", "fd00::1");
+    let loaded = config(&over_ipv6("extended_next_hop = true"));
+    assert!(loaded.bgp.unwrap().peers[0].extended_next_hop);
+    assert!(loaded.warnings.is_empty());
+    assert!(!config(BASE).bgp.unwrap().peers[0].extended_next_hop);
 }

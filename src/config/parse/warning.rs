@@ -76,7 +76,10 @@ fn wants(peer: &Peer, family: Family, config: &Config) -> bool {
 /// A route needs a next hop of its family, and the session's own address is not always one.
 fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut Findings) {
     let (name, transport) = (&peer.name, Family::of(peer.address));
-    if peer.next_hop_ipv4 == NextHop4::SelfAddress && transport == Family::Ipv6 && wants(peer, Family::Ipv4, config) {
+    // Those of IPv6 do for IPv4 too, unless there is none either (RFC 8950).
+    let extended = peer.extended_next_hop && (peer.zone.is_none() || peer.next_hop_ipv6 != NextHop6::SelfAddress);
+    let is_self = peer.next_hop_ipv4 == NextHop4::SelfAddress;
+    if is_self && transport == Family::Ipv6 && !extended && wants(peer, Family::Ipv4, config) {
         let message = format!(
             "peer `{name}`: IPv4 VIPs will not be announced to it, because the session runs over IPv6 \
              and `next_hop_ipv4` is not set to an address"

@@ -33,7 +33,9 @@ fn check_fault(update: &Update) {
 }
 
 fn encode_again(body: &[u8], update: &Update, reading: Reading) {
-    let encoding = Encoding { four_octet_as: reading.four_octet_as, max_len: MAX_LEN };
+    // Either way of withdrawing IPv4 routes; which of them goes with which reading is of no matter.
+    let Reading { four_octet_as, internal } = reading;
+    let encoding = Encoding { four_octet_as, mp_ipv4: internal, max_len: MAX_LEN };
     for (attributes, prefixes) in &update.announced {
         let family = prefixes[0].family();
         let mut bytes = Vec::new();

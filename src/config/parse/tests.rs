@@ -623,6 +623,14 @@ fn warnings_say_what_is_probably_not_meant() {
             "f:20:1: `degraded` does nothing while `on_down = \"withdraw\"`".to_owned(),
         ),
         (format!("{BASE}local_pref = 7\n"), "f:19:1: `local_pref` is sent to internal peers only, and no peer is internal".to_owned()),
+        (
+            format!("{BASE}on_down = 'degrade'\ndegraded = {{ as_path_prepend = 3 }}\n").replace("peer_as = 65000", "peer_as = 65001"),
+            "f:20:1: `degraded` changes nothing for peer `tor`: what it sets is set already, or is not sent to internal peers, as `as_path_prepend` is not".to_owned(),
+        ),
+        (
+            format!("{BASE}communities = ['1:1']\non_down = 'degrade'\ndegraded = {{ communities = [] }}\n").replace("peer_as = 65000", "peer_as = 65000\ncommunities = ['1:1']"),
+            "f:22:1: `degraded` changes nothing for peer `tor`: what it sets is set already, or is not sent to external peers, as `local_pref` is not".to_owned(),
+        ),
         (format!("{BASE}communities = ['generic:0x43000000:0x1']\n"), "f:19:1: a community that is not transitive is sent to internal peers only, and no peer is internal".to_owned()),
         (changed("[[bgp.peer]]\nname = \"tor\"\naddress = \"10.0.0.2\"\npeer_as = 65000\n", ""), "f:1:1: there is no [[bgp.peer]]: nothing will be announced to anybody".to_owned()),
         (format!("{BASE}[daemon]\nworkers = 1\n").replace("type = \"http\"", "type = \"http\"\ninterval = '10ms'").replace("checks = [\"web\"]", "checks = [\"web\"]\ncheck = [{type='tcp'}, {type='tcp', port=1}]"), "f:22:11: 3 workers would be busy if every check timed out at once, but `workers` is 1: it covers 33 % of that, and beyond it checks run late".to_owned()),
@@ -639,6 +647,9 @@ fn warnings_say_what_is_probably_not_meant() {
         with("peer_as", "families = ['ipv4']"),
         with("port", "required = 0"),
         format!("{BASE}local_pref = 7\n").replace("peer_as = 65000", "peer_as = 65001"),
+        format!("{BASE}on_down = 'degrade'\ndegraded = {{ as_path_prepend = 3 }}\n"),
+        format!("{BASE}on_down = 'degrade'\ndegraded = {{ local_pref = 3 }}\n")
+            .replace("peer_as = 65000", "peer_as = 65001"),
     ] {
         assert_eq!(warnings(&quiet), [""; 0], "in:\n{quiet}");
     }

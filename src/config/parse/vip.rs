@@ -19,6 +19,8 @@ pub(super) struct Places {
     pub(super) vips: BTreeMap<Prefix, Place>,
     /// Every `local_pref` of a `[[vip]]`.
     pub(super) local_prefs: Vec<Place>,
+    /// The `degraded` of a `[[vip]]`.
+    pub(super) degraded: BTreeMap<Prefix, Place>,
     /// Every `communities` of a `[[vip]]` in which one is not transitive.
     pub(super) non_transitive: Vec<Place>,
 }
@@ -44,7 +46,7 @@ pub(super) fn read(
     services: &service::Places,
     findings: &mut Findings,
 ) -> (BTreeMap<Prefix, Vip>, Places) {
-    let mut places = Places { vips: services.vips.clone(), local_prefs: Vec::new(), non_transitive: Vec::new() };
+    let mut places = Places { vips: services.vips.clone(), ..Places::default() };
     let default_attributes = Arc::new(Attributes::default());
     let plain = |services: &Vec<usize>| Vip {
         services: services.clone(),
@@ -68,6 +70,7 @@ pub(super) fn read(
                 findings.error(address.place, format!("no service is on VIP `{prefix}`{hint}"));
             }
             places.vips.insert(prefix, table.place);
+            places.degraded.extend(table.get("degraded").map(|item| (prefix, item.key_place)));
             if let Some(vip) = vips.get_mut(&prefix) {
                 *vip = Vip { services: std::mem::take(&mut vip.services), ..settings };
             }

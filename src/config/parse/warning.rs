@@ -1,8 +1,10 @@
 //! What is allowed but probably not meant.
 
+use std::collections::BTreeSet;
+
 use super::findings::{Findings, Place};
 use super::{daemon, peer, service, vip};
-use crate::config::{Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, Peer, Service, Workers};
+use crate::config::{Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Service, Workers};
 use crate::prefix::{Family, Prefix};
 
 /// Where the warnings point.
@@ -108,6 +110,22 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
         let message = format!("VIP `{vip}` will not be announced: `export` or `families` of every peer rules it out");
         findings.warning(*place, message);
     }
+    for (prefix, place) in &places.vips.degraded {
+        let Some(vip) = config.vips.get(prefix) else { continue };
+        let OnDown::Degrade(degraded) = &vip.on_down else { continue };
+        let told =
+            bgp.peers.iter().filter(|peer| peer.families.contains(&prefix.family()) && peer.export.allows(prefix));
+        for peer in told.filter(|peer| is_same_to(peer, &vip.attributes, degraded)) {
+            let unsent = if peer.is_internal() { "`as_path_prepend`" } else { "`local_pref`" };
+            let relation = if peer.is_internal() { "internal" } else { "external" };
+            let message = format!(
+                "`degraded` changes nothing for peer `{}`: what it sets is set already, or is not sent to {relation} \
+                 peers, as {unsent} is not",
+                peer.name
+            );
+            findings.warning(*place, message);
+        }
+    }
     if !bgp.peers.iter().any(|peer| peer.is_internal()) {
         for place in &places.vips.local_prefs {
             findings.warning(*place, "`local_pref` is sent to internal peers only, and no peer is internal");
@@ -117,4 +135,23 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
             findings.warning(*place, message);
         }
     }
+}
+
+/// Whether a peer is told the same by two sets of attributes of a VIP: with the peer's own where the VIP's are silent, and
+/// without what its relation rules out (RFC 4271 §5.1.2, §5.1.5; RFC 4360 §6).
+fn is_same_to(peer: &Peer, one: &Attributes, other: &Attributes) -> bool {
+    let (own, internal) = (&peer.attributes, peer.is_internal());
+    let told = |vip: &Attributes| {
+        let extended = vip.extended_communities.iter().chain(&own.extended_communities);
+        (
+            vip.origin.or(own.origin).unwrap_or_default(),
+            vip.med.or(own.med),
+            internal.then(|| vip.local_pref.or(own.local_pref).unwrap_or(100)),
+            (!internal).then(|| vip.as_path_prepend.or(own.as_path_prepend).unwrap_or(0)),
+            vip.communities.iter().chain(&own.communities).copied().collect::<BTreeSet<_>>(),
+            vip.large_communities.iter().chain(&own.large_communities).copied().collect::<BTreeSet<_>>(),
+            extended.filter(|community| internal || community.is_transitive()).copied().collect::<BTreeSet<_>>(),
+        )
+    };
+    told(one) == told(other)
 }

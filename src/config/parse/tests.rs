@@ -625,11 +625,11 @@ fn warnings_say_what_is_probably_not_meant() {
         (format!("{BASE}local_pref = 7\n"), "f:19:1: `local_pref` is sent to internal peers only, and no peer is internal".to_owned()),
         (
             format!("{BASE}on_down = 'degrade'\ndegraded = {{ as_path_prepend = 3 }}\n").replace("peer_as = 65000", "peer_as = 65001"),
-            "f:20:1: `degraded` changes nothing for peer `tor`: what it sets is set already, or is not sent to internal peers, as `as_path_prepend` is not".to_owned(),
+            "f:20:1: `degraded` changes nothing for `tor`: what it sets is told anyway, or is not told (`as_path_prepend` goes to external peers only, `local_pref` to internal ones)".to_owned(),
         ),
         (
             format!("{BASE}communities = ['1:1']\non_down = 'degrade'\ndegraded = {{ communities = [] }}\n").replace("peer_as = 65000", "peer_as = 65000\ncommunities = ['1:1']"),
-            "f:22:1: `degraded` changes nothing for peer `tor`: what it sets is set already, or is not sent to external peers, as `local_pref` is not".to_owned(),
+            "f:22:1: `degraded` changes nothing for `tor`: what it sets is told anyway, or is not told (`as_path_prepend` goes to external peers only, `local_pref` to internal ones)".to_owned(),
         ),
         (format!("{BASE}communities = ['generic:0x43000000:0x1']\n"), "f:19:1: a community that is not transitive is sent to internal peers only, and no peer is internal".to_owned()),
         (changed("[[bgp.peer]]\nname = \"tor\"\naddress = \"10.0.0.2\"\npeer_as = 65000\n", ""), "f:1:1: there is no [[bgp.peer]]: nothing will be announced to anybody".to_owned()),

@@ -115,13 +115,15 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
         let OnDown::Degrade(degraded) = &vip.on_down else { continue };
         let told =
             bgp.peers.iter().filter(|peer| peer.families.contains(&prefix.family()) && peer.export.allows(prefix));
-        for peer in told.filter(|peer| is_same_to(peer, &vip.attributes, degraded)) {
-            let unsent = if peer.is_internal() { "`as_path_prepend`" } else { "`local_pref`" };
-            let relation = if peer.is_internal() { "internal" } else { "external" };
+        let same: Vec<String> = told
+            .filter(|peer| is_same_to(peer, &vip.attributes, degraded))
+            .map(|peer| format!("`{}`", peer.name))
+            .collect();
+        if !same.is_empty() {
             let message = format!(
-                "`degraded` changes nothing for peer `{}`: what it sets is set already, or is not sent to {relation} \
-                 peers, as {unsent} is not",
-                peer.name
+                "`degraded` changes nothing for {}: what it sets is told anyway, or is not told (`as_path_prepend` goes to \
+                 external peers only, `local_pref` to internal ones)",
+                same.join(", ")
             );
             findings.warning(*place, message);
         }

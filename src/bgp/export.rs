@@ -46,7 +46,7 @@ impl Export {
     pub fn route(&mut self, prefix: &Prefix, attributes: &Arc<Attributes>) -> Option<Arc<PathAttributes>> {
         let family = prefix.family();
         let next_hop = self.next_hop(family)?;
-        if !self.config.export.allows(prefix) {
+        if !self.config.live.export.allows(prefix) {
             return None;
         }
         let memo = &mut self.memo[family as usize];
@@ -65,11 +65,11 @@ impl Export {
 }
 
 fn path_attributes(config: &config::Peer, internal: bool, next_hop: NextHop, vip: &Attributes) -> PathAttributes {
-    let peer = &config.attributes;
+    let peer = &config.live.attributes;
     let prepend = vip.as_path_prepend.or(peer.as_path_prepend).unwrap_or(0);
     // RFC 4271 §5.1.2: empty to our own AS, and so without prepends: the peer would find its own AS in the path and
     // drop the route as a loop (§9.1.2).
-    let as_path = if internal { Vec::new() } else { vec![config.local_as; 1 + usize::from(prepend)] };
+    let as_path = if internal { Vec::new() } else { vec![config.session.local_as; 1 + usize::from(prepend)] };
     let mut extended_communities = join(&vip.extended_communities, &peer.extended_communities);
     // RFC 4360 §6: what is not transitive does not cross the border of the AS.
     extended_communities.retain(|community| internal || community.is_transitive());
@@ -95,7 +95,7 @@ fn join<T: Ord + Copy>(a: &[T], b: &[T]) -> Vec<T> {
 }
 
 fn next_hop_ipv4(config: &config::Peer, local: IpAddr, remote: IpAddr) -> Option<NextHop> {
-    let address = match config.next_hop_ipv4 {
+    let address = match config.live.next_hop_ipv4 {
         NextHop4::Address(address) => address,
         NextHop4::SelfAddress => match local.to_canonical() {
             IpAddr::V4(own) if usable_ipv4(own, remote) => own,
@@ -106,7 +106,7 @@ fn next_hop_ipv4(config: &config::Peer, local: IpAddr, remote: IpAddr) -> Option
 }
 
 fn next_hop_ipv6(config: &config::Peer, local: IpAddr, remote: IpAddr) -> Option<NextHop> {
-    match config.next_hop_ipv6 {
+    match config.live.next_hop_ipv6 {
         NextHop6::Address(address) => Some(NextHop::Ipv6(address)),
         NextHop6::Pair(global, link_local) => Some(NextHop::Ipv6Pair(global, link_local)),
         NextHop6::SelfAddress => match local.to_canonical() {
@@ -133,28 +133,22 @@ mod tests {
     use super::*;
     use crate::bgp::open::Open;
     use crate::bgp::update::Encoding;
-    use crate::config::{Asn, Community, ExportFilter, ExtendedCommunity, HoldTime, LargeCommunity, Origin, PeerAs};
+    use crate::config::{
+        Asn, Community, ExtendedCommunity, HoldTime, LargeCommunity, LiveParameters, Origin, PeerAs, SessionParameters,
+    };
 
     fn config(attributes: Attributes) -> config::Peer {
+        let session = SessionParameters::new([10, 0, 0, 1].into(), PeerAs::External, Asn(65001), [10, 0, 0, 2].into());
         config::Peer {
-            name: "x".into(),
-            address: [10, 0, 0, 1].into(),
-            zone: None,
-            port: 179,
-            source: None,
-            transport: config::Transport::default(),
-            local_as: Asn(65001),
-            router_id: [10, 0, 0, 2].into(),
-            peer_as: PeerAs::External,
-            families: Family::ALL.to_vec(),
-            next_hop_ipv4: NextHop4::SelfAddress,
-            next_hop_ipv6: NextHop6::SelfAddress,
-            extended_next_hop: false,
-            hold_time: HoldTime::OFF,
-            connect_retry: std::time::Duration::from_secs(5),
-            attributes,
-            export: ExportFilter::default(),
+            live: LiveParameters { attributes, ..LiveParameters::default() },
+            ..config::Peer::new("x", session)
         }
+    }
+
+    fn altered(base: config::Peer, alter: impl FnOnce(&mut LiveParameters)) -> config::Peer {
+        let mut peer = base;
+        alter(&mut peer.live);
+        peer
     }
 
     fn session(internal: bool, extended_next_hop: bool) -> Session {
@@ -178,7 +172,10 @@ mod tests {
         let global: Ipv6Addr = "fd00::9".parse().unwrap();
         let given = NextHop4::Address([192, 0, 2, 7].into());
         let of = |next_hop_ipv4, next_hop_ipv6, local: IpAddr, remote: IpAddr, extended| {
-            let peer = config::Peer { next_hop_ipv4, next_hop_ipv6, ..config(Attributes::default()) };
+            let peer = altered(config(Attributes::default()), |live| {
+                live.next_hop_ipv4 = next_hop_ipv4;
+                live.next_hop_ipv6 = next_hop_ipv6;
+            });
             let export = Export::new(Arc::new(peer), &session(false, extended), local, remote);
             export.next_hop(Family::Ipv4).map(NextHop::addresses)
         };
@@ -273,11 +270,10 @@ mod tests {
     #[test]
     fn configured_next_hops_are_taken_as_they_are() {
         let (global, link_local) = ("fd00::2".parse().unwrap(), "fe80::2".parse().unwrap());
-        let peer = config::Peer {
-            next_hop_ipv4: NextHop4::Address([10, 9, 9, 9].into()),
-            next_hop_ipv6: NextHop6::Pair(global, link_local),
-            ..config(Attributes::default())
-        };
+        let peer = altered(config(Attributes::default()), |live| {
+            live.next_hop_ipv4 = NextHop4::Address([10, 9, 9, 9].into());
+            live.next_hop_ipv6 = NextHop6::Pair(global, link_local);
+        });
         let export = Export::new(Arc::new(peer), &session(false, false), [127, 0, 0, 1].into(), [10, 0, 0, 1].into());
         assert_eq!(export.next_hop(Family::Ipv4), Some(NextHop::Ipv4([10, 9, 9, 9].into())));
         assert_eq!(export.next_hop(Family::Ipv6), Some(NextHop::Ipv6Pair(global, link_local)));

@@ -229,32 +229,11 @@ impl Peer {
 
     /// What [`configure`](Self::configure) with `next` would do.
     pub fn change(&self, next: &config::Peer) -> Change {
-        let now = &*self.config;
-        let keys: Vec<_> = [
-            ("address", (now.address, &now.zone) != (next.address, &next.zone)),
-            ("port", now.port != next.port),
-            ("source", now.source != next.source),
-            ("interface", now.transport.interface != next.transport.interface),
-            ("ttl_security", now.transport.reach.ttl_security() != next.transport.reach.ttl_security()),
-            ("multihop", now.transport.reach.multihop() != next.transport.reach.multihop()),
-            ("password_file", !now.transport.same_secret(&next.transport)),
-            ("local_as", now.local_as != next.local_as),
-            ("router_id", now.router_id != next.router_id),
-            ("peer_as", now.peer_as != next.peer_as),
-            ("families", now.families != next.families),
-            ("extended_next_hop", now.extended_next_hop != next.extended_next_hop),
-            ("hold_time", now.hold_time != next.hold_time),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect();
-        let routes = |peer: &config::Peer| (peer.next_hop_ipv4, peer.next_hop_ipv6);
-        let routes_differ =
-            routes(now) != routes(next) || now.attributes != next.attributes || now.export != next.export;
-        match (keys.is_empty(), routes_differ) {
+        let keys = self.config.session.changes(&next.session);
+        match (keys.is_empty(), self.config.live.same_routes(&next.live)) {
             (false, _) => Change::Reset(keys),
-            (true, true) => Change::Readvertise,
-            (true, false) => Change::Keep,
+            (true, false) => Change::Readvertise,
+            (true, true) => Change::Keep,
         }
     }
 
@@ -313,7 +292,7 @@ impl Peer {
                 (Timer::Retry, Phase::Idle) => self.connect(now),
                 (Timer::Connect, Phase::Connect(id)) => {
                     self.actions.push_back(Action::Close(*id));
-                    self.failed(now, Cause::ConnectTimeout(Suspects::of(&self.config.transport)));
+                    self.failed(now, Cause::ConnectTimeout(Suspects::of(&self.config.session.transport)));
                 }
                 // Each is armed in its own phase only.
                 (Timer::Retry | Timer::Connect, _) => {}

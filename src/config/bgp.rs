@@ -1,13 +1,11 @@
-//! `[bgp]` and `[[bgp.peer]]`.
+//! `[bgp]`, and the values that peers choose among.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attributes::{Asn, Attributes};
-use super::export::ExportFilter;
-use super::transport::Transport;
-use crate::prefix::Family;
+use super::attributes::Asn;
+use super::peer::Peer;
 
 /// `[bgp]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,67 +17,6 @@ pub struct Bgp {
     /// `[[bgp.peer]]`, in the order of the files. Names are unique, and so are address, zone, port and
     /// interface together.
     pub peers: Vec<Arc<Peer>>,
-}
-
-/// `[[bgp.peer]]`, complete: what `[bgp]` sets for all is filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Unique; the peer's identity across reloads.
-    pub name: Arc<str>,
-    /// Where it listens.
-    pub address: IpAddr,
-    /// The interface of a link-local address (`fe80::1%eth0`).
-    pub zone: Option<String>,
-    /// 179 unless set.
-    pub port: u16,
-    /// The address that we connect from; the kernel's choice unless set. Of the same family as `address`.
-    pub source: Option<IpAddr>,
-    /// What else the connection is made with.
-    pub transport: Transport,
-    /// Our AS.
-    pub local_as: Asn,
-    /// Our BGP Identifier.
-    pub router_id: Ipv4Addr,
-    /// The AS that the peer must have.
-    pub peer_as: PeerAs,
-    /// Sorted, without duplicates, not empty.
-    pub families: Vec<Family>,
-    /// For IPv4 routes.
-    pub next_hop_ipv4: NextHop4,
-    /// For IPv6 routes.
-    pub next_hop_ipv6: NextHop6,
-    /// Whether IPv4 routes may have an IPv6 next hop, if the peer agrees (RFC 8950).
-    pub extended_next_hop: bool,
-    /// What we offer.
-    pub hold_time: HoldTime,
-    /// How soon a router that is back is noticed: attempts start at most so far apart, the first ones sooner. After
-    /// NOTIFICATIONs the wait begins with this and doubles, up to a minute.
-    pub connect_retry: Duration,
-    /// For all routes to this peer; a VIP's own word goes first.
-    pub attributes: Attributes,
-    /// Which routes the peer gets.
-    pub export: ExportFilter,
-}
-
-impl Peer {
-    /// Where it listens, and by which interface it is reached: no two peers of one configuration share it.
-    pub fn endpoint(&self) -> (IpAddr, Option<String>, u16, Option<String>) {
-        (self.address, self.zone.clone(), self.port, self.transport.interface.clone())
-    }
-
-    /// The TTL or hop limit of what we send it; `None` is the system's choice.
-    pub fn sent_ttl(&self) -> Option<u8> {
-        self.transport.reach.sent_ttl(self.is_internal())
-    }
-
-    /// Whether the peer is in our own AS, as far as the configuration tells.
-    pub fn is_internal(&self) -> bool {
-        match self.peer_as {
-            PeerAs::Number(asn) => asn == self.local_as,
-            PeerAs::Internal => true,
-            PeerAs::External => false,
-        }
-    }
 }
 
 /// `peer_as`.
@@ -94,19 +31,21 @@ pub enum PeerAs {
 }
 
 /// `next_hop_ipv4`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NextHop4 {
     /// Our address on the session when that is IPv4; when it is not, and the session takes extended next hops, that of
     /// IPv6 routes.
+    #[default]
     SelfAddress,
     /// This one.
     Address(Ipv4Addr),
 }
 
 /// `next_hop_ipv6`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NextHop6 {
     /// Our address on the session, when that is a global IPv6 address.
+    #[default]
     SelfAddress,
     /// This one (RFC 2545 §3: 16 octets).
     Address(Ipv6Addr),
@@ -121,6 +60,12 @@ pub struct HoldTime(Option<Duration>);
 impl HoldTime {
     /// Neither keepalives nor a hold timer.
     pub const OFF: HoldTime = HoldTime(None);
+
+    /// For constants, which are not 1 or 2.
+    pub(super) const fn from_whole_secs(seconds: u64) -> HoldTime {
+        assert!(seconds >= 3 && seconds <= u16::MAX as u64);
+        HoldTime(Some(Duration::from_secs(seconds)))
+    }
 
     /// `None` for 1 and 2, which RFC 4271 §4.2 forbids.
     pub fn from_secs(seconds: u16) -> Option<HoldTime> {

@@ -9,6 +9,7 @@ pub mod check;
 pub mod export;
 pub mod extended_community;
 pub mod parse;
+pub mod peer;
 pub mod transport;
 
 use std::collections::BTreeMap;
@@ -19,11 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use attributes::{Asn, Attributes, Community, LargeCommunity, Origin};
-pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, Peer, PeerAs};
+pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, PeerAs};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
 pub use parse::{parse, parse_incomplete};
+pub use peer::{LiveParameters, Peer, SessionParameters};
 pub use transport::{Password, Reach, Secret, Transport};
 
 use crate::prefix::Prefix;
@@ -282,10 +284,10 @@ impl Config {
     /// Gives the peers with a `password_file` what is in it.
     pub fn give_secrets(&mut self, secrets: &BTreeMap<PathBuf, Secret>) {
         for peer in self.bgp.iter_mut().flat_map(|bgp| &mut bgp.peers) {
-            let file = peer.transport.password.as_ref().map(|password| password.file.clone());
+            let file = peer.session.transport.password.as_ref().map(|password| password.file.clone());
             if let Some((file, secret)) = file.and_then(|file| secrets.get_key_value(&file)) {
                 let password = Password { file: file.clone(), secret: Some(secret.clone()) };
-                Arc::make_mut(peer).transport.password = Some(password);
+                Arc::make_mut(peer).session.transport.password = Some(password);
             }
         }
     }

@@ -290,7 +290,7 @@ impl Connection {
             return Some(Event::ConnectFailed("connected to itself: nobody listens there".to_owned()));
         }
         // USER TIMEOUT (RFC 9293 §3.10.8): what is not acknowledged for the hold time will not be.
-        if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(self.config.hold_time.duration()) {
+        if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(self.config.session.hold_time.duration()) {
             return Some(Event::ConnectFailed(format!("TCP user timeout: {}", describe(&error))));
         }
         self.phase = Phase::Open;

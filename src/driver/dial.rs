@@ -17,10 +17,10 @@ const CS6: u32 = 0xc0;
 
 /// Starts a non-blocking connection as the peer's configuration says.
 pub(super) fn connect(peer: &Peer) -> io::Result<TcpStream> {
-    let domain = Domain::for_address(SocketAddr::new(peer.address, peer.port));
+    let domain = Domain::for_address(SocketAddr::new(peer.session.address, peer.session.port));
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     set_options(&socket, peer)?;
-    let scope = match &peer.zone {
+    let scope = match &peer.session.zone {
         Some(zone) => rustix::net::netdevice::name_to_index(&socket, zone)
             .map_err(|error| name(format_args!("interface {zone}"), &error.into()))?,
         None => 0,
@@ -29,11 +29,11 @@ pub(super) fn connect(peer: &Peer) -> io::Result<TcpStream> {
         IpAddr::V4(_) => SocketAddr::new(ip, port),
         IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
     };
-    if let Some(source) = peer.source {
+    if let Some(source) = peer.session.source {
         let bound = socket.bind(&SockAddr::from(address(source, 0)));
         bound.map_err(|error| name(format_args!("source {source}"), &error))?;
     }
-    match socket.connect(&SockAddr::from(address(peer.address, peer.port))) {
+    match socket.connect(&SockAddr::from(address(peer.session.address, peer.session.port))) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) && error.kind() != io::ErrorKind::WouldBlock => {
             return Err(error);
         }
@@ -44,10 +44,10 @@ pub(super) fn connect(peer: &Peer) -> io::Result<TcpStream> {
 
 /// What must be set before the first segment, of a socket that connects to this peer or listens for it.
 fn set_options(socket: &Socket, peer: &Peer) -> io::Result<()> {
-    let transport = &peer.transport;
+    let transport = &peer.session.transport;
     socket.set_tcp_nodelay(true)?;
     // A wish: without it the session works as well, but for a full link.
-    let _wish = match peer.address {
+    let _wish = match peer.session.address {
         IpAddr::V4(_) => socket.set_tos_v4(CS6),
         IpAddr::V6(_) => socket.set_tclass_v6(CS6),
     };
@@ -56,19 +56,19 @@ fn set_options(socket: &Socket, peer: &Peer) -> io::Result<()> {
         bound.map_err(|error| name(format_args!("interface {interface}"), &error))?;
     }
     if let Some(ttl) = peer.sent_ttl() {
-        let set = match peer.address {
+        let set = match peer.session.address {
             IpAddr::V4(_) => socket.set_ttl_v4(ttl.into()),
             IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl.into()),
         };
         set.map_err(|error| name(format_args!("TTL {ttl}"), &error))?;
     }
     if let Some(least) = transport.reach.least_received_ttl() {
-        let set = sys::set_least_received_ttl(socket, peer.address, least);
+        let set = sys::set_least_received_ttl(socket, peer.session.address, least);
         set.map_err(|error| name("TTL security", &error))?;
     }
     if let Some(password) = &transport.password {
         let secret = password.secret.as_ref().ok_or_else(|| io::Error::other("TCP-MD5: the password was not read"))?;
-        sys::set_tcp_md5(socket, peer.address, Some(secret)).map_err(|error| name("TCP-MD5", &error))?;
+        sys::set_tcp_md5(socket, peer.session.address, Some(secret)).map_err(|error| name("TCP-MD5", &error))?;
     }
     Ok(())
 }
@@ -81,7 +81,7 @@ pub(super) fn explain(error: &io::Error, peer: &Peer) -> String {
         (Some(libc::EHOSTUNREACH), Some(ttl @ 1..=254)) => {
             format!("{words} (the TTL is {ttl}: a router further away needs multihop)")
         }
-        (Some(libc::ETIMEDOUT), _) => format!("{words}{}", Suspects::of(&peer.transport)),
+        (Some(libc::ETIMEDOUT), _) => format!("{words}{}", Suspects::of(&peer.session.transport)),
         _ => words,
     }
 }

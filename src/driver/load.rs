@@ -355,7 +355,7 @@ mod tests {
 
         let config = load(&peers(&["good", "link"])).unwrap();
         for peer in &config.bgp.as_ref().unwrap().peers {
-            let password = peer.transport.password.as_ref().unwrap();
+            let password = peer.session.transport.password.as_ref().unwrap();
             assert_eq!(password.secret.as_ref().unwrap().expose(), b"s3cret");
         }
         assert!(!format!("{config:?}").contains("s3cret"));

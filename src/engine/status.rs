@@ -303,11 +303,11 @@ fn peer_line(peer: &Peer, clock: &WallClock) -> PeerLine {
     let status = peer.status();
     PeerLine {
         name: config.name.to_string(),
-        address: match &config.zone {
-            Some(zone) => format!("{}%{zone}", config.address),
-            None => config.address.to_string(),
+        address: match &config.session.zone {
+            Some(zone) => format!("{}%{zone}", config.session.address),
+            None => config.session.address.to_string(),
         },
-        port: config.port,
+        port: config.session.port,
         state: status.state.name().to_owned(),
         since: clock.timestamp(status.since),
         advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
@@ -318,7 +318,7 @@ fn peer_line(peer: &Peer, clock: &WallClock) -> PeerLine {
         last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
         retry_at: status.retry_at.map(|at| clock.timestamp(at)),
         established_count: status.established_count,
-        local_as: config.local_as,
+        local_as: config.session.local_as,
         remote_as: status.remote_as,
         remote_id: status.remote_id,
         hold_time_s: status.hold_time.map(config::HoldTime::as_secs),

@@ -114,7 +114,7 @@ impl World {
             let mut last: Option<(Arc<Attributes>, Family, Option<Arc<Route>>)> = None;
             for prefix in self.config.vips.keys() {
                 let Ok(wanted) = self.oracle.wanted(self.now, prefix) else { continue };
-                let wanted = wanted.filter(|_| router.config.export.allows(prefix)).and_then(|attributes| {
+                let wanted = wanted.filter(|_| router.config.live.export.allows(prefix)).and_then(|attributes| {
                     let known = last.take().filter(|(a, f, _)| Arc::ptr_eq(a, &attributes) && *f == prefix.family());
                     let route = known.map_or_else(|| route(router, prefix, &attributes), |(_, _, route)| route);
                     last = Some((attributes, prefix.family(), route.clone()));

@@ -61,13 +61,13 @@ impl World {
         assert!(self.stopping.is_none() || self.stopped.is_none(), "a new connection after the stop");
         let (name, now) = (config.name.clone(), self.now);
         if !self.routers.contains_key(&name) {
-            let asn = match config.peer_as {
+            let asn = match config.session.peer_as {
                 PeerAs::Number(asn) => asn.0,
-                PeerAs::Internal => config.local_as.0,
+                PeerAs::Internal => config.session.local_as.0,
                 PeerAs::External => 65000,
             };
             let traits = Traits::new(&mut self.rng, config, asn);
-            self.tell(format_args!("{name} at {}: {traits:?}", config.address));
+            self.tell(format_args!("{name} at {}: {traits:?}", config.session.address));
             let router = Router { peer: id, config: config.clone(), traits, link: None, excused: false, lost: None };
             self.routers.insert(name.clone(), router);
         }
@@ -102,7 +102,8 @@ impl World {
 
     pub(crate) fn dialled(&mut self, name: &Arc<str>, conn: ConnId, up: bool) {
         let Some(router) = self.routers.get_mut(name) else { return };
-        let (local, remote) = ((router.local(), 40000).into(), (router.config.address, router.config.port).into());
+        let (local, remote) =
+            ((router.local(), 40000).into(), (router.config.session.address, router.config.session.port).into());
         let (common, hold) = (router.families().contains(&true), router.hold());
         let Some(link) = router.link.as_mut().filter(|link| link.conn == conn) else { return };
         if !up {

@@ -117,8 +117,8 @@ pub(crate) enum Answer {
 
 impl Traits {
     pub(crate) fn new(rng: &mut Rng, config: &config::Peer, asn: u32) -> Traits {
-        let both = config.families.len() == 2;
-        let only_v6 = config.families == [Family::Ipv6];
+        let both = config.session.families.len() == 2;
+        let only_v6 = config.session.families == [Family::Ipv6];
         let families = match rng.below(5) {
             0 if both => None,
             1 if both => Some([true, false]),
@@ -126,11 +126,11 @@ impl Traits {
             _ if only_v6 => Some([one_in(rng, 2), true]),
             _ => Some([true, one_in(rng, 2) || both]),
         };
-        let four_octet_as = asn > 65535 || (asn == config.local_as.0 && asn == BIG_AS) || !one_in(rng, 3);
+        let four_octet_as = asn > 65535 || (asn == config.session.local_as.0 && asn == BIG_AS) || !one_in(rng, 3);
         Traits {
             asn,
             // Nobody's (RFC 7607) where anybody's would do.
-            wrong_asn: if config.peer_as == PeerAs::External { 0 } else { 64999 },
+            wrong_asn: if config.session.peer_as == PeerAs::External { 0 } else { 64999 },
             families,
             four_octet_as,
             refresh: !one_in(rng, 4),
@@ -271,25 +271,30 @@ impl Link {
 impl Router {
     /// The hold time that both sides take.
     pub(crate) fn hold(&self) -> Duration {
-        let (ours, theirs) = (self.config.hold_time.as_secs(), self.traits.hold);
+        let (ours, theirs) = (self.config.session.hold_time.as_secs(), self.traits.hold);
         Duration::from_secs(ours.min(theirs).into())
     }
 
     /// Families that may be used on the session.
     pub(crate) fn families(&self) -> [bool; 2] {
         let offered = self.traits.families.unwrap_or([true, false]);
-        [Family::Ipv4, Family::Ipv6].map(|family| offered[family as usize] && self.config.families.contains(&family))
+        [Family::Ipv4, Family::Ipv6]
+            .map(|family| offered[family as usize] && self.config.session.families.contains(&family))
     }
 
     /// Our end of the connection.
     pub(crate) fn local(&self) -> IpAddr {
-        if self.config.address.is_ipv4() { "10.0.0.100".parse().unwrap() } else { "fd00:99::100".parse().unwrap() }
+        if self.config.session.address.is_ipv4() {
+            "10.0.0.100".parse().unwrap()
+        } else {
+            "fd00:99::100".parse().unwrap()
+        }
     }
 
     /// The next hop that routes of this family must have; none, and they must not come.
     pub(crate) fn next_hop(&self, family: Family) -> Option<Vec<IpAddr>> {
         let own = Some(vec![self.local()]).filter(|own| Family::of(own[0]) == family);
-        match (family, self.config.next_hop_ipv4, self.config.next_hop_ipv6) {
+        match (family, self.config.live.next_hop_ipv4, self.config.live.next_hop_ipv6) {
             (Family::Ipv4, NextHop4::SelfAddress, _) | (Family::Ipv6, _, NextHop6::SelfAddress) => own,
             (Family::Ipv4, NextHop4::Address(address), _) => Some(vec![address.into()]),
             (Family::Ipv6, _, NextHop6::Address(address)) => Some(vec![address.into()]),
@@ -327,8 +332,8 @@ impl Router {
         let expectation = Expectation {
             families: self.families(),
             four_octet_as: self.traits.four_octet_as,
-            internal: self.traits.asn == self.config.local_as.0,
-            sender_as: self.config.local_as.0,
+            internal: self.traits.asn == self.config.session.local_as.0,
+            sender_as: self.config.session.local_as.0,
         };
         let name = self.config.name.clone();
         let link = self.link.as_mut().expect("somebody sent this");
@@ -375,10 +380,15 @@ impl Router {
 
     fn judge_open(&self, open: &wire::Open) {
         let config = &self.config;
-        let my_as = u16::try_from(config.local_as.0).unwrap_or(wire::AS_TRANS);
-        let families = [Family::Ipv4, Family::Ipv6].map(|family| config.families.contains(&family));
-        assert_eq!((open.my_as, open.four_octet_as), (my_as, Some(config.local_as.0)), "{}", config.name);
-        assert_eq!((open.hold, open.id), (config.hold_time.as_secs(), config.router_id), "{}", config.name);
+        let my_as = u16::try_from(config.session.local_as.0).unwrap_or(wire::AS_TRANS);
+        let families = [Family::Ipv4, Family::Ipv6].map(|family| config.session.families.contains(&family));
+        assert_eq!((open.my_as, open.four_octet_as), (my_as, Some(config.session.local_as.0)), "{}", config.name);
+        assert_eq!(
+            (open.hold, open.id),
+            (config.session.hold_time.as_secs(), config.session.router_id),
+            "{}",
+            config.name
+        );
         assert_eq!((open.families, open.refresh), (families, true), "{}", config.name);
     }
 

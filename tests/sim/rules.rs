@@ -334,11 +334,11 @@ fn backend_may(checks: impl Iterator<Item = May>, before: May) -> (May, bool) {
 pub(crate) fn route(router: &Router, prefix: &Prefix, attributes: &Attributes) -> Option<Arc<Route>> {
     let config = &router.config;
     let family = prefix.family();
-    if !router.families()[family as usize] || !config.export.allows(prefix) {
+    if !router.families()[family as usize] || !config.live.export.allows(prefix) {
         return None;
     }
-    let internal = router.traits.asn == config.local_as.0;
-    let own = &config.attributes;
+    let internal = router.traits.asn == config.session.local_as.0;
+    let own = &config.live.attributes;
     // To our own AS the path is empty, prepends and all: with our AS in it the router would see a loop.
     let prepends = attributes.as_path_prepend.or(own.as_path_prepend).unwrap_or(0);
     let communities = attributes.communities.iter().chain(&own.communities);
@@ -352,7 +352,7 @@ pub(crate) fn route(router: &Router, prefix: &Prefix, attributes: &Attributes) -
             Origin::Egp => 1,
             Origin::Incomplete => 2,
         },
-        as_path: vec![config.local_as.0; if internal { 0 } else { 1 + usize::from(prepends) }],
+        as_path: vec![config.session.local_as.0; if internal { 0 } else { 1 + usize::from(prepends) }],
         next_hop: router.next_hop(family)?,
         med: attributes.med.or(own.med),
         local_pref: internal.then(|| attributes.local_pref.or(own.local_pref).unwrap_or(100)),

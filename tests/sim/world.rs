@@ -460,10 +460,6 @@ impl World {
 /// Whether a session with one can go on with the other: all but what shapes routes, and when to dial, is the same.
 pub(crate) fn same_session(one: &Peer, other: &Peer) -> bool {
     let mut routes_aside = one.clone();
-    routes_aside.attributes = other.attributes.clone();
-    routes_aside.export = other.export.clone();
-    routes_aside.next_hop_ipv4 = other.next_hop_ipv4;
-    routes_aside.next_hop_ipv6 = other.next_hop_ipv6;
-    routes_aside.connect_retry = other.connect_retry;
+    routes_aside.live = other.live.clone();
     routes_aside == *other
 }

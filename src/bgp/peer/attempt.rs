@@ -39,7 +39,7 @@ impl Peer {
         self.next_conn += 1;
         self.attempt_at = now;
         self.phase = Phase::Connect(id);
-        let timeout = self.config.connect_retry.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT_MAX);
+        let timeout = self.config.live.connect_retry.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT_MAX);
         self.timers.set(Timer::Connect, Some(now + timeout));
         self.actions.push_back(Action::Connect(id));
         self.enter(now, State::Connect, None);
@@ -48,12 +48,12 @@ impl Peer {
     pub(super) fn connected(&mut self, now: Instant, id: ConnId, local: SocketAddr, remote: SocketAddr) {
         self.timers.clear();
         let terms = Terms {
-            local_as: self.config.local_as,
-            router_id: self.config.router_id,
-            hold_time: self.config.hold_time,
-            families: Offer::Families(self.config.families.clone()),
-            peer_as: Some(self.config.peer_as),
-            extended_next_hop: self.config.extended_next_hop,
+            local_as: self.config.session.local_as,
+            router_id: self.config.session.router_id,
+            hold_time: self.config.session.hold_time,
+            families: Offer::Families(self.config.session.families.clone()),
+            peer_as: Some(self.config.session.peer_as),
+            extended_next_hop: self.config.session.extended_next_hop,
             capabilities: !self.plain_open,
         };
         let connection = Connection::new(now, terms, self.rng.bits());
@@ -133,7 +133,7 @@ impl Peer {
         if self.released {
             feed.start();
         }
-        let missing = self.config.families.iter().filter(|family| !session.families.contains(family));
+        let missing = self.config.session.families.iter().filter(|family| !session.families.contains(family));
         let mut notices: Vec<_> = missing.map(|family| Notice::FamilyNotNegotiated(*family)).collect();
         notices.extend(feed.without_next_hop().map(Notice::NoNextHop));
         link.feed = Some((now, feed));
@@ -146,7 +146,7 @@ impl Peer {
         let Phase::Up(link) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         if let (Cause::Sent(Notification { code: 4, .. }, why), None) = (&mut cause, link.connection.session()) {
             // Not even an OPEN came.
-            why.push_str(&Suspects::of(&self.config.transport).to_string());
+            why.push_str(&Suspects::of(&self.config.session.transport).to_string());
         }
         if !matches!(cause, Cause::Closed(_)) {
             self.actions.push_back(Action::Close(link.id));
@@ -158,11 +158,11 @@ impl Peer {
         // RFC 5492 §3: a peer that cannot take capabilities may take an OPEN without. Some say so with the subcode that
         // is meant for a capability that they miss. The attempt after that has them again: it may have been replaced.
         let refused = matches!(cause, Cause::Received(Notification { code: 2, subcode: 4 | 7, .. }));
-        let try_plain = refused && !was_plain && self.config.families.contains(&Family::Ipv4);
+        let try_plain = refused && !was_plain && self.config.session.families.contains(&Family::Ipv4);
         self.idle(now, cause);
         if try_plain && !self.stopped {
             self.plain_open = true;
-            self.timers.set(Timer::Retry, Some(now + retry::shortest(self.config.connect_retry)));
+            self.timers.set(Timer::Retry, Some(now + retry::shortest(self.config.live.connect_retry)));
         }
     }
 
@@ -170,7 +170,7 @@ impl Peer {
     fn idle(&mut self, now: Instant, cause: Cause) {
         self.timers.clear();
         if !self.stopped {
-            let wait = self.backoff.after(&cause, self.config.connect_retry);
+            let wait = self.backoff.after(&cause, self.config.live.connect_retry);
             // Jittered (RFC 4271 §10), so that the peers of one router do not come back as one.
             let from_attempt = self.attempt_at + self.rng.jitter(wait.from_attempt);
             let from_now = now + self.rng.jitter(wait.from_now);

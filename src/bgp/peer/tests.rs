@@ -8,30 +8,27 @@ use router::{KEEPALIVE, MP_IPV4, MP_IPV6, NOTIFICATION, OPEN, REFRESH, ROUTE_REF
 
 use super::attempt::UNSENT_HIGH;
 use super::*;
-use crate::config::{Asn, Attributes, Community, ExportFilter, HoldTime, NextHop4, NextHop6, PeerAs};
+use crate::config::{
+    Asn, Attributes, Community, ExportFilter, HoldTime, LiveParameters, NextHop6, PeerAs, SessionParameters,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn config() -> config::Peer {
+    let asn = PeerAs::Number(Asn(65000));
+    let session = SessionParameters::new([10, 0, 0, 1].into(), asn, Asn(65001), [10, 0, 0, 2].into());
+    let next_hop_ipv6 = NextHop6::Address("fd00::2".parse().unwrap());
     config::Peer {
-        name: "tor".into(),
-        address: "10.0.0.1".parse().unwrap(),
-        zone: None,
-        port: 179,
-        source: None,
-        transport: config::Transport::default(),
-        local_as: Asn(65001),
-        router_id: "10.0.0.2".parse().unwrap(),
-        peer_as: PeerAs::Number(Asn(65000)),
-        families: Family::ALL.to_vec(),
-        next_hop_ipv4: NextHop4::SelfAddress,
-        next_hop_ipv6: NextHop6::Address("fd00::2".parse().unwrap()),
-        extended_next_hop: false,
-        hold_time: HoldTime::from_secs(9).unwrap(),
-        connect_retry: 5 * SECOND,
-        attributes: Attributes::default(),
-        export: ExportFilter::default(),
+        live: LiveParameters { next_hop_ipv6, ..LiveParameters::default() },
+        ..config::Peer::new("tor", session)
     }
+}
+
+/// A peer with something else configured.
+fn altered(base: config::Peer, alter: impl FnOnce(&mut SessionParameters, &mut LiveParameters)) -> config::Peer {
+    let mut peer = base;
+    alter(&mut peer.session, &mut peer.live);
+    peer
 }
 
 fn prefix(text: &str) -> Prefix {
@@ -122,7 +119,7 @@ impl Lab {
     fn connected(&mut self) {
         self.router = Router::default();
         self.queued = 0;
-        let remote = SocketAddr::new(self.peer.config().address, 179);
+        let remote = SocketAddr::new(self.peer.config().session.address, 179);
         self.event(Event::Connected { local: self.local, remote });
         assert_eq!(self.state(), State::OpenSent);
     }
@@ -324,7 +321,7 @@ fn an_open_that_will_not_do_gets_its_notification() {
         lab.bytes(&open);
         lab.assert_sent(2, subcode);
     }
-    let mut lab = Lab::new(config::Peer { families: vec![Family::Ipv6], ..config() });
+    let mut lab = Lab::new(altered(config(), |session, _| session.families = vec![Family::Ipv6]));
     lab.connected();
     lab.bytes(&router::open(65000, 90, id, good));
     lab.assert_sent(2, 7);
@@ -339,7 +336,7 @@ fn router_ids_must_differ_within_an_as_only() {
     lab.connected();
     lab.bytes(&router::open(65000, 90, ours, &[MP_IPV4]));
     assert_eq!(lab.state(), State::OpenConfirm);
-    let mut lab = Lab::new(config::Peer { peer_as: PeerAs::Internal, ..config() });
+    let mut lab = Lab::new(altered(config(), |session, _| session.peer_as = PeerAs::Internal));
     lab.connected();
     lab.bytes(&router::open(65001, 90, ours, &[MP_IPV4]));
     lab.assert_sent(2, 3);
@@ -354,7 +351,7 @@ fn internal_and_external_are_held_to() {
         (PeerAs::External, 65000, true),
         (PeerAs::Number(Asn(65000)), 65000, true),
     ] {
-        let mut lab = Lab::new(config::Peer { peer_as: rule, ..config() });
+        let mut lab = Lab::new(altered(config(), |session, _| session.peer_as = rule));
         lab.connected();
         lab.bytes(&router::open(asn, 90, [10, 0, 0, 1], &[MP_IPV4]));
         assert_eq!(lab.state() == State::OpenConfirm, good, "{rule:?} {asn}");
@@ -464,8 +461,8 @@ fn hold_time_and_keepalives() {
 #[test]
 fn a_hold_time_of_zero_is_neither_timer_nor_keepalives() {
     let ours = HoldTime::OFF;
-    for (ours, theirs) in [(ours, 90), (config().hold_time, 0)] {
-        let mut lab = Lab::new(config::Peer { hold_time: ours, ..config() });
+    for (ours, theirs) in [(ours, 90), (config().session.hold_time, 0)] {
+        let mut lab = Lab::new(altered(config(), |session, _| session.hold_time = ours));
         lab.connected();
         lab.bytes(&router::open(65000, theirs, [10, 0, 0, 1], &[MP_IPV4]));
         lab.bytes(&keepalive());
@@ -532,7 +529,7 @@ fn only_the_families_of_both_are_announced() {
 
 #[test]
 fn as_numbers_in_two_octets() {
-    let big = config::Peer { local_as: Asn(4_200_000_000), ..config() };
+    let big = altered(config(), |session, _| session.local_as = Asn(4_200_000_000));
     let mut lab = Lab::new(big.clone());
     lab.release();
     lab.set("192.0.2.1", with_med(1));
@@ -545,7 +542,7 @@ fn as_numbers_in_two_octets() {
     assert_eq!(route[&17], [2, 1, 0xfa, 0x56, 0xea, 0x00], "AS4_PATH");
     assert_eq!(lab.peer.encoding().map(|encoding| encoding.four_octet_as), Some(false));
 
-    let mut lab = Lab::new(config::Peer { peer_as: PeerAs::Number(Asn(4_200_000_001)), ..big });
+    let mut lab = Lab::new(altered(big, |session, _| session.peer_as = PeerAs::Number(Asn(4_200_000_001))));
     lab.release();
     lab.set("192.0.2.1", with_med(1));
     lab.connected();
@@ -556,13 +553,12 @@ fn as_numbers_in_two_octets() {
 
 #[test]
 fn ibgp_has_an_empty_path_and_a_local_pref() {
-    let mut lab = Lab::new(config::Peer {
-        peer_as: PeerAs::Internal,
-        address: "127.0.0.1".parse().unwrap(),
-        next_hop_ipv6: NextHop6::SelfAddress,
-        attributes: Attributes { as_path_prepend: Some(3), ..Attributes::default() },
-        ..config()
-    });
+    let mut lab = Lab::new(altered(config(), |session, live| {
+        session.peer_as = PeerAs::Internal;
+        session.address = "127.0.0.1".parse().unwrap();
+        live.next_hop_ipv6 = NextHop6::SelfAddress;
+        live.attributes = Attributes { as_path_prepend: Some(3), ..Attributes::default() };
+    }));
     lab.local = "127.0.0.1:40000".parse().unwrap();
     lab.release();
     lab.set("192.0.2.1", with_med(1));
@@ -585,18 +581,17 @@ fn ibgp_has_an_empty_path_and_a_local_pref() {
 #[test]
 fn an_ipv6_next_hop_for_ipv4_needs_both_sides() {
     const EXTENDED: &[u8] = &[5, 6, 0, 1, 0, 1, 0, 2];
-    let willing = config::Peer {
-        address: "fd00::1".parse().unwrap(),
-        next_hop_ipv6: NextHop6::SelfAddress,
-        extended_next_hop: true,
-        ..config()
-    };
+    let willing = altered(config(), |session, live| {
+        session.address = "fd00::1".parse().unwrap();
+        live.next_hop_ipv6 = NextHop6::SelfAddress;
+        session.extended_next_hop = true;
+    });
     for (config, theirs, agreed) in [
         (willing.clone(), true, true),
         (willing.clone(), false, false),
-        (config::Peer { extended_next_hop: false, ..willing }, true, false),
+        (altered(willing, |session, _| session.extended_next_hop = false), true, false),
     ] {
-        let offered = config.extended_next_hop;
+        let offered = config.session.extended_next_hop;
         let mut lab = Lab::new(config);
         lab.local = "[fd00::2]:40000".parse().unwrap();
         lab.release();
@@ -619,7 +614,7 @@ fn an_ipv6_next_hop_for_ipv4_needs_both_sides() {
         assert_eq!(lab.notices.contains(&Notice::NoNextHop(Family::Ipv4)), !agreed);
         lab.set("192.0.2.1", None);
         assert_eq!(lab.router.table.len(), 1);
-        let classic = config::Peer { extended_next_hop: !offered, ..(**lab.peer.config()).clone() };
+        let classic = altered((**lab.peer.config()).clone(), |session, _| session.extended_next_hop = !offered);
         assert_eq!(lab.peer.change(&classic), Change::Reset(vec!["extended_next_hop"]));
     }
 }
@@ -681,13 +676,13 @@ fn a_reload_keeps_readvertises_or_resets() {
     lab.set("192.0.2.2", Some(Arc::default()));
     let changes = lab.router.changes;
 
-    let patient = config::Peer { connect_retry: 9 * SECOND, ..config() };
+    let patient = altered(config(), |_, live| live.connect_retry = 9 * SECOND);
     assert_eq!(lab.peer.change(&patient), Change::Keep);
     lab.configure(patient.clone());
     assert_eq!(lab.router.changes, changes);
 
     let attributes = Attributes { med: Some(7), communities: vec![Community(1)], ..Attributes::default() };
-    let tagged = config::Peer { attributes, ..patient };
+    let tagged = altered(patient, |_, live| live.attributes = attributes);
     assert_eq!(lab.peer.change(&tagged), Change::Readvertise);
     lab.configure(tagged.clone());
     assert_eq!(lab.router.changes, changes + 2);
@@ -696,7 +691,7 @@ fn a_reload_keeps_readvertises_or_resets() {
     assert_eq!(lab.route("192.0.2.2").unwrap()[&4], [0, 0, 0, 7]);
 
     let export = ExportFilter::from_lists(None, vec![prefix("192.0.2.1/32").into()]);
-    let picky = config::Peer { export, ..tagged };
+    let picky = altered(tagged, |_, live| live.export = export);
     assert_eq!(lab.peer.change(&picky), Change::Readvertise);
     lab.configure(picky.clone());
     assert_eq!((lab.route("192.0.2.1"), lab.router.table.len(), lab.router.changes), (None, 1, changes + 3));
@@ -705,15 +700,18 @@ fn a_reload_keeps_readvertises_or_resets() {
     let secret = |text: &str| config::Secret::from_file(text.as_bytes()).ok();
     let with = |file: &str, text| {
         let password = Some(config::Password { file: file.into(), secret: secret(text) });
-        config::Peer { transport: config::Transport { password, ..config::Transport::default() }, ..picky.clone() }
+        altered(picky.clone(), |session, _| {
+            session.transport = config::Transport { password, ..config::Transport::default() }
+        })
     };
     assert_eq!(lab.peer.change(&with("/a", "x")), Change::Reset(vec!["password_file"]));
     let signed = Peer::new(lab.now, Arc::new(with("/a", "x")), 0);
     assert_eq!(signed.change(&with("/b", "x\n")), Change::Keep);
     assert_eq!(signed.change(&with("/a", "y")), Change::Reset(vec!["password_file"]));
-    let reaching = |reach| config::Peer {
-        transport: config::Transport { reach, ..config::Transport::default() },
-        ..picky.clone()
+    let reaching = |reach| {
+        altered(picky.clone(), |session, _| {
+            session.transport = config::Transport { reach, ..config::Transport::default() }
+        })
     };
     let far = Peer::new(lab.now, Arc::new(reaching(config::Reach::Multihop(2))), 0);
     for (reach, keys) in [
@@ -724,10 +722,13 @@ fn a_reload_keeps_readvertises_or_resets() {
         assert_eq!(far.change(&reaching(reach)), Change::Reset(keys));
     }
     let transport = config::Transport { interface: Some("eth0".into()), ..config::Transport::default() };
-    let bound = config::Peer { transport, ..picky.clone() };
+    let bound = altered(picky.clone(), |session, _| session.transport = transport);
     assert_eq!(lab.peer.change(&bound), Change::Reset(vec!["interface"]));
 
-    let moved = config::Peer { port: 1179, hold_time: HoldTime::OFF, ..picky };
+    let moved = altered(picky, |session, _| {
+        session.port = 1179;
+        session.hold_time = HoldTime::OFF;
+    });
     assert_eq!(lab.peer.change(&moved), Change::Reset(vec!["port", "hold_time"]));
     let dialled = lab.dialled.len();
     lab.configure(moved);
@@ -744,7 +745,7 @@ fn a_reload_that_takes_the_next_hop_withdraws_and_says_so() {
     let mut lab = Lab::up(config());
     lab.set("2001:db8::1", with_med(1));
     assert_eq!(lab.router.table.len(), 1);
-    let without = config::Peer { next_hop_ipv6: NextHop6::SelfAddress, ..config() };
+    let without = altered(config(), |_, live| live.next_hop_ipv6 = NextHop6::SelfAddress);
     lab.configure(without);
     assert_eq!(lab.router.table.len(), 0);
     assert_eq!(lab.notices.last(), Some(&Notice::NoNextHop(Family::Ipv6)));
@@ -780,7 +781,7 @@ fn stop_ends_whatever_there_is() {
     lab.run();
     lab.assert_sent(6, 2);
     assert!(lab.last_error().to_string().starts_with("stopped (sent Cease/"));
-    lab.configure(config::Peer { port: 1, ..config() });
+    lab.configure(altered(config(), |session, _| session.port = 1));
     lab.advance(1000 * SECOND);
     assert_eq!(lab.dialled.len(), 1);
 }
@@ -812,14 +813,14 @@ fn a_large_table_goes_in_full_messages() {
 fn a_filter_that_opens_lets_every_route_through() {
     // What has been told lies far from what is wanted first: neither walk may run ahead of the other.
     let narrow = ExportFilter::from_lists(Some(vec![prefix("10.0.32.0/19").into()]), Vec::new());
-    let mut lab = Lab::new(config::Peer { export: narrow.clone(), ..config() });
+    let mut lab = Lab::new(altered(config(), |_, live| live.export = narrow.clone()));
     table(&mut lab, 20_000);
     lab.release();
     lab.establish();
     assert_eq!(lab.router.table.len(), 8192);
     lab.configure(config());
     assert_eq!((lab.router.table.len(), lab.router.changes), (20_000, 20_000));
-    lab.configure(config::Peer { export: narrow, ..config() });
+    lab.configure(altered(config(), |_, live| live.export = narrow));
     assert_eq!(lab.router.table.len(), 8192);
 }
 
@@ -991,7 +992,7 @@ fn silence_names_what_may_be_its_cause() {
     let password = Some(config::Password { file: "/x".into(), secret: config::Secret::from_file(b"x").ok() });
     let reach = config::Reach::TtlSecurity(2);
     let transport = config::Transport { password, reach, ..config::Transport::default() };
-    let mut lab = Lab::new(config::Peer { transport: transport.clone(), ..config() });
+    let mut lab = Lab::new(altered(config(), |session, _| session.transport = transport.clone()));
     lab.advance(60 * SECOND);
     assert_eq!(lab.last_error(), Cause::ConnectTimeout(Suspects::of(&transport)));
     assert!(lab.last_error().to_string().contains("ttl_security = 2"), "{}", lab.last_error());

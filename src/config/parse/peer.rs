@@ -12,8 +12,10 @@ use super::export::export;
 use super::findings::{Findings, Place, quote};
 use super::table::{Item, Section, optional};
 use super::{is_new, name, schema};
+use crate::config::peer::{DEFAULT_CONNECT_RETRY, DEFAULT_HOLD_TIME, PORT};
 use crate::config::{
-    Asn, Bgp, FileReference, FileRole, HoldTime, NextHop4, NextHop6, Password, Peer, PeerAs, Reach, Transport,
+    Asn, Bgp, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer, PeerAs, Reach,
+    SessionParameters, Transport,
 };
 use crate::prefix::Family;
 
@@ -69,7 +71,7 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         }
         let Some(peer) = read_peer(table, &address, is_named, &common, findings) else { continue };
         is_new(&mut addresses, peer.endpoint(), address.place, findings, || "another peer has this address".to_owned());
-        if let (Some(password), Some(item)) = (&peer.transport.password, table.get("password_file")) {
+        if let (Some(password), Some(item)) = (&peer.session.transport.password, table.get("password_file")) {
             let (position, path) = (findings.position(item.place), password.file.clone());
             references.push(FileReference { position, path, role: FileRole::Password });
         }
@@ -86,9 +88,9 @@ fn read_common(table: &Section, findings: &mut Findings) -> Common {
     Common {
         local_as: table.need("local_as", findings).and_then(|item| asn(&item, findings)),
         router_id: table.need("router_id", findings).and_then(|item| router_id(&item, findings)),
-        hold_time: hold_time.or(HoldTime::from_secs(9)).unwrap_or(HoldTime::OFF),
-        connect_retry: connect_retry.unwrap_or(Duration::from_secs(5)),
-        port: table.get("port").and_then(|item| item.integer(1..=u16::MAX, findings)).unwrap_or(179),
+        hold_time: hold_time.unwrap_or(DEFAULT_HOLD_TIME),
+        connect_retry: connect_retry.unwrap_or(DEFAULT_CONNECT_RETRY),
+        port: table.get("port").and_then(|item| item.integer(1..=u16::MAX, findings)).unwrap_or(PORT),
     }
 }
 
@@ -122,32 +124,32 @@ fn read_peer(
     let attributes = attributes(table, findings);
     let export = table.get("export").map(|item| export(&item, findings));
     let (address, zone) = address?;
-    let peer = Peer {
-        name: name?.into(),
-        address,
+    let session = SessionParameters {
         zone,
         port: port?,
         source,
         transport: transport?,
-        local_as: local_as?,
-        router_id: common.router_id?,
-        peer_as: peer_as?,
         families: families?,
-        next_hop_ipv4: next_hop_ipv4.unwrap_or(NextHop4::SelfAddress),
-        next_hop_ipv6: next_hop_ipv6.unwrap_or(NextHop6::SelfAddress),
         extended_next_hop: extended_next_hop.unwrap_or(false),
         hold_time: hold_time.unwrap_or(common.hold_time),
+        ..SessionParameters::new(address, peer_as?, local_as?, common.router_id?)
+    };
+    let live = LiveParameters {
         connect_retry: connect_retry.unwrap_or(common.connect_retry),
+        next_hop_ipv4: next_hop_ipv4.unwrap_or_default(),
+        next_hop_ipv6: next_hop_ipv6.unwrap_or_default(),
         attributes,
         export: export.unwrap_or_default(),
     };
+    let peer = Peer { name: name?.into(), session, live };
     if let (Some(item), false) = (table.get("local_pref"), peer.is_internal()) {
         let message = "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and this one is external: \
                        use `med`, `as_path_prepend` or `communities`";
         findings.error(item.key_place, message);
     }
     if let (Some(item), false) = (table.get("communities"), peer.is_internal()) {
-        for community in peer.attributes.extended_communities.iter().filter(|community| !community.is_transitive()) {
+        for community in peer.live.attributes.extended_communities.iter().filter(|community| !community.is_transitive())
+        {
             let message = format!("`{community}` is not transitive: it is not sent to external peers (RFC 4360 §6)");
             findings.error(item.key_place, message);
         }

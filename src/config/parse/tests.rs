@@ -89,10 +89,16 @@ fn the_example_states_the_defaults() {
     assert_eq!(shown.daemon, plain.daemon);
     let (shown_bgp, plain_bgp) = (shown.bgp.unwrap(), plain.bgp.unwrap());
     let (shown_peer, plain_peer) = (&shown_bgp.peers[0], &plain_bgp.peers[0]);
-    assert_eq!(shown_peer.hold_time, plain_peer.hold_time);
-    assert_eq!((shown_peer.port, shown_peer.connect_retry), (plain_peer.port, plain_peer.connect_retry));
-    assert_eq!(shown_peer.extended_next_hop, plain_peer.extended_next_hop);
-    assert_eq!((&shown_peer.families, shown_peer.next_hop_ipv4), (&plain_peer.families, plain_peer.next_hop_ipv4));
+    assert_eq!(shown_peer.session.hold_time, plain_peer.session.hold_time);
+    assert_eq!(
+        (shown_peer.session.port, shown_peer.live.connect_retry),
+        (plain_peer.session.port, plain_peer.live.connect_retry)
+    );
+    assert_eq!(shown_peer.session.extended_next_hop, plain_peer.session.extended_next_hop);
+    assert_eq!(
+        (&shown_peer.session.families, shown_peer.live.next_hop_ipv4),
+        (&plain_peer.session.families, plain_peer.live.next_hop_ipv4)
+    );
     assert_eq!(shown.services[0].required, plain.services[0].required);
     let timing = shown.checks[0].timing;
     assert_eq!((timing.interval, timing.timeout, timing.rise, timing.fall), {
@@ -660,19 +666,22 @@ fn values_arrive() {
     let config = config(EXAMPLE);
     let bgp = config.bgp.as_ref().unwrap();
     let (tor, rr) = (&bgp.peers[0], &bgp.peers[1]);
-    assert_eq!((&*tor.name, tor.port, tor.peer_as), ("tor-a", 179, PeerAs::Number(crate::config::Asn(65000))));
-    assert_eq!(tor.hold_time, HoldTime::from_secs(9).unwrap());
-    assert_eq!(tor.next_hop_ipv6, NextHop6::Address("fd00:99:1::2".parse().unwrap()));
-    assert_eq!((tor.attributes.communities.len(), tor.attributes.large_communities.len()), (2, 1));
+    assert_eq!(
+        (&*tor.name, tor.session.port, tor.session.peer_as),
+        ("tor-a", 179, PeerAs::Number(crate::config::Asn(65000)))
+    );
+    assert_eq!(tor.session.hold_time, HoldTime::from_secs(9).unwrap());
+    assert_eq!(tor.live.next_hop_ipv6, NextHop6::Address("fd00:99:1::2".parse().unwrap()));
+    assert_eq!((tor.live.attributes.communities.len(), tor.live.attributes.large_communities.len()), (2, 1));
     let extended = ["rt:65000:100", "soo:192.0.2.1:1"].map(|text| text.parse().unwrap());
-    assert_eq!(tor.attributes.extended_communities, extended);
+    assert_eq!(tor.live.attributes.extended_communities, extended);
     let allowed = ["192.0.2.1", "192.0.2.129", "192.0.3.1", "2001:db8::1", "2001:db8:1::/48", "2001:db8::/32"]
-        .map(|text| tor.export.allows(&text.parse().unwrap()));
+        .map(|text| tor.live.export.allows(&text.parse().unwrap()));
     assert_eq!(allowed, [true, false, false, true, true, false]);
     let allowed = ["2001:db8::/56", "2001:db8::/64", "2001:db8::53", "2001:db8:1::1"]
-        .map(|text| rr.export.allows(&text.parse().unwrap()));
+        .map(|text| rr.live.export.allows(&text.parse().unwrap()));
     assert_eq!(allowed, [false, false, true, false]);
-    assert_eq!((rr.is_internal(), rr.attributes.local_pref), (true, Some(100)));
+    assert_eq!((rr.is_internal(), rr.live.attributes.local_pref), (true, Some(100)));
 
     assert_eq!(config.daemon.workers, Workers::Auto);
     assert_eq!(config.services[1].required, Required::Percent(50));
@@ -702,7 +711,7 @@ fn defaults_that_depend_on_other_keys() {
     assert_eq!(timing("interval = '5s'").fast_interval, ms(5000));
     let named = config(&BASE.replace("name = \"tor\"\n", "").replace("10.0.0.2", "fe80::1%eth0"));
     let peer = &named.bgp.unwrap().peers[0];
-    assert_eq!((&*peer.name, peer.zone.as_deref()), ("fe80::1%eth0", Some("eth0")));
+    assert_eq!((&*peer.name, peer.session.zone.as_deref()), ("fe80::1%eth0", Some("eth0")));
     let withdrawn = config(&format!("{BASE}on_down = 'withdraw'\ndegraded = {{ med = 1 }}\n")).vips;
     assert_eq!(withdrawn[&"192.0.2.1".parse().unwrap()].on_down, OnDown::Withdraw);
     // What is not replaced stays as it is when healthy.
@@ -799,7 +808,7 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
 fn an_extended_next_hop_needs_no_ipv4_address() {
     let over_ipv6 = |options: &str| with("peer_as", options).replace("10.0.0.2", "fd00::1");
     let loaded = config(&over_ipv6("extended_next_hop = true"));
-    assert!(loaded.bgp.unwrap().peers[0].extended_next_hop);
+    assert!(loaded.bgp.unwrap().peers[0].session.extended_next_hop);
     assert!(loaded.warnings.is_empty());
-    assert!(!config(BASE).bgp.unwrap().peers[0].extended_next_hop);
+    assert!(!config(BASE).bgp.unwrap().peers[0].session.extended_next_hop);
 }

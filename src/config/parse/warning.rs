@@ -72,15 +72,17 @@ fn look_at_service(service: &Service, place: Place, findings: &mut Findings) {
 
 /// Whether the peer is to be told of any VIP of this family.
 fn wants(peer: &Peer, family: Family, config: &Config) -> bool {
-    peer.families.contains(&family) && config.vips.keys().any(|vip| vip.family() == family && peer.export.allows(vip))
+    peer.session.families.contains(&family)
+        && config.vips.keys().any(|vip| vip.family() == family && peer.live.export.allows(vip))
 }
 
 /// A route needs a next hop of its family, and the session's own address is not always one.
 fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut Findings) {
-    let (name, transport) = (&peer.name, Family::of(peer.address));
+    let (name, transport) = (&peer.name, Family::of(peer.session.address));
     // Those of IPv6 do for IPv4 too, unless there is none either (RFC 8950).
-    let extended = peer.extended_next_hop && (peer.zone.is_none() || peer.next_hop_ipv6 != NextHop6::SelfAddress);
-    let is_self = peer.next_hop_ipv4 == NextHop4::SelfAddress;
+    let extended = peer.session.extended_next_hop
+        && (peer.session.zone.is_none() || peer.live.next_hop_ipv6 != NextHop6::SelfAddress);
+    let is_self = peer.live.next_hop_ipv4 == NextHop4::SelfAddress;
     if is_self && transport == Family::Ipv6 && !extended && wants(peer, Family::Ipv4, config) {
         let message = format!(
             "peer `{name}`: IPv4 VIPs will not be announced to it, because the session runs over IPv6 \
@@ -88,12 +90,12 @@ fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut 
         );
         findings.warning(place, message);
     }
-    let why = match (transport, peer.zone.is_some()) {
+    let why = match (transport, peer.session.zone.is_some()) {
         (Family::Ipv4, _) => "runs over IPv4",
         (Family::Ipv6, true) => "runs over link-local addresses",
         (Family::Ipv6, false) => return,
     };
-    if peer.next_hop_ipv6 == NextHop6::SelfAddress && wants(peer, Family::Ipv6, config) {
+    if peer.live.next_hop_ipv6 == NextHop6::SelfAddress && wants(peer, Family::Ipv6, config) {
         let message = format!(
             "peer `{name}`: IPv6 VIPs will not be announced to it, because the session {why} \
              and `next_hop_ipv6` is not set to an address"
@@ -103,8 +105,9 @@ fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut 
 }
 
 fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Findings) {
-    let is_told =
-        |vip: &Prefix| bgp.peers.iter().any(|peer| peer.families.contains(&vip.family()) && peer.export.allows(vip));
+    let is_told = |vip: &Prefix| {
+        bgp.peers.iter().any(|peer| peer.session.families.contains(&vip.family()) && peer.live.export.allows(vip))
+    };
     let untold = config.vips.keys().filter(|vip| !is_told(vip));
     for (vip, place) in untold.filter_map(|vip| places.vips.vips.get(vip).map(|place| (vip, place))) {
         let message = format!("VIP `{vip}` will not be announced: `export` or `families` of every peer rules it out");
@@ -113,8 +116,10 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
     for (prefix, place) in &places.vips.degraded {
         let Some(vip) = config.vips.get(prefix) else { continue };
         let OnDown::Degrade(degraded) = &vip.on_down else { continue };
-        let told =
-            bgp.peers.iter().filter(|peer| peer.families.contains(&prefix.family()) && peer.export.allows(prefix));
+        let told = bgp
+            .peers
+            .iter()
+            .filter(|peer| peer.session.families.contains(&prefix.family()) && peer.live.export.allows(prefix));
         let same: Vec<String> = told
             .filter(|peer| is_same_to(peer, &vip.attributes, degraded))
             .map(|peer| format!("`{}`", peer.name))
@@ -142,7 +147,7 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
 /// Whether a peer is told the same by two sets of attributes of a VIP: with the peer's own where the VIP's are silent, and
 /// without what its relation rules out (RFC 4271 §5.1.2, §5.1.5; RFC 4360 §6).
 fn is_same_to(peer: &Peer, one: &Attributes, other: &Attributes) -> bool {
-    let (own, internal) = (&peer.attributes, peer.is_internal());
+    let (own, internal) = (&peer.live.attributes, peer.is_internal());
     let told = |vip: &Attributes| {
         let extended = vip.extended_communities.iter().chain(&own.extended_communities);
         (

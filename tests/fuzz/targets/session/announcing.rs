@@ -213,7 +213,7 @@ impl Scene {
             let goes = |prefix: &&Prefix| {
                 let family = prefix.family();
                 let next_hop = !status.without_next_hop.contains(&family);
-                status.families.contains(&family) && next_hop && config.export.allows(prefix)
+                status.families.contains(&family) && next_hop && config.live.export.allows(prefix)
             };
             assert!(link.table.keys().eq(self.rib.prefixes().filter(goes)), "the router has not what it shall have");
             for (prefix, attributes) in &link.table {

@@ -120,6 +120,7 @@ fn imports_go_downstairs() {
     for (path, code) in [
         ("src/bgp/peer.rs", "use crate::rib::Rib;"),
         ("src/bgp/peer/output.rs", "use crate::rib::Rib;"),
+        ("src/bgp/speaker.rs", "use crate::rib::Rib;"),
         ("src/bgp/fsm.rs", "use super::open::Open;"),
         ("src/engine/mod.rs", "use crate::bgp::peer::Peer;"),
         ("src/cli/demo.rs", "use crate::driver::reactor;"),
@@ -266,7 +267,8 @@ fn upstairs(path: &str, text: &str) -> Vec<String> {
         let Some(target) = resolve(&module, &parts) else { continue };
         let Some(target_floor) = floor(&target) else { continue };
         let same_floor = target_floor == own_floor && own_floor == 0;
-        let peer_to_rib = target == "rib" && (path == "src/bgp/peer.rs" || path.starts_with("src/bgp/peer/"));
+        let speaks = ["src/bgp/peer.rs", "src/bgp/speaker.rs"].contains(&path) || path.starts_with("src/bgp/peer/");
+        let peer_to_rib = target == "rib" && speaks;
         if target != *own && target_floor >= own_floor && !same_floor && !peer_to_rib {
             found.push(format!("{path}:{line}: {own} may not use {target}"));
         }

@@ -3,7 +3,7 @@
 //! [`wire`] reads and writes octets, [`message`] frames them, [`open`], [`attribute`], [`as_path`], [`nlri`] and
 //! [`update`] are what the messages hold, [`error`] is what a NOTIFICATION says. [`fsm`] is one connection, and [`cause`]
 //! why it ended. [`peer`] is one neighbour that we announce to: [`export`] is how a route looks to it, [`adj_rib_out`]
-//! what it has been told. [`receiver`] is one that announces to us.
+//! what it has been told. [`speaker`] is all of them, with the routes that they shall have. [`receiver`] is one that announces to us.
 //!
 //! RFC 4271 (BGP-4), 4760 (multiprotocol), 2545 (IPv6 next hops), 5492 (capabilities), 6793 (4-octet AS numbers),
 //! 2918 (route refresh), 1997 and 8092 (communities), 4724 §2 (End-of-RIB), 4486, 6608, 9003 and 9384 (NOTIFICATIONs),
@@ -23,5 +23,7 @@ pub mod open;
 pub mod peer;
 mod received;
 pub mod receiver;
+pub mod speaker;
+pub mod terms;
 pub mod update;
 pub mod wire;

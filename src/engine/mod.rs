@@ -10,24 +10,20 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::announce::{Announce, ServiceHealth, VipEvent, VipState};
 use crate::bgp::error::Notification;
-use crate::bgp::peer::{self, Action, Change, ConnId, Event, Peer, PeerStatus, State};
+use crate::bgp::peer::{self, ConnId, Event, Peer, PeerStatus};
+use crate::bgp::speaker::{self, Speaker};
 use crate::config::{self, Config};
 use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
 use crate::prefix::Prefix;
-use crate::rib::Rib;
-use crate::rng::Rng;
-use crate::timers::Deadlines;
 use status::Reason;
 
-/// A peer. Never used twice: one that a reload brings back is a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u64);
+pub use crate::bgp::speaker::{PeerId, PeerReload};
 
 /// What the driver tells the engine.
 #[derive(Debug)]
@@ -55,9 +51,9 @@ pub enum Output {
     Probe(ProbeRequest),
     /// Open a TCP connection to this peer.
     Connect(PeerId, ConnId, Arc<config::Peer>),
-    /// See [`Action::Send`].
+    /// See [`peer::Action::Send`].
     Send(PeerId, ConnId, Vec<u8>),
-    /// See [`Action::Close`].
+    /// See [`peer::Action::Close`].
     Close(PeerId, ConnId),
     /// Tell the operator.
     Notice(Notice),
@@ -78,19 +74,6 @@ pub enum Notice {
     PeerReload(Arc<str>, PeerReload),
 }
 
-/// What a reload does to a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerReload {
-    /// New.
-    Added,
-    /// Its session is closed (Cease, Peer De-configured: RFC 4486).
-    Removed,
-    /// Its session is kept and its routes are announced again where they differ.
-    Readvertised,
-    /// Its session is closed and opened again because of these keys.
-    Reset(Vec<&'static str>),
-}
-
 /// After the withdrawal, how long a stopping daemon waits for slow peers to take it.
 const STOP_FLUSH: Duration = Duration::from_secs(2);
 
@@ -109,16 +92,10 @@ pub struct Engine {
     config: Arc<Config>,
     health: Health,
     announce: Announce,
-    rib: Rib,
-    peers: BTreeMap<PeerId, Peer>,
-    next_peer: u64,
-    peer_deadlines: Deadlines<PeerId>,
-    /// Peers that were handed something since outputs were last drained.
-    touched: BTreeSet<PeerId>,
+    speaker: Speaker,
     released: bool,
     stopping: Option<Stopping>,
     outputs: VecDeque<Output>,
-    rng: Rng,
     /// The time of the last input: outputs happen then.
     now: Instant,
 }
@@ -130,15 +107,10 @@ impl Engine {
             config: Arc::default(),
             health: Health::new(),
             announce: Announce::new(),
-            rib: Rib::default(),
-            peers: BTreeMap::new(),
-            next_peer: 0,
-            peer_deadlines: Deadlines::new(),
-            touched: BTreeSet::new(),
+            speaker: Speaker::new(seed),
             released: false,
             stopping: None,
             outputs: VecDeque::new(),
-            rng: Rng::new(seed),
             now,
         }
     }
@@ -151,12 +123,7 @@ impl Engine {
             Input::Timeout => self.timeout(now),
             Input::ProbeStarted(ticket, at) => self.health.probe_started(ticket, at),
             Input::ProbeFinished(ticket, outcome) => self.health.probe_finished(now, ticket, outcome),
-            Input::Peer(id, conn, event) => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.handle(now, conn, event, &self.rib);
-                    self.touched.insert(id);
-                }
-            }
+            Input::Peer(id, conn, event) => self.speaker.handle(now, id, conn, event),
             Input::CheckNow => self.health.check_all_now(now),
             Input::Stop(text) => self.stop(now, text),
         }
@@ -176,7 +143,7 @@ impl Engine {
     /// than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().and_then(|stopping| stopping.give_up_at);
-        [self.health.poll_timeout(), self.announce.poll_timeout(), self.peer_deadlines.earliest(), stop]
+        [self.health.poll_timeout(), self.announce.poll_timeout(), self.speaker.poll_timeout(), stop]
             .into_iter()
             .flatten()
             .min()
@@ -189,7 +156,7 @@ impl Engine {
 
     /// A peer at a glance, by its name.
     pub fn peer_status(&self, name: &str) -> Option<PeerStatus> {
-        self.peers.values().find(|peer| &*peer.config().name == name).map(Peer::status)
+        self.speaker.peer_named(name).map(Peer::status)
     }
 
     /// How the checks keep their times.
@@ -199,22 +166,7 @@ impl Engine {
 
     /// What a reload with `next` would do to the peers; peers that it leaves alone are not listed.
     pub fn change(&self, next: &Config) -> Vec<(Arc<str>, PeerReload)> {
-        let mut wanted = wanted_peers(next);
-        let mut changes = Vec::new();
-        for peer in self.peers.values() {
-            let name = peer.config().name.clone();
-            let change = match wanted.remove(&name) {
-                None => PeerReload::Removed,
-                Some(next) => match peer.change(next) {
-                    Change::Keep => continue,
-                    Change::Readvertise => PeerReload::Readvertised,
-                    Change::Reset(keys) => PeerReload::Reset(keys),
-                },
-            };
-            changes.push((name, change));
-        }
-        changes.extend(wanted.into_keys().map(|name| (name.clone(), PeerReload::Added)));
-        changes
+        self.speaker.change(peers(next))
     }
 
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
@@ -233,45 +185,7 @@ impl Engine {
         self.config = config;
         // Routes first: a kept peer then compares what it told its router with what is wanted now, once.
         self.decide(now);
-        self.configure_peers(now);
-    }
-
-    fn configure_peers(&mut self, now: Instant) {
-        let config = self.config.clone();
-        let mut wanted = wanted_peers(&config);
-        let mut removed = Vec::new();
-        for (id, peer) in &mut self.peers {
-            match wanted.remove(&peer.config().name) {
-                Some(next) => peer.configure(now, next.clone(), &self.rib),
-                None => {
-                    peer.stop(now, Notification::peer_deconfigured());
-                    removed.push(*id);
-                }
-            }
-            self.touched.insert(*id);
-        }
-        let mut left = BTreeSet::new();
-        for id in removed {
-            self.collect(id);
-            left.extend(self.peers.remove(&id).map(|peer| peer.config().endpoint()));
-            self.peer_deadlines.set(id, None);
-            self.touched.remove(&id);
-        }
-        let added: BTreeSet<_> = wanted.into_keys().collect();
-        // In the order of the configuration, so that the operator's first peer is dialled first.
-        for next in config.bgp.iter().flat_map(|bgp| &bgp.peers).filter(|peer| added.contains(&peer.name)) {
-            let id = PeerId(self.next_peer);
-            self.next_peer += 1;
-            let mut peer = Peer::new(now, next.clone(), self.rng.bits());
-            if left.contains(&next.endpoint()) {
-                peer.follow(now);
-            }
-            if self.released {
-                peer.release(now, &self.rib);
-            }
-            self.peers.insert(id, peer);
-            self.touched.insert(id);
-        }
+        self.speaker.configure(now, peers(&self.config));
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -281,12 +195,7 @@ impl Engine {
         if self.announce.poll_timeout().is_some_and(|at| at <= now) {
             self.announce.handle_timeout(now);
         }
-        while let Some(id) = self.peer_deadlines.expire(now) {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.handle_timeout(now, &self.rib);
-                self.touched.insert(id);
-            }
-        }
+        self.speaker.handle_timeout(now);
     }
 
     fn stop(&mut self, now: Instant, text: String) {
@@ -294,7 +203,7 @@ impl Engine {
             return;
         }
         // GRACEFUL_SHUTDOWN is for routers to see: without a session nobody would, and nobody waits.
-        let drain = if self.is_heard() { self.config.daemon.shutdown_drain } else { Duration::ZERO };
+        let drain = if self.speaker.is_heard() { self.config.daemon.shutdown_drain } else { Duration::ZERO };
         self.announce.stop(now, drain);
         self.stopping = Some(Stopping { text, give_up_at: None, done: false });
     }
@@ -321,56 +230,36 @@ impl Engine {
             self.outputs.push_back(Output::Notice(Notice::Vip(event, reason)));
         }
         while let Some((vip, wanted)) = self.announce.poll_route() {
-            self.rib.set(vip, wanted);
+            self.speaker.set(vip, wanted);
         }
     }
 
-    /// Hands what changed in the RIB to the peers, and what the peers want done to the driver.
+    /// Hands what changed to the peers, and what the peers want done to the driver.
     fn tell_peers(&mut self, now: Instant) {
-        let changed = self.rib.take_changed();
-        if !changed.is_empty() {
-            for (id, peer) in &mut self.peers {
-                peer.rib_changed(now, &changed, &self.rib);
-                self.touched.insert(*id);
-            }
-        }
         // A stop ends the start-up wait too, but by then there is nothing to tell, not even that this is all.
         if !self.released && self.stopping.is_none() && self.announce.is_released() {
             self.released = true;
-            for (id, peer) in &mut self.peers {
-                peer.release(now, &self.rib);
-                self.touched.insert(*id);
-            }
+            self.speaker.release(now);
         }
-        for id in std::mem::take(&mut self.touched) {
-            self.collect(id);
-        }
+        self.speaker.flush(now);
+        self.collect();
     }
 
-    /// Moves a peer's actions to the outputs and keeps its deadline.
-    fn collect(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        while let Some(action) = peer.poll_action() {
-            self.outputs.push_back(match action {
-                Action::Connect(conn) => Output::Connect(id, conn, peer.config().clone()),
-                Action::Send(conn, bytes) => Output::Send(id, conn, bytes),
-                Action::Close(conn) => Output::Close(id, conn),
-                Action::Notice(notice) => Output::Notice(Notice::Peer(peer.config().clone(), notice)),
+    /// Moves what the speaker wants done to the outputs.
+    fn collect(&mut self) {
+        while let Some(output) = self.speaker.poll_output() {
+            self.outputs.push_back(match output {
+                speaker::Output::Connect(id, conn, peer) => Output::Connect(id, conn, peer),
+                speaker::Output::Send(id, conn, bytes) => Output::Send(id, conn, bytes),
+                speaker::Output::Close(id, conn) => Output::Close(id, conn),
+                speaker::Output::Notice(peer, notice) => Output::Notice(Notice::Peer(peer, notice)),
             });
         }
-        self.peer_deadlines.set(id, peer.poll_timeout());
-    }
-
-    /// Whether some router hears what we say.
-    fn is_heard(&self) -> bool {
-        self.peers.values().any(|peer| peer.status().state == State::Established)
     }
 
     /// Once all is withdrawn and the peers have it, or have had their time: says goodbye.
     fn finish_stop(&mut self, now: Instant) {
-        if self.stopping.is_some() && !self.announce.is_stopped() && !self.is_heard() {
+        if self.stopping.is_some() && !self.announce.is_stopped() && !self.speaker.is_heard() {
             // The last session ended during the drain.
             self.announce.stop(now, Duration::ZERO);
             self.decide(now);
@@ -383,27 +272,20 @@ impl Engine {
             return;
         }
         let give_up_at = *stopping.give_up_at.get_or_insert(now + STOP_FLUSH);
-        if now < give_up_at && !self.peers.values().all(Peer::is_synchronised) {
+        if now < give_up_at && !self.speaker.is_synchronised() {
             return;
         }
         stopping.done = true;
         stopping.give_up_at = None;
         let notification = Notification::administrative_shutdown(&stopping.text);
-        let ids: Vec<_> = self.peers.keys().copied().collect();
-        for id in ids {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.stop(now, notification.clone());
-            }
-            self.collect(id);
-        }
-        self.peers.clear();
-        self.peer_deadlines.clear();
+        self.speaker.stop(now, &notification);
+        self.collect();
         self.outputs.push_back(Output::Stopped);
     }
 }
 
-fn wanted_peers(config: &Config) -> BTreeMap<&Arc<str>, &Arc<config::Peer>> {
-    config.bgp.iter().flat_map(|bgp| &bgp.peers).map(|peer| (&peer.name, peer)).collect()
+fn peers(config: &Config) -> &[Arc<config::Peer>] {
+    config.bgp.as_ref().map_or(&[], |bgp| &bgp.peers)
 }
 
 fn service_health(state: ServiceState) -> ServiceHealth {

@@ -225,7 +225,7 @@ impl Engine {
     /// Everything at one moment; costs O(all).
     pub fn status(&self, clock: &WallClock) -> Status {
         // A reload keeps its peers' ids; people expect the order of the file.
-        let by_name: BTreeMap<_, _> = self.peers.values().map(|peer| (&peer.config().name, peer)).collect();
+        let by_name: BTreeMap<_, _> = self.speaker.peers().map(|(_, peer)| (&peer.config().name, peer)).collect();
         let in_order = self.config.bgp.iter().flat_map(|bgp| &bgp.peers);
         let peers: Vec<&Peer> = in_order.filter_map(|peer| by_name.get(&peer.name).copied()).collect();
         Status {

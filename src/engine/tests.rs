@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::bgp::message::{Inbox, Message};
 use crate::bgp::open::{Capability, Open};
+use crate::bgp::peer::State;
 use crate::config::{Asn, HoldTime, Source};
 use crate::prefix::Family;
 
@@ -83,7 +84,7 @@ impl World {
         Message::Keepalive.encode(&mut octets);
         self.event(Event::Bytes(&octets));
         let conn = self.conn.unwrap().0;
-        assert_eq!(self.engine.peers[&conn].status().state, State::Established);
+        assert_eq!(self.engine.speaker.peer(conn).unwrap().status().state, State::Established);
     }
 
     /// Lets time pass, up to this much of it, until the next dial.

@@ -8,6 +8,7 @@ pub mod announce;
 pub mod bgp;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod driver;
 pub mod engine;
 pub mod health;

@@ -20,12 +20,13 @@ const LONG_MATCHES: [(&str, &str); 0] = [];
 const TOP_LEVEL: [&str; 8] = ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "etc", "packaging", "src", "tests"];
 
 /// Crates through which the world comes in.
-const WORLDLY_CRATES: [&str; 13] = [
+const WORLDLY_CRATES: [&str; 14] = [
     "crossbeam_channel",
     "env_logger",
     "libc",
     "log",
     "mio",
+    "nix",
     "rcgen",
     "rustix",
     "rustls",
@@ -67,7 +68,7 @@ const WORLDLY_MACROS: [&str; 6] = ["dbg", "eprint", "eprintln", "print", "printl
 /// The floors of the house, from the ground up. Who stands on one may use what is on the floors below it.
 const FLOORS: [&[&str]; 5] = [
     &["config", "prefix", "rng", "timers", "wall"],
-    &["announce", "bfd", "bgp", "glb", "health", "rib"],
+    &["announce", "bfd", "bgp", "discovery", "glb", "health", "rib"],
     &["engine"],
     &["driver"],
     &["cli"],

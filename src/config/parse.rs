@@ -10,6 +10,7 @@ mod check;
 mod daemon;
 mod export;
 mod findings;
+mod group;
 mod http;
 mod peer;
 mod schema;
@@ -102,13 +103,14 @@ fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable
 
 /// A drop-in adds; what is one for all stands in the main file.
 fn refuse_in_drop_in(root: &Section, findings: &mut Findings) {
-    const MAY: &str = "a drop-in may hold [[service]], [[vip]], [[bgp.peer]] and [checks.NAME]";
+    const MAY: &str = "a drop-in may hold [[service]], [[vip]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]";
     if let Some(daemon) = root.get("daemon") {
         findings.error(daemon.key_place, format!("[daemon] belongs in the main file; {MAY}"));
     }
     let Some(bgp) = root.get("bgp") else { return };
     let keys = bgp.entries(findings).unwrap_or_default();
-    let misplaced = keys.iter().filter(|key| key.name != "peer" && schema::BGP.keys.contains(&key.name));
+    let misplaced =
+        keys.iter().filter(|key| !["group", "peer"].contains(&key.name) && schema::BGP.keys.contains(&key.name));
     for key in misplaced {
         findings.error(key.key_place, format!("`{}` of [bgp] belongs in the main file; {MAY}", key.name));
     }
@@ -140,15 +142,20 @@ fn is_new<K: Ord>(
 /// A name of the operator's choice: it shall be told apart in a line of text and in `service/address:port`.
 fn name<'t>(item: &table::Item<'t>, findings: &mut Findings) -> Option<&'t str> {
     let text = item.string(findings)?;
-    let fault = if text.is_empty() {
-        "must not be empty"
-    } else if text.chars().count() > 128 {
-        "must have at most 128 characters"
-    } else if text.chars().any(|c| c.is_control() || c == '/') || text.trim() != text {
-        "must not hold slashes or control characters, nor begin or end with a space"
-    } else {
-        return Some(text);
-    };
+    let Some(fault) = why_no_name(text) else { return Some(text) };
     findings.error(item.place, format!("`{}` {fault}", item.name));
     None
+}
+
+/// Why a text cannot be a name.
+fn why_no_name(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("must not be empty")
+    } else if text.chars().count() > 128 {
+        Some("must have at most 128 characters")
+    } else if text.chars().any(|c| c.is_control() || c == '/') || text.trim() != text {
+        Some("must not hold slashes or control characters, nor begin or end with a space")
+    } else {
+        None
+    }
 }

@@ -15,13 +15,14 @@ pub(super) static DAEMON: Schema =
     Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
 
 pub(super) static BGP: Schema =
-    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "peer"] };
+    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "group", "peer"] };
 
 pub(super) static PEER: Schema = Schema {
     title: "[[bgp.peer]]",
     keys: &[
         "name",
         "address",
+        "group",
         "port",
         "source",
         "password_file",
@@ -45,6 +46,12 @@ pub(super) static PEER: Schema = Schema {
         "export",
     ],
 };
+
+/// What peers of a group share: everything but [`OF_EACH_PEER`].
+pub(super) static GROUP: Schema = Schema { title: "[bgp.group.NAME]", keys: PEER.keys };
+
+/// The keys of [`PEER`] that a group cannot have.
+pub(super) static OF_EACH_PEER: &[&str] = &["name", "address", "group"];
 
 pub(super) static EXPORT: Schema = Schema { title: "`export`", keys: &["accept", "reject"] };
 
@@ -110,7 +117,7 @@ pub(super) static VIP: Schema = Schema {
 pub(super) static DEGRADED: Schema =
     Schema { title: "`degraded`", keys: &["origin", "med", "local_pref", "as_path_prepend", "communities"] };
 
-/// All of them.
+/// All of them, but for [`GROUP`], which is [`PEER`] again.
 pub(super) static ALL: &[&Schema] = &[
     &ROOT,
     &DAEMON,
@@ -141,7 +148,8 @@ pub(super) static UNSUPPORTED_MODES: &[&str] = &["passive", "both"];
 
 impl Schema {
     pub(super) fn is_unsupported(&self, key: &str) -> bool {
-        UNSUPPORTED.iter().any(|(title, keys)| *title == self.title && keys.contains(&key))
+        let own_title = if self.title == GROUP.title { PEER.title } else { self.title };
+        UNSUPPORTED.iter().any(|(title, keys)| *title == own_title && keys.contains(&key))
     }
 }
 

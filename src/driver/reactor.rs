@@ -16,7 +16,7 @@ use mio::{Events, Poll, Token, Waker};
 use super::connection::{Connections, READ_SHARE, Share};
 use super::control::{Ask, Control};
 use super::control_socket::Socket;
-
+use super::links::{Links, Packet};
 use super::notice::{Notice, Subjects};
 use super::pool::{Pool, Report};
 use super::reload::{Loaded, Loader, broken};
@@ -35,6 +35,8 @@ const WAKE: Token = Token(0);
 const TIMER: Token = Token(1);
 const SIGNALS: Token = Token(2);
 const FIRST_CONNECTION: usize = 3;
+/// No connection ever gets so far.
+const FIRST_LINK: usize = usize::MAX / 2;
 
 /// The engine's next deadline is always later than the timeout that it has just handled. Should that ever be untrue, the
 /// next one comes this much later: being late is better than a loop that takes a whole core.
@@ -72,6 +74,7 @@ pub(crate) struct Reactor {
     engine: Engine,
     pool: Pool,
     connections: Connections,
+    links: Links,
     control: Control,
     loader: Loader,
     scribe: Scribe,
@@ -112,6 +115,7 @@ impl Reactor {
         let wake = move || drop(for_workers.wake());
         let pool = Pool::start(config.worker_count(), Arc::new(move |request| prober.run(request)), wake)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
+        let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
         let wall = wall_clock();
         let started_at = wall.timestamp(clock());
         let mut reactor = Reactor {
@@ -124,6 +128,7 @@ impl Reactor {
             engine: Engine::new(clock(), seed),
             pool,
             connections,
+            links,
             control,
             state: ConfigState::new(loader.path(), started_at, &config),
             loader,
@@ -170,7 +175,8 @@ impl Reactor {
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let now = clock();
         self.timer.arm(now, self.deadline())?;
-        let wait = self.connections.has_work().then_some(Duration::ZERO);
+        let has_work = self.connections.has_work() || self.links.has_work();
+        let wait = has_work.then_some(Duration::ZERO);
         match self.poll.poll(events, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             // Interrupted: no event was fetched, so none is lost.
@@ -178,11 +184,13 @@ impl Reactor {
             Ok(()) => {}
         }
         let mut signalled = false;
+        let mut heard = Vec::new();
         for event in &*events {
             match event.token() {
                 WAKE => {}
                 TIMER => self.timer.clear(),
                 SIGNALS => signalled = true,
+                token if self.links.has(token) => heard.extend(self.links.receive(token)),
                 Token(_) => self.connections.notify(event),
             }
         }
@@ -194,6 +202,9 @@ impl Reactor {
             for request in self.signals.pending() {
                 self.obey(request);
             }
+        }
+        for Packet { interface, source, hop_limit, bytes } in heard {
+            self.feed(clock(), Input::LinkReceived { interface, source, hop_limit, bytes: &bytes });
         }
         self.serve_connections();
         let now = clock();
@@ -250,6 +261,7 @@ impl Reactor {
                 Output::Connect(peer, id, config) => self.connections.open(peer, id, config),
                 Output::Send(peer, id, bytes) => self.connections.send(peer, id, &bytes),
                 Output::Close(peer, id) => self.connections.close(now, peer, id),
+                Output::Link(action) => self.links.apply(action),
                 Output::Notice(notice) => self.note(notice),
                 Output::Stopped => {
                     self.connections.close_all(now);
@@ -274,6 +286,9 @@ impl Reactor {
 
     /// A share of work for every connection that has some.
     fn serve_connections(&mut self) {
+        while let Some((interface, result)) = self.links.answer() {
+            self.feed(clock(), Input::LinkOpened(interface, result));
+        }
         while let Some((peer, id, error)) = self.connections.refused() {
             self.feed(clock(), Input::Peer(peer, id, peer::Event::ConnectFailed(error)));
         }

@@ -45,6 +45,22 @@ pub(super) fn set_least_received_ttl(socket: &impl AsFd, peer: IpAddr, least: u8
     }
 }
 
+/// Of ICMPv6 messages only those of these types are received from now on.
+///
+/// # Errors
+/// The system's word.
+pub(super) fn set_icmp6_types(socket: &impl AsFd, types: &[u8]) -> io::Result<()> {
+    // `struct icmp6_filter` (RFC 3542 §3.2), in which a bit that is set blocks a type.
+    const ICMP6_FILTER: c_int = 1;
+    let mut blocked = [u32::MAX; 8];
+    for kind in types {
+        if let Some(word) = blocked.get_mut(usize::from(*kind >> 5)) {
+            *word &= !(1 << (kind & 31));
+        }
+    }
+    set(socket, libc::IPPROTO_ICMPV6, ICMP6_FILTER, &blocked)
+}
+
 /// `struct tcp_md5sig` of `linux/tcp.h`.
 #[repr(C)]
 struct TcpMd5 {

@@ -11,6 +11,7 @@ pub mod status;
 mod tests;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::bgp::error::Notification;
 use crate::bgp::peer::{self, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
 use crate::config::{self, Config};
+use crate::discovery::{self, Discovery};
 use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
 use crate::prefix::Prefix;
 use status::Reason;
@@ -38,6 +40,19 @@ pub enum Input<'a> {
     ProbeFinished(Ticket, ProbeOutcome),
     /// Something happened on a peer's connection.
     Peer(PeerId, ConnId, Event<'a>),
+    /// An interface with unnumbered peers can be used, or cannot, and why; answers [`discovery::Action::Open`].
+    LinkOpened(Arc<str>, Result<(), String>),
+    /// Something came by such an interface.
+    LinkReceived {
+        /// The interface.
+        interface: Arc<str>,
+        /// Where it came from.
+        source: IpAddr,
+        /// The hop limit that it came with.
+        hop_limit: Option<u8>,
+        /// The ICMPv6 message.
+        bytes: &'a [u8],
+    },
     /// Run every check now.
     CheckNow,
     /// Stop for good; the text goes to the peers (RFC 9003).
@@ -55,6 +70,8 @@ pub enum Output {
     Send(PeerId, ConnId, Vec<u8>),
     /// See [`peer::Action::Close`].
     Close(PeerId, ConnId),
+    /// Open, close or use an interface with unnumbered peers.
+    Link(discovery::Action),
     /// Tell the operator.
     Notice(Notice),
     /// Everything is withdrawn and said: the daemon may end once what is queued is sent.
@@ -70,6 +87,8 @@ pub enum Notice {
     Vip(VipEvent, Reason),
     /// A peer changed.
     Peer(Arc<config::Peer>, peer::Notice),
+    /// An interface with unnumbered peers.
+    Discovery(discovery::Notice),
     /// What a reload does to a peer; told before it happens.
     PeerReload(Arc<str>, PeerReload),
 }
@@ -93,6 +112,7 @@ pub struct Engine {
     health: Health,
     announce: Announce,
     speaker: Speaker,
+    discovery: Discovery,
     released: bool,
     stopping: Option<Stopping>,
     outputs: VecDeque<Output>,
@@ -108,6 +128,7 @@ impl Engine {
             health: Health::new(),
             announce: Announce::new(),
             speaker: Speaker::new(seed),
+            discovery: Discovery::new(seed),
             released: false,
             stopping: None,
             outputs: VecDeque::new(),
@@ -124,6 +145,11 @@ impl Engine {
             Input::ProbeStarted(ticket, at) => self.health.probe_started(ticket, at),
             Input::ProbeFinished(ticket, outcome) => self.health.probe_finished(now, ticket, outcome),
             Input::Peer(id, conn, event) => self.speaker.handle(now, id, conn, event),
+            Input::LinkOpened(interface, Ok(())) => self.discovery.opened(now, &interface),
+            Input::LinkOpened(interface, Err(error)) => self.discovery.failed(now, &interface, error),
+            Input::LinkReceived { interface, source, hop_limit, bytes } => {
+                self.discovery.received(now, &interface, source, hop_limit, bytes);
+            }
             Input::CheckNow => self.health.check_all_now(now),
             Input::Stop(text) => self.stop(now, text),
         }
@@ -143,7 +169,7 @@ impl Engine {
     /// than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().and_then(|stopping| stopping.give_up_at);
-        [self.health.poll_timeout(), self.announce.poll_timeout(), self.speaker.poll_timeout(), stop]
+        [self.health.poll_timeout(), self.announce.poll_timeout(), self.speaker.poll_timeout(), self.discovery.poll_timeout(), stop]
             .into_iter()
             .flatten()
             .min()
@@ -186,6 +212,8 @@ impl Engine {
         // Routes first: a kept peer then compares what it told its router with what is wanted now, once.
         self.decide(now);
         self.speaker.configure(now, peers(&self.config));
+        let unnumbered = peers(&self.config).iter().filter_map(|peer| peer.session.unnumbered_interface());
+        self.discovery.configure(&unnumbered.map(Arc::from).collect());
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -196,6 +224,7 @@ impl Engine {
             self.announce.handle_timeout(now);
         }
         self.speaker.handle_timeout(now);
+        self.discovery.handle_timeout(now);
     }
 
     fn stop(&mut self, now: Instant, text: String) {
@@ -234,6 +263,17 @@ impl Engine {
         }
     }
 
+    /// Tells the peers what neighbours were found.
+    fn discover(&mut self, now: Instant) {
+        while let Some(action) = self.discovery.poll_action() {
+            match action {
+                discovery::Action::Found(interface, address) => self.speaker.found(now, &interface, address),
+                discovery::Action::Notice(notice) => self.outputs.push_back(Output::Notice(Notice::Discovery(notice))),
+                action => self.outputs.push_back(Output::Link(action)),
+            }
+        }
+    }
+
     /// Hands what changed to the peers, and what the peers want done to the driver.
     fn tell_peers(&mut self, now: Instant) {
         // A stop ends the start-up wait too, but by then there is nothing to tell, not even that this is all.
@@ -241,6 +281,7 @@ impl Engine {
             self.released = true;
             self.speaker.release(now);
         }
+        self.discover(now);
         self.speaker.flush(now);
         self.collect();
     }

@@ -21,6 +21,7 @@ mod harness {
 }
 
 mod as_numbers;
+mod ceases;
 mod checks;
 mod families;
 mod loopback;

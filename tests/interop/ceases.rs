@@ -34,7 +34,12 @@ with_routers!(administrative_shutdown, an_administrative_shutdown_is_shown_with_
 fn the_prefix_limit_is_named_and_backed_off_from(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);
-    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour).prefix_limit(2));
+    let limit = match kind {
+        Kind::Bird => "import limit 2 action restart;",
+        Kind::Frr => "maximum-prefix 2",
+        Kind::GoBgp => "    [neighbors.afi-safis.prefix-limit.config]\n      max-prefixes = 2",
+    };
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour).with_family(limit));
     let _server = site.server(0);
     let good = site::config(&neighbour, "");
     let herald = Herald::start(&site.herald, &good);

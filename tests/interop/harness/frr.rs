@@ -48,12 +48,17 @@ impl Frr {
 
     /// What `vtysh` answers to commands of bgpd, one after the other.
     pub(crate) fn ask(&self, commands: &[&str]) -> Result<String, String> {
+        let commands: Vec<&str> = commands.iter().flat_map(|command| ["-c", command]).collect();
+        self.vtysh(&[&["-d", "bgpd"], &commands[..]].concat())
+    }
+
+    fn vtysh(&self, arguments: &[&str]) -> Result<String, String> {
         let dir = self.dir.to_str().unwrap();
-        let mut arguments = vec!["--vty_socket", dir, "--config_dir", dir, "-d", "bgpd"];
-        arguments.extend(commands.iter().flat_map(|command| ["-c", command]));
-        let output = self.namespace.output("vtysh", &arguments);
+        let place = ["--vty_socket", dir, "--config_dir", dir];
+        let output = self.namespace.output("vtysh", &[&place, arguments].concat());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() { Ok(text) } else { Err(format!("vtysh {commands:?}: {text}")) }
+        let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(text) } else { Err(format!("vtysh {arguments:?}: {text}{error}")) }
     }
 
     /// One line of the neighbour's configuration more, or with `no ` less, while it runs.
@@ -102,7 +107,6 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
     lines.extend(plan.extended_next_hop.then(|| "capability extended-nexthop".to_owned()));
     lines.extend(plan.lines.iter().cloned());
     let mut family_lines = vec!["activate".to_owned(), "route-map NONE out".to_owned()];
-    family_lines.extend(plan.prefix_limit.map(|prefixes| format!("maximum-prefix {prefixes}")));
     family_lines.extend(plan.family_lines.iter().cloned());
 
     let line = |indent: &str, line: &String| format!("{indent}neighbor {address} {line}\n");
@@ -134,6 +138,8 @@ impl Router for Frr {
         let bgpd = self.run("bgpd");
         self.processes = Some([bgpd, zebra]);
         wait::until("FRR to answer", || self.ask(&["show bgp summary"]));
+        let log = self.log();
+        assert!(!log.contains("on config line"), "{log}");
     }
 
     fn kill(&mut self) {

@@ -20,9 +20,8 @@ fn an_administrative_shutdown_is_shown_with_its_text(kind: Kind) {
     let table = site::wait_for_routes(&neighbour, &*router);
 
     router.shut("card swap");
-    site::wait_for_reason(&herald, &["peer sent Cease/Administrative Shutdown: \"card swap\""]);
-    let log = herald.log();
-    assert!(log.contains("peer router down: peer sent Cease/Administrative Shutdown: \"card swap\""), "{log}");
+    let why = "peer router down: peer sent Cease/Administrative Shutdown: \"card swap\"";
+    site::wait_for_log(&herald, why);
     wait::stays("no routes", Duration::from_secs(1), &Table::new(), || router.table());
     router.unshut();
     wait::until_equal("the routes", &table, || router.table());
@@ -48,9 +47,7 @@ fn the_prefix_limit_is_named_and_backed_off_from(kind: Kind) {
     let vips: Vec<String> = (2..6).map(|last| format!("\"192.0.2.{last}\"")).collect();
     let more = good.clone() + &site::service("more", &vips.join(", "));
     herald.reload_good(&more);
-    site::wait_for_reason(&herald, &["peer sent Cease/Maximum Number of Prefixes Reached"]);
-    let log = herald.log();
-    assert!(log.contains("peer router down: peer sent Cease/Maximum Number of Prefixes Reached"), "{log}");
+    site::wait_for_log(&herald, "peer router down: peer sent Cease/Maximum Number of Prefixes Reached");
     let ends = || herald.peer("router").map(|peer| peer["established_count"].as_u64().unwrap());
     let before = ends().unwrap();
     // With waits of 500 ms, and twice as long each time, there is no room for more.

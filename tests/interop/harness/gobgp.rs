@@ -63,6 +63,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
     let hold_time = plan.hold_time.unwrap_or(90);
     let mut lines: Vec<String> =
         plan.password.iter().map(|password| format!("    auth-password = \"{password}\"")).collect();
+    lines.extend(plan.lines.iter().cloned());
     lines.extend(plan.ttl_security.map(|hops| {
         format!("  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = {}", 256 - u16::from(hops))
     }));
@@ -70,7 +71,6 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
         plan.multihop
             .map(|hops| format!("  [neighbors.ebgp-multihop.config]\n    enabled = true\n    multihop-ttl = {hops}")),
     );
-    lines.extend(plan.lines.iter().cloned());
     let family_lines = plan.family_lines.join("\n");
     let families = plan.families.iter().map(|family| {
         format!(

@@ -9,7 +9,8 @@ pub(super) struct Schema {
     pub(super) keys: &'static [&'static str],
 }
 
-pub(super) static ROOT: Schema = Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip"] };
+pub(super) static ROOT: Schema =
+    Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip", "aggregate"] };
 
 pub(super) static DAEMON: Schema =
     Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
@@ -117,6 +118,11 @@ pub(super) static VIP: Schema = Schema {
 pub(super) static DEGRADED: Schema =
     Schema { title: "`degraded`", keys: &["origin", "med", "local_pref", "as_path_prepend", "communities"] };
 
+pub(super) static AGGREGATE: Schema = Schema {
+    title: "[[aggregate]]",
+    keys: &["prefix", "required", "members", "origin", "med", "local_pref", "as_path_prepend", "communities"],
+};
+
 /// All of them, but for [`GROUP`], which is [`PEER`] again.
 pub(super) static ALL: &[&Schema] = &[
     &ROOT,
@@ -132,6 +138,7 @@ pub(super) static ALL: &[&Schema] = &[
     &BACKEND,
     &VIP,
     &DEGRADED,
+    &AGGREGATE,
 ];
 
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do

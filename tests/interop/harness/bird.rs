@@ -34,9 +34,9 @@ pub(crate) fn session(neighbour: &Neighbour, options: &str, families: &[&'static
 pub(crate) fn protocol(plan: &Plan) -> String {
     let Neighbour { local_address, local_as, address, asn } = &plan.neighbour;
     let mut lines = vec![format!("local {local_address} as {local_as};"), format!("neighbor {address} as {asn};")];
-    let reach = match plan.ttl_security {
-        Some(hops) if hops > 1 => format!("multihop {hops};"),
-        _ => "direct;".to_owned(),
+    let reach = match plan.ttl_security.filter(|hops| *hops > 1).or(plan.multihop) {
+        Some(hops) => format!("multihop {hops};"),
+        None => "direct;".to_owned(),
     };
     lines.extend([reach, "strict bind yes;".to_owned(), "passive yes;".to_owned()]);
     lines.extend(["error wait time 1, 2;".to_owned(), "graceful restart off;".to_owned()]);
@@ -148,8 +148,38 @@ impl Router for Bird {
         fs::read_to_string(self.dir.join("bird.log")).unwrap_or_default()
     }
 
-    fn shutdown_marks(&self) -> Vec<&'static str> {
-        vec!["dut: Received: Administrative shutdown"]
+    fn received_marks(&self, code: u8, subcode: u8) -> Vec<String> {
+        let name = match (code, subcode) {
+            (2, 2) => "Bad peer AS",
+            (4, 0) => "Hold timer expired",
+            (6, 2) => "Administrative shutdown",
+            (6, 3) => "Peer de-configured",
+            (6, 6) => "Other configuration change",
+            other => panic!("what does BIRD call {other:?}?"),
+        };
+        vec![format!("dut: Received: {name}")]
+    }
+
+    fn hold_timer_mark(&self) -> &'static str {
+        "dut: Error: Hold timer expired"
+    }
+
+    fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String> {
+        let text = self.ask(&format!("show route all {prefix}"))?;
+        let (_, value) = text.split_once("BGP.next_hop: ").ok_or_else(|| text.clone())?;
+        Ok(value.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn refresh(&self) {
+        self.ask("reload in dut").unwrap();
+    }
+
+    fn shut(&self, text: &str) {
+        self.ask(&format!("disable dut \"{text}\"")).unwrap();
+    }
+
+    fn unshut(&self) {
+        self.ask("enable dut").unwrap();
     }
 
     fn complaints(&self) -> Vec<String> {

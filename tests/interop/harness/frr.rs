@@ -98,6 +98,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
     lines.extend(plan.hold_time.map(|seconds| format!("timers {} {seconds}", seconds / 3)));
     lines.extend(plan.password.as_ref().map(|password| format!("password {password}")));
     lines.extend(plan.ttl_security.map(|hops| format!("ttl-security hops {hops}")));
+    lines.extend(plan.multihop.map(|hops| format!("ebgp-multihop {hops}")));
     lines.extend(plan.extended_next_hop.then(|| "capability extended-nexthop".to_owned()));
     lines.extend(plan.lines.iter().cloned());
     let mut family_lines = vec!["activate".to_owned(), "route-map NONE out".to_owned()];
@@ -183,8 +184,35 @@ impl Router for Frr {
         fs::read_to_string(self.dir.join("bgpd.log")).unwrap_or_default()
     }
 
-    fn shutdown_marks(&self) -> Vec<&'static str> {
-        vec!["%NOTIFICATION: received from neighbor", "6/2 (Cease/Administrative Shutdown)"]
+    fn received_marks(&self, code: u8, subcode: u8) -> Vec<String> {
+        vec![format!("%NOTIFICATION: received from neighbor {} {code}/{subcode} ", self.neighbour.address)]
+    }
+
+    fn hold_timer_mark(&self) -> &'static str {
+        " 4/0 (Hold Timer Expired)"
+    }
+
+    fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String> {
+        let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
+        let text = self.ask(&[&format!("show bgp {family} unicast {prefix} json")])?;
+        let route: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+        let hops = route["paths"][0]["nexthops"].as_array().ok_or_else(|| text.clone())?;
+        Ok(hops.iter().filter_map(|hop| hop["ip"].as_str()).map(str::to_owned).collect())
+    }
+
+    fn refresh(&self) {
+        for family in ["ipv4", "ipv6"] {
+            self.ask(&[&format!("clear bgp {family} unicast {} soft in", self.neighbour.address)]).unwrap();
+        }
+    }
+
+    fn shut(&self, text: &str) {
+        self.configure(&format!("shutdown message {text}"));
+    }
+
+    fn unshut(&self) {
+        self.configure("no shutdown");
+        self.ask(&[&format!("clear bgp {}", self.neighbour.address)]).unwrap();
     }
 
     fn complaints(&self) -> Vec<String> {

@@ -69,6 +69,10 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
     lines.extend(plan.ttl_security.map(|hops| {
         format!("  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = {}", 256 - u16::from(hops))
     }));
+    lines.extend(
+        plan.multihop
+            .map(|hops| format!("  [neighbors.ebgp-multihop.config]\n    enabled = true\n    multihop-ttl = {hops}")),
+    );
     lines.extend(plan.lines.iter().cloned());
     let mut family_lines: Vec<String> = plan.family_lines.clone();
     family_lines.extend(
@@ -167,8 +171,31 @@ impl Router for GoBgp {
         fs::read_to_string(self.dir.join("gobgpd.log")).unwrap_or_default()
     }
 
-    fn shutdown_marks(&self) -> Vec<&'static str> {
-        vec!["received notification", "\"Code\":6", "\"Subcode\":2"]
+    fn received_marks(&self, code: u8, subcode: u8) -> Vec<String> {
+        vec!["received notification".to_owned(), format!("\"Code\":{code},"), format!("\"Subcode\":{subcode},")]
+    }
+
+    fn hold_timer_mark(&self) -> &'static str {
+        "hold timer expired"
+    }
+
+    /// It shows no link-local one.
+    fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String> {
+        let route = self.table()?.remove(prefix).ok_or(format!("no {prefix}"))?;
+        Ok(vec![route.next_hop])
+    }
+
+    /// It has what it was sent, and asks nobody.
+    fn refresh(&self) {
+        unreachable!("GoBGP sends no ROUTE-REFRESH");
+    }
+
+    fn shut(&self, text: &str) {
+        self.namespace.run("gobgp", &["neighbor", &self.neighbour, "shutdown", "--reason", text]);
+    }
+
+    fn unshut(&self) {
+        self.namespace.run("gobgp", &["neighbor", &self.neighbour, "enable"]);
     }
 
     fn complaints(&self) -> Vec<String> {

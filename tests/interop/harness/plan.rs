@@ -15,7 +15,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Runs one with this session, as the router of ID 10.99.1.1 or whatever is given.
+    /// Runs one with this session.
     pub(crate) fn start(self, namespace: &Namespace, router_id: &str, plan: &Plan) -> Box<dyn Router> {
         match self {
             Kind::Bird => Box::new(Bird::start(namespace, router_id, &super::bird::protocol(plan))),
@@ -24,6 +24,39 @@ impl Kind {
         }
     }
 }
+
+/// The tests of a scenario, a function of the router's [`Kind`]: `scenario::bird`, `scenario::frr`, `scenario::gobgp`,
+/// or those that are listed.
+macro_rules! with_routers {
+    ($name:ident, $scenario:expr) => { with_routers!($name, $scenario, bird frr gobgp); };
+    ($name:ident, $scenario:expr, $($router:ident)+) => {
+        mod $name {
+            #[allow(unused_imports, reason = "what the scenario names")]
+            use super::*;
+            $(
+                #[test]
+                fn $router() {
+                    let scenario: fn($crate::harness::plan::Kind) = $scenario;
+                    scenario($crate::harness::plan::kind!($router));
+                }
+            )+
+        }
+    };
+}
+pub(crate) use with_routers;
+
+macro_rules! kind {
+    (bird) => {
+        $crate::harness::plan::Kind::Bird
+    };
+    (frr) => {
+        $crate::harness::plan::Kind::Frr
+    };
+    (gobgp) => {
+        $crate::harness::plan::Kind::GoBgp
+    };
+}
+pub(crate) use kind;
 
 /// A session: passive, takes everything and sends nothing. What is not said is the router's default.
 #[derive(Clone, Debug)]
@@ -34,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) password: Option<String>,
     /// RFC 5082: how many hops away the neighbour may be.
     pub(crate) ttl_security: Option<u8>,
+    /// How many hops away the neighbour may be, without TTL security.
+    pub(crate) multihop: Option<u8>,
     /// RFC 8950.
     pub(crate) extended_next_hop: bool,
     /// More routes of a family than this end the session.
@@ -57,6 +92,7 @@ impl Plan {
             hold_time: Some(90),
             password: None,
             ttl_security: None,
+            multihop: None,
             extended_next_hop: false,
             prefix_limit: None,
             interface: None,
@@ -79,6 +115,10 @@ impl Plan {
 
     pub(crate) fn ttl_security(self, hops: u8) -> Plan {
         Plan { ttl_security: Some(hops), ..self }
+    }
+
+    pub(crate) fn multihop(self, hops: u8) -> Plan {
+        Plan { multihop: Some(hops), ..self }
     }
 
     pub(crate) fn extended_next_hop(self) -> Plan {

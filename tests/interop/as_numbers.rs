@@ -70,4 +70,37 @@ fn a_router_without_capabilities_gets_ipv4_only(kind: Kind) {
     wait::until_equal("status to say so", &serde_json::json!({"ipv4": 1, "ipv6": 0}), told);
 }
 
+/// Two routers of one group, each of which knows us by another AS.
+#[test]
+fn each_router_sees_the_as_that_it_is_told() {
+    let site = Site::new();
+    let second = site.lab().namespace("second");
+    site.herald.link(&["10.99.2.2/24"], &second, &["10.99.2.1/24", "fd00:99:1::1/64"]);
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let mut other = site::neighbour(false, 65000, 65009);
+    other.local_address = "10.99.2.1".parse().unwrap();
+    other.address = "10.99.2.2".parse().unwrap();
+    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let other_bird = Bird::start(&second, "10.99.2.1", &bird::receiver(&other));
+    let _server = site.server(0);
+    let group = "[bgp.group.tor]\npeer_as = 65000\nnext_hop_ipv6 = \"fd00:99:1::2\"\nconnect_retry = \"500ms\"\n\
+                 communities = [\"65000:100\"]\n";
+    let peers = "[[bgp.peer]]\nname = \"router\"\naddress = \"10.99.1.1\"\ngroup = \"tor\"\n\
+                 [[bgp.peer]]\nname = \"second\"\naddress = \"10.99.2.1\"\ngroup = \"tor\"\nlocal_as = 65009\n";
+    let config = site::config(&neighbour, "");
+    let (before, rest) = config.split_once("[[bgp.peer]]").unwrap();
+    let after = &rest[rest.find("[checks.web]").unwrap()..];
+    let _herald = Herald::start(&site.herald, &format!("{before}{group}{peers}{after}"));
+    for (neighbour, bird, next_hop) in [(&neighbour, &bird, "10.99.1.2"), (&other, &other_bird, "10.99.2.2")] {
+        let mut table = site::plain_table(neighbour, bird, &site::VIPS);
+        for (prefix, route) in &mut table {
+            route.communities = vec!["65000:100".to_owned()];
+            if !prefix.contains(':') {
+                route.next_hop = next_hop.to_owned();
+            }
+        }
+        assert_eq!(table["192.0.2.1/32"].as_path, [neighbour.asn]);
+        wait::until_equal("the routes", &table, || bird.table());
+    }
+}
 with_routers!(without_capabilities, a_router_without_capabilities_gets_ipv4_only, bird frr);

@@ -20,6 +20,7 @@ mod harness {
     pub(crate) mod wait;
 }
 
+mod aggregates;
 mod as_numbers;
 mod ceases;
 mod checks;

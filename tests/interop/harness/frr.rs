@@ -223,10 +223,14 @@ impl Router for Frr {
 
     fn complaints(&self) -> Vec<String> {
         let log = self.log();
-        // It ceases when it is stopped; and while it starts, it misses addresses that zebra has yet to tell it.
+        // It ceases when it is stopped. While it starts, it misses addresses that zebra has yet to tell it, and resets
+        // (5/0) whoever is there by then.
+        let starting = ["waiting until one is created", "nexthop_set failed", "bgp_getsockname(): failed"];
+        let reset = log.contains("nexthop_set failed");
         let is_grave = |line: &&str| {
-            let sent = line.contains("%NOTIFICATION: sent") && !line.contains(" 6/");
-            sent || line.contains("[EC ") && !line.contains("waiting until one is created")
+            let own = line.contains(" 6/") || reset && line.contains(" 5/0 ");
+            let sent = line.contains("%NOTIFICATION: sent") && !own;
+            sent || line.contains("[EC ") && !starting.iter().any(|text| line.contains(text))
         };
         log.lines().filter(is_grave).map(str::to_owned).collect()
     }

@@ -223,14 +223,16 @@ impl Router for Frr {
 
     fn complaints(&self) -> Vec<String> {
         let log = self.log();
-        // It ceases when it is stopped. While it starts, it misses addresses that zebra has yet to tell it, and resets
-        // (5/0) whoever is there by then.
-        let starting = ["waiting until one is created", "nexthop_set failed", "bgp_getsockname(): failed"];
+        // It ceases when it is stopped. Until zebra has told it of its interfaces it complains about many things, and
+        // resets (5/0) whoever is there by then.
+        let address = self.neighbour.address.to_string();
         let reset = log.contains("nexthop_set failed");
+        let own = ["nexthop_set failed", "bgp_getsockname(): failed"];
         let is_grave = |line: &&str| {
-            let own = line.contains(" 6/") || reset && line.contains(" 5/0 ");
-            let sent = line.contains("%NOTIFICATION: sent") && !own;
-            sent || line.contains("[EC ") && !starting.iter().any(|text| line.contains(text))
+            let excused = line.contains(" 6/") || reset && line.contains(" 5/0 ");
+            let sent = line.contains("%NOTIFICATION: sent") && !excused;
+            let error = line.contains("[EC ") && line.contains(&address);
+            sent || error && !own.iter().any(|text| line.contains(text))
         };
         log.lines().filter(is_grave).map(str::to_owned).collect()
     }

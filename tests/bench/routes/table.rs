@@ -4,7 +4,9 @@ use super::{Case, Outcome, Step};
 use crate::spread;
 
 /// What can be compared: what it is, and of one outcome its value.
-const COMPARED: [(&str, fn(&Outcome) -> f64); 5] = [
+type Compared = (&'static str, fn(&Outcome) -> f64);
+
+const COMPARED: [Compared; 5] = [
     ("until held", |outcome| outcome.announce.seconds),
     ("CPU until held", |outcome| outcome.cpu_before + outcome.announce.cpu_seconds),
     ("until gone", |outcome| outcome.withdraw.seconds),

@@ -11,19 +11,22 @@ use crate::prefix::Prefix;
 /// The commands, for `help` and for the page of `--help`.
 macro_rules! commands {
     () => {
-        "\
-  announce PREFIX [count N] [ATTRIBUTE VALUE]...  announce it, in the place of what it was before
-  withdraw PREFIX [count N]                       withdraw it; 'withdraw all' withdraws everything
-  set OPTION VALUE, unset OPTION                  change an option of the peer, as 'set med 20'
-  refresh                                         send the router all routes once more
-  status                                          how the session is
-  sleep DURATION                                  what follows waits so long
-  wait established [DURATION]                     what follows waits for the session, so long at most [30s]
-  wait synchronised [DURATION]                    ... until everything is told to the router
-  help                                            this list
-  quit [TEXT]                                     withdraw, tell the router TEXT (RFC 9003), and end
-Attributes: origin, med, local-pref, prepend, community. They go before the same options of the peer; communities are joined,
-and 'community' may be repeated. 'count N' is N prefixes of one length, counted up from PREFIX."
+        "  announce PREFIX [count N] [ATTRIBUTE VALUE]...
+                           announce it, in the place of what it was before
+  withdraw PREFIX [count N], withdraw all
+  set OPTION VALUE         change an option of the peer, as in 'set med 20'
+  unset OPTION             ... back to what it is when not given
+  refresh                  send the router all routes once more
+  status                   how the session is
+  sleep DURATION           what follows waits so long
+  wait established|synchronised [DURATION]
+                           what follows waits for the session, or until the
+                           router was told everything, so long at most [30s]
+  help                     this list
+  quit [TEXT]              withdraw, tell the router TEXT (RFC 9003), end
+Attributes are origin, med, local-pref, prepend and community. They go before
+those of the peer; communities are joined, and community may be repeated.
+'count N' is N prefixes of one length, counted up from PREFIX."
     };
 }
 pub(super) use commands;

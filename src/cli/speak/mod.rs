@@ -29,45 +29,54 @@ use crate::prefix::Prefix;
 /// The end of `herald speak --help`.
 pub(super) const HELP: &str = concat!(
     "\
-The session is retried until it is up (see --patience) and after it was lost. Routes are kept meanwhile. Nothing that the
-router sends is taken.
+The session is retried until it is up, and when it is lost; routes stay. What
+the router announces is not taken.
 
-Commands, one a line, on standard input or in --script; '#' begins a comment:
+Commands, one a line, on standard input or in --script ('#' is a comment):
 ",
     command::commands!(),
     "
 
-Ctrl-D on a terminal ends it, as quit does. When standard input is anything else its end changes nothing: the session stays
-until a signal or --duration ends it. SIGTERM or Ctrl-C withdraws and ends with Cease/Administrative Shutdown; a second one
+Ctrl-D on a terminal is as quit. When standard input is anything else, its end
+changes nothing: the session stays until a signal or --duration ends it. SIGTERM
+and Ctrl-C withdraw and end with Cease/Administrative Shutdown; a second one
 does not wait for the withdrawals.
 
---json prints one object a line, each with \"at\", \"peer\" and \"event\": state (from, to), established (as, router_id,
-hold_time_s, families, ...), failed and closed (reason), synchronised (family, routes), no_next_hop and
-family_not_negotiated (family), too_large (prefix, routes); for commands announce, withdraw, set, refresh, error, and status
-with \"peers\" as in herald status --json.
+--json prints an object a line, with at, peer and event, which is one of
+  state (from, to), failed (reason), closed (reason), synchronised (family,
+  routes), no_next_hop (family), family_not_negotiated (family), too_large
+  (prefix, routes), lost (events), established (as, router_id, hold_time_s,
+  families, extended_next_hop, local_address); and for commands announce
+  (prefix, count, attributes), withdraw (prefix, count), set (option, session,
+  because), refresh, error (error), status (routes; peers as those of
+  'herald status --json').
 
-Exit codes: 0 done; 1 there was no session, the router refused it, or it was gone at the end; 2 usage.
+Exit codes: 0 done; 1 the session did not come up, was refused, or was gone at
+the end; 2 usage.
 
-Examples:
+Examples, after H='herald speak --local-as 65001 --peer-as 65000':
   # IPv4 over IPv4
-  herald speak --local-as 65001 --router-id 10.0.0.1 --peer-as 65000 10.0.0.2 --families ipv4 --announce 192.0.2.1/32
+  $H --router-id 10.0.0.1 10.0.0.2 --families ipv4 --announce 192.0.2.1/32
   # both families over IPv4: IPv6 needs a next hop
-  herald speak --local-as 65001 --router-id 10.0.0.1 --peer-as 65000 10.0.0.2 --next-hop-ipv6 2001:db8:1::1 \\
-    --announce 192.0.2.1/32 --announce '2001:db8::1/128 med 10 community 65000:1'
-  # IPv6 over link-local addresses; the next hop is a global address and our link-local one
-  herald speak --local-as 65001 --router-id 10.0.0.1 --peer-as 65000 fe80::1%vlan200 --families ipv6 \\
+  $H --router-id 10.0.0.1 10.0.0.2 --next-hop-ipv6 2001:db8:1::1 \\
+    --announce '192.0.2.1/32 med 10' --announce 2001:db8::1/128
+  # IPv6 over link-local addresses: next hops are a global and our link-local one
+  $H --router-id 10.0.0.1 fe80::1%vlan200 --families ipv6 \\
     --next-hop-ipv6 2001:db8:1::1,fe80::2 --announce 2001:db8::1/128
-  # both families over IPv6, with the router ID, or an address, as the next hop of IPv4
-  herald speak --local-as 65001 --router-id 10.0.0.1 --peer-as 65000 fe80::1%vlan200 --next-hop-ipv4 router-id \\
-    --next-hop-ipv6 2001:db8:1::1,fe80::2 --announce 192.0.2.1/32 --announce 2001:db8::1/128
-  herald speak --local-as 65001 --router-id 10.9.9.9 --peer-as 65000 fe80::1%vlan200 --next-hop-ipv4 10.0.0.1 \\
-    --next-hop-ipv6 2001:db8:1::1,fe80::2 --announce 192.0.2.1/32 --announce 2001:db8::1/128
-  # a BIRD on this machine, which gives the routes its own next hops
-  herald speak --local-as 65001 --router-id 127.0.0.1 --peer-as internal 127.0.0.1 --next-hop-ipv6 ::1 \\
+  # both over IPv6, with the router ID as next hop of IPv4, or another address
+  $H --router-id 10.0.0.1 fe80::1%vlan200 --next-hop-ipv4 router-id \\
+    --next-hop-ipv6 2001:db8:1::1,fe80::2 \\
+    --announce 192.0.2.1/32 --announce 2001:db8::1/128
+  $H --router-id 10.9.9.9 fe80::1%vlan200 --next-hop-ipv4 10.0.0.1 \\
+    --next-hop-ipv6 2001:db8:1::1,fe80::2 \\
+    --announce 192.0.2.1/32 --announce 2001:db8::1/128
+  # a BIRD on this machine, in our AS
+  herald speak --local-as 65001 --peer-as internal --router-id 127.0.0.1 \\
+    127.0.0.1 --next-hop-ipv6 ::1 \\
     --announce 192.0.2.1/32 --announce 2001:db8::1/128
   # 100,000 routes, told and withdrawn again
-  printf 'wait synchronised\\nstatus\\nquit\\n' | herald speak --local-as 65001 --router-id 10.0.0.1 --peer-as 65000 \\
-    10.0.0.2 --count 100000"
+  printf 'wait synchronised\\nstatus\\nquit\\n' |
+    $H --router-id 10.0.0.1 10.0.0.2 --count 100000"
 );
 
 /// Where `--count` begins without an `--announce`: RFC 2544's prefixes for measurements.

@@ -171,8 +171,9 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     /// Keys that a session by hand has no use for, and why.
-    const WITHOUT: [&str; 3] = [
+    const WITHOUT: [&str; 4] = [
         "address", // is the argument
+        "group",   // there is one peer
         "name",    // is the address
         "mode",    // nobody listens
     ];

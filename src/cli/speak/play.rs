@@ -72,7 +72,6 @@ enum Turn {
     Command,
     Sleep(Instant),
     Wait(Goal, Instant, Duration),
-    /// Ends, with this text for the router.
     End,
 }
 
@@ -121,9 +120,7 @@ impl Play {
         let nothing = never();
         let events = self.speaker.events().clone();
         loop {
-            while let Ok(event) = events.try_recv() {
-                self.event(&event)?;
-            }
+            self.events()?;
             self.look()?;
             if let (Turn::Command, Source::Script(script)) = (self.turn, &mut self.source) {
                 match script.pop_front() {
@@ -201,6 +198,14 @@ impl Play {
                 }
             }
             Turn::Command | Turn::Sleep(_) | Turn::End => {}
+        }
+        Ok(())
+    }
+
+    /// What has happened so far.
+    fn events(&mut self) -> Result<(), Failure> {
+        while let Ok(event) = self.speaker.events().try_recv() {
+            self.event(&event)?;
         }
         Ok(())
     }
@@ -314,6 +319,7 @@ impl Play {
         self.internal = peer.is_internal();
         self.options = options;
         let changes = self.speaker.configure(vec![peer])?;
+        self.events()?;
         self.teller.set(option, changes.first().map(|(_, change)| change)).map_err(Failure::Output)
     }
 

@@ -167,16 +167,40 @@ fn announces_changes_and_withdraws_by_commands() {
     say("set med x");
     assert_eq!(find(&speaker.err, "integer"), "`--med` must be an integer, not `x`");
 
+    say("status");
+    find(&speaker.out, "AS 65000, ipv4 2, ipv6 1, 3 routes wanted");
+    say("help");
+    find(&speaker.err, "Attributes are origin");
+    say("quit back at noon");
+    assert_eq!(speaker.wait().code(), Some(0));
+    for prefix in ["192.0.2.1/32", "198.51.101.0/24", "2001:db8::1/128"] {
+        assert_eq!(seen("withdraw")["prefix"], prefix);
+    }
+    assert_eq!(seen("closed")["reason"], "peer sent Cease/Administrative Shutdown: \"back at noon\"");
+}
+
+#[test]
+fn options_change_while_it_runs() {
+    let (router, port) = router();
+    let routes = ["--announce", "192.0.2.1", "--announce", "198.51.101.0/24"];
+    let (mut speaker, mut commands) = typed(&mut speak(&port, &routes));
+    let mut say = |line: &str| writeln!(commands, "{line}").unwrap();
+    let seen = |words: &str| json(&find(&router.out, words));
+    assert_eq!(seen("end_of_rib")["family"], "ipv4");
+    find(&speaker.out, "synchronised  ipv6: 0 routes");
+
     say("set reject 198.51.100.0/22");
     find(&speaker.out, "reject: the session is kept, and what differs announced again");
     assert_eq!(seen("withdraw")["prefix"], "198.51.101.0/24");
     say("refresh");
     assert_eq!(seen("announce")["prefix"], "192.0.2.1/32");
-    assert_eq!(seen("announce")["prefix"], "2001:db8::1/128");
-    say("help");
-    find(&speaker.err, "Attributes are origin");
     say("status");
-    find(&speaker.out, "AS 65000, ipv4 1, ipv6 1, 3 routes wanted");
+    find(&speaker.out, "AS 65000, ipv4 1, ipv6 0, 2 routes wanted");
+    // What cannot be announced is said when it is asked for.
+    say("announce 2001:db8::1");
+    find(&speaker.out, "no-next-hop   ipv6 routes are not announced; set --next-hop-ipv6");
+    say("set next-hop-ipv6 2001:db8:1::1");
+    assert_eq!(seen("announce")["next_hop"][0], "2001:db8:1::1");
 
     say("set local-as 65002");
     find(&speaker.out, "closed        ");
@@ -184,11 +208,15 @@ fn announces_changes_and_withdraws_by_commands() {
     assert_eq!(seen("established")["as"], 65002);
     find(&speaker.out, "synchronised  ipv6: 1 route");
 
-    say("quit back at noon");
+    say("unset reject");
+    assert_eq!(seen("198.51.101.0/24")["event"], "announce");
+    say("withdraw all");
+    say("quit");
     assert_eq!(speaker.wait().code(), Some(0));
-    assert_eq!(seen("withdraw")["prefix"], "192.0.2.1/32");
-    assert_eq!(seen("withdraw")["prefix"], "2001:db8::1/128");
-    assert_eq!(seen("closed")["reason"], "peer sent Cease/Administrative Shutdown: \"back at noon\"");
+    for prefix in ["192.0.2.1/32", "198.51.101.0/24", "2001:db8::1/128"] {
+        assert_eq!(seen("withdraw")["prefix"], prefix);
+    }
+    assert_eq!(seen("closed")["reason"], "peer sent Cease/Administrative Shutdown: \"herald speak ended\"");
 }
 
 #[test]

@@ -78,9 +78,9 @@ pub enum SpeakerError {
     /// Two peers have this name, or this address, zone, port and interface.
     #[error("peer {0:?} is there twice")]
     Duplicate(Arc<str>),
-    /// A peer without a family has nothing to be told.
-    #[error("peer {0:?} has no family")]
-    NoFamily(Arc<str>),
+    /// No session can come of what this peer is configured with, and why.
+    #[error("peer {0:?} {1}")]
+    Invalid(Arc<str>, &'static str),
     /// There is no set of routes to change: [`Speaker::set_routes`] comes first.
     #[error("no routes have been set yet: set_routes comes before announce and withdraw")]
     NoRoutes,
@@ -92,6 +92,7 @@ enum Command {
     SetRoutes(BTreeMap<Prefix, Arc<Attributes>>),
     Set(Prefix, Option<Arc<Attributes>>),
     Refresh(Arc<str>, Sender<bool>),
+    Advertised(Arc<str>, Sender<Option<Vec<Prefix>>>),
     Status(Sender<Vec<PeerStatus>>),
     /// `None` does not wait until the withdrawals are out.
     Stop(Option<String>),
@@ -178,7 +179,7 @@ impl Speaker {
     /// list was left alone.
     ///
     /// # Errors
-    /// [`Duplicate`](SpeakerError::Duplicate) and [`NoFamily`](SpeakerError::NoFamily), and then nothing changes;
+    /// [`Duplicate`](SpeakerError::Duplicate) and [`Invalid`](SpeakerError::Invalid), and then nothing changes;
     /// [`Stopped`](SpeakerError::Stopped).
     pub fn configure(&self, peers: Vec<config::Peer>) -> Result<Vec<(Arc<str>, PeerReload)>, SpeakerError> {
         let (mut names, mut endpoints) = (BTreeSet::new(), BTreeSet::new());
@@ -187,8 +188,8 @@ impl Speaker {
             if !(names.insert(peer.name.clone()) && endpoints.insert(peer.endpoint())) {
                 return Err(SpeakerError::Duplicate(peer.name));
             }
-            if peer.session.families.is_empty() {
-                return Err(SpeakerError::NoFamily(peer.name));
+            if let Some(fault) = fault(&peer) {
+                return Err(SpeakerError::Invalid(peer.name, fault));
             }
             peer.session.families.sort_unstable();
             peer.session.families.dedup();
@@ -243,6 +244,15 @@ impl Speaker {
     /// [`Stopped`](SpeakerError::Stopped).
     pub fn status(&self) -> Result<Vec<PeerStatus>, SpeakerError> {
         self.ask(Command::Status)
+    }
+
+    /// The routes that a peer has been told of, and not of their withdrawal.
+    ///
+    /// # Errors
+    /// [`NoSuchPeer`](SpeakerError::NoSuchPeer); [`Stopped`](SpeakerError::Stopped).
+    pub fn advertised(&self, peer: &str) -> Result<Vec<Prefix>, SpeakerError> {
+        let routes = self.ask(|reply| Command::Advertised(peer.into(), reply))?;
+        routes.ok_or_else(|| SpeakerError::NoSuchPeer(peer.to_owned()))
     }
 
     /// What happens, in order. Nobody needs to read it: what does not fit any more is counted ([`Event::Lost`]) and
@@ -303,6 +313,17 @@ impl Drop for Speaker {
     /// Ends all sessions without a wait for withdrawals, which the end of a session is as well.
     fn drop(&mut self) {
         let _stopped_before_or_now = self.end(None);
+    }
+}
+
+/// What no session can come of, and the types do not rule out.
+fn fault(peer: &config::Peer) -> Option<&'static str> {
+    let session = &peer.session;
+    match () {
+        () if session.families.is_empty() => Some("has no family"),
+        () if session.router_id.is_unspecified() => Some("has the router ID 0.0.0.0 (RFC 6286 §2.1)"),
+        () if session.local_as.0 == 0 => Some("has the local AS 0 (RFC 7607)"),
+        () => None,
     }
 }
 

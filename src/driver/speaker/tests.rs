@@ -107,8 +107,11 @@ fn a_set_of_routes_is_a_level() {
     speaker.refresh("a").unwrap();
     router.expect(&["192.0.2.3/32 med Some(2)", "192.0.2.9/32 med Some(9)"]);
     assert!(matches!(speaker.refresh("b"), Err(SpeakerError::NoSuchPeer(name)) if name == "b"));
+    assert_eq!(speaker.advertised("a").unwrap(), ["192.0.2.3", "192.0.2.9"].map(prefix));
+    assert!(matches!(speaker.advertised("b"), Err(SpeakerError::NoSuchPeer(_))));
     speaker.set_routes(BTreeMap::new()).unwrap();
     router.expect(&["no 192.0.2.3/32", "no 192.0.2.9/32"]);
+    assert_eq!(speaker.advertised("a").unwrap(), []);
 }
 
 #[test]
@@ -143,8 +146,15 @@ fn a_pool_keeps_the_sessions_that_it_can() {
     assert_eq!(twice.to_string(), "peer \"kept\" is there twice");
     let elsewhere = Peer { name: "other".into(), ..kept.clone() };
     assert!(matches!(speaker.configure(vec![kept.clone(), elsewhere]), Err(SpeakerError::Duplicate(_))));
-    kept.session.families = Vec::new();
-    assert!(matches!(speaker.configure(vec![kept]), Err(SpeakerError::NoFamily(_))));
+    for spoil in [
+        (|session| session.families = Vec::new()) as fn(&mut SessionParameters),
+        |session| session.router_id = [0, 0, 0, 0].into(),
+        |session| session.local_as = Asn(0),
+    ] {
+        let mut spoilt = kept.clone();
+        spoil(&mut spoilt.session);
+        assert!(matches!(speaker.configure(vec![spoilt]), Err(SpeakerError::Invalid(..))));
+    }
     assert_eq!(speaker.status().unwrap()[0].status.state, State::Established, "what is refused changes nothing");
 }
 
@@ -167,6 +177,7 @@ fn a_stop_withdraws_and_says_why_and_then_every_call_is_an_error() {
     assert!(stopped(speaker.withdraw(prefix("192.0.2.1")).unwrap_err()));
     assert!(stopped(speaker.refresh("a").unwrap_err()));
     assert!(stopped(speaker.status().unwrap_err()));
+    assert!(stopped(speaker.advertised("a").unwrap_err()));
     speaker.hurry();
     assert!(speaker.events().iter().count() > 0, "the events are still there, and come to an end");
 }

@@ -152,6 +152,10 @@ impl Work {
             }
             Command::Set(prefix, wanted) => self.speaker.set(prefix, wanted),
             Command::Refresh(name, reply) => answer(&reply, self.speaker.refresh(now, &name)),
+            Command::Advertised(name, reply) => {
+                self.drain(now);
+                answer(&reply, self.speaker.peer_named(&name).map(|peer| peer.advertised().copied().collect()));
+            }
             Command::Status(reply) => {
                 // What was asked for before is on its way, and counts.
                 self.drain(now);

@@ -60,7 +60,7 @@ Examples, after H='herald speak --local-as 65001 --peer-as 65000':
   # both families over IPv4: IPv6 needs a next hop
   $H --router-id 10.0.0.1 10.0.0.2 --next-hop-ipv6 2001:db8:1::1 \\
     --announce '192.0.2.1/32 med 10' --announce 2001:db8::1/128
-  # IPv6 over link-local addresses: next hops are a global and our link-local one
+  # IPv6 over link-local addresses; next hop: a global and our link-local one
   $H --router-id 10.0.0.1 fe80::1%vlan200 --families ipv6 \\
     --next-hop-ipv6 2001:db8:1::1,fe80::2 --announce 2001:db8::1/128
   # both over IPv6, with the router ID as next hop of IPv4, or another address

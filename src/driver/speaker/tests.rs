@@ -221,3 +221,55 @@ fn events_that_nobody_reads_are_counted() {
     work.tell(told(15));
     assert_eq!(take(), ["Lost(3)", "Lost(15)"], "how many were lost comes before what comes next");
 }
+
+/// A router that takes the session and then reads nothing more.
+fn deaf_router() -> (std::net::SocketAddr, std::thread::JoinHandle<std::net::TcpStream>) {
+    use crate::bgp::message::Message;
+    use crate::bgp::open::{Capability, Open};
+    use std::io::Write;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let capabilities = vec![Capability::Multiprotocol(Family::Ipv4), Capability::FourOctetAs(Asn(65000))];
+        let (hold_time, router_id) = (crate::config::HoldTime::OFF, [10, 0, 0, 9].into());
+        let mut octets = Vec::new();
+        Message::Open(Open { asn: Asn(65000), hold_time, router_id, capabilities }).encode(&mut octets);
+        Message::Keepalive.encode(&mut octets);
+        stream.write_all(&octets).unwrap();
+        stream
+    });
+    (address, router)
+}
+
+#[test]
+fn a_stop_that_waits_for_a_deaf_router_can_be_cut_short() {
+    let (address, router) = deaf_router();
+    let session = SessionParameters {
+        port: address.port(),
+        ..SessionParameters::new(address.ip(), PeerAs::External, Asn(65001), [10, 0, 0, 1].into())
+    };
+    let speaker = Speaker::start().unwrap();
+    // More than the system's buffers hold: no two share their attributes.
+    let communities: Vec<_> = (0..200).map(|number| config::LargeCommunity(65001, 1, number)).collect();
+    let route = |number: u32| {
+        let attributes =
+            Attributes { med: Some(number), large_communities: communities.clone(), ..Attributes::default() };
+        (Prefix::host(std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into()), Arc::new(attributes))
+    };
+    speaker.set_routes((0..10_000).map(route).collect()).unwrap();
+    speaker.configure(vec![Peer::new("deaf", session)]).unwrap();
+    let stream = router.join().unwrap();
+    wait_for(&speaker, |notice| matches!(notice, Notice::State { to: State::Established, .. }));
+    let begun = clock();
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| speaker.stop("now"));
+        // Who asks meanwhile does not wait.
+        while speaker.status().is_ok() {}
+        assert!(!stopping.is_finished(), "it still waits for the router");
+        speaker.hurry();
+        stopping.join().unwrap().unwrap();
+    });
+    assert!(clock() - begun < Duration::from_secs(4), "{:?}", clock() - begun);
+    drop(stream);
+}

@@ -72,6 +72,9 @@ pub enum SpeakerError {
     /// The system did not let it go on, and it has stopped.
     #[error("the speaker has stopped: {0}")]
     System(io::Error),
+    /// It has stopped, and a session was ended before its router had taken all withdrawals.
+    #[error("a session was ended before its router had taken all withdrawals")]
+    CutShort,
     /// There is no peer of this name.
     #[error("there is no peer {0:?}")]
     NoSuchPeer(String),
@@ -96,6 +99,15 @@ enum Command {
     Status(Sender<Vec<PeerStatus>>),
     /// `None` does not wait until the withdrawals are out.
     Stop(Option<String>),
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goodbye {
+    /// Every router with a session had been told everything.
+    Complete,
+    /// Some had not.
+    CutShort,
 }
 
 /// A running BGP speaker. May be shared between threads; no call waits for a router, but for [`stop`](Self::stop).
@@ -157,7 +169,7 @@ pub struct Speaker {
     events: Receiver<Event>,
     /// The first [`set_routes`](Self::set_routes) has been called.
     has_routes: AtomicBool,
-    thread: Mutex<Option<JoinHandle<io::Result<()>>>>,
+    thread: Mutex<Option<JoinHandle<io::Result<Goodbye>>>>,
 }
 
 impl Speaker {
@@ -265,8 +277,8 @@ impl Speaker {
     /// Cease/Administrative Shutdown and this text (RFC 9003), and waits for the end of the thread.
     ///
     /// # Errors
-    /// [`Stopped`](SpeakerError::Stopped) when it was stopped before, and [`System`](SpeakerError::System) when it had
-    /// ended by itself.
+    /// [`Stopped`](SpeakerError::Stopped) when it was stopped before, [`System`](SpeakerError::System) when it had ended by
+    /// itself, and [`CutShort`](SpeakerError::CutShort) when a router was too slow: the end of its session must do.
     pub fn stop(&self, reason: &str) -> Result<(), SpeakerError> {
         self.end(Some(reason.to_owned()))
     }
@@ -283,7 +295,9 @@ impl Speaker {
         // Not under the lock: another thread that stops it, too, gets its answer at once.
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         match thread.ok_or(SpeakerError::Stopped)?.join() {
-            Ok(result) => result.map_err(SpeakerError::System),
+            Ok(Ok(Goodbye::Complete)) => Ok(()),
+            Ok(Ok(Goodbye::CutShort)) => Err(SpeakerError::CutShort),
+            Ok(Err(error)) => Err(SpeakerError::System(error)),
             Err(_panicked) => Err(SpeakerError::Stopped),
         }
     }

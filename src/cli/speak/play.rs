@@ -357,7 +357,11 @@ impl Play {
             stopping.join().unwrap_or(Err(SpeakerError::Stopped))
         });
         result?;
-        stopped?;
+        match stopped {
+            // The end of the session withdraws what is left, and that is what was asked for.
+            Err(error @ SpeakerError::CutShort) => self.teller.error(&error.to_string()).map_err(Failure::Output)?,
+            stopped => stopped?,
+        }
         reason.map_or(Ok(()), |reason| Err(Failure::NoSession(reason)))
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
 
-use super::{Command, Event, PeerEvent, PeerStatus};
+use super::{Command, Event, Goodbye, PeerEvent, PeerStatus};
 use crate::bgp::error::Notification;
 use crate::bgp::peer::{self, Peer, State};
 use crate::bgp::speaker::{Output, Speaker};
@@ -34,7 +34,7 @@ enum Stop {
     /// Withdrawals are on their way; then the sessions end with this text. Cut short at this time.
     Withdrawing(Instant, String),
     /// The last words are on their way.
-    Flushing,
+    Flushing(Goodbye),
 }
 
 /// Everything that the thread works with.
@@ -79,12 +79,14 @@ impl Work {
     }
 
     /// Until it is stopped, and everything is said.
-    pub(super) fn run(mut self) -> io::Result<()> {
+    pub(super) fn run(mut self) -> io::Result<Goodbye> {
         let mut events = Events::with_capacity(256);
-        while !(self.stop == Stop::Flushing && self.connections.is_empty()) {
-            self.turn(&mut events)?;
+        loop {
+            match self.stop {
+                Stop::Flushing(goodbye) if self.connections.is_empty() => return Ok(goodbye),
+                _ => self.turn(&mut events)?,
+            }
         }
-        Ok(())
     }
 
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
@@ -133,7 +135,7 @@ impl Work {
                 self.speaker.replace(BTreeMap::new());
                 self.stop = Stop::Withdrawing(now + STOP_PATIENCE, reason);
             }
-            Command::Stop(None) if self.stop != Stop::Flushing => {
+            Command::Stop(None) if !matches!(self.stop, Stop::Flushing(_)) => {
                 let stop = std::mem::replace(&mut self.stop, Stop::No);
                 self.say_goodbye(now, if let Stop::Withdrawing(_, reason) = &stop { reason } else { "" });
             }
@@ -225,10 +227,11 @@ impl Work {
     }
 
     fn say_goodbye(&mut self, now: Instant, reason: &str) {
+        let is_complete = self.speaker.is_synchronised();
         self.speaker.stop(now, &Notification::administrative_shutdown(reason));
         self.drain(now);
         self.connections.close_all(now);
-        self.stop = Stop::Flushing;
+        self.stop = Stop::Flushing(if is_complete { Goodbye::Complete } else { Goodbye::CutShort });
     }
 }
 

@@ -261,6 +261,14 @@ fn a_stop_that_waits_for_a_deaf_router_can_be_cut_short() {
     speaker.configure(vec![Peer::new("deaf", session)]).unwrap();
     let stream = router.join().unwrap();
     wait_for(&speaker, |notice| matches!(notice, Notice::State { to: State::Established, .. }));
+    // Each answer is a turn in which more would go out, were there room.
+    let (mut told, mut same) = (0, 0);
+    while same < 200 {
+        let now = speaker.status().unwrap()[0].status.advertised[0];
+        same = if now == told { same + 1 } else { 0 };
+        told = now;
+    }
+    assert!((1..10_000).contains(&told), "{told}");
     let begun = clock();
     std::thread::scope(|scope| {
         let stopping = scope.spawn(|| speaker.stop("now"));

@@ -118,9 +118,9 @@ impl Routes {
 /// The words for attributes: as typed, and as the configuration's key.
 const ATTRIBUTES: [(&str, &str, Kind); 5] = [
     ("origin", "origin", Kind::Text),
-    ("med", "med", Kind::Number),
-    ("local-pref", "local_pref", Kind::Number),
-    ("prepend", "as_path_prepend", Kind::Number),
+    ("med", "med", Kind::Bare),
+    ("local-pref", "local_pref", Kind::Bare),
+    ("prepend", "as_path_prepend", Kind::Bare),
     ("community", "communities", Kind::List),
 ];
 

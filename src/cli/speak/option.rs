@@ -30,14 +30,14 @@ macro_rules! flags {
 
 /// In the order of the help.
 static FLAGS: &[Flag] = flags! {
-    "local-as" "local_as" Number "ASN" "Our AS"
+    "local-as" "local_as" Bare "ASN" "Our AS"
     "router-id" "router_id" Text "ID" "Our BGP Identifier, in the form of an IPv4 address"
-    "peer-as" "peer_as" Number "ASN" "The router's AS; also internal or external"
-    "port" "port" Number "PORT" "The router's TCP port [default: 179]"
+    "peer-as" "peer_as" Bare "ASN" "The router's AS; also internal or external"
+    "port" "port" Bare "PORT" "The router's TCP port [default: 179]"
     "source" "source" Text "ADDRESS" "Connect from this address [default: the system's choice]"
     "interface" "interface" Text "NAME" "Connect by this interface or VRF and no other"
-    "multihop" "multihop" Number "HOPS" "How far away an external router may be [default: one hop]"
-    "ttl-security" "ttl_security" Number "HOPS" "How far away it may be, and what comes from further is dropped (RFC 5082)"
+    "multihop" "multihop" Bare "HOPS" "How far away an external router may be [default: one hop]"
+    "ttl-security" "ttl_security" Bare "HOPS" "How far away it may be, and what comes from further is dropped (RFC 5082)"
     "password-file" "password_file" Path "FILE" "The password for TCP-MD5 (RFC 2385), in a file that is yours alone"
     "families" "families" List "FAMILIES" "ipv4, ipv6 or both, separated by commas [default: both]"
     "hold-time" "hold_time" Text "DURATION" "Offered to the router; 0 is none [default: 9s]"
@@ -46,9 +46,9 @@ static FLAGS: &[Flag] = flags! {
     "next-hop-ipv6" "next_hop_ipv6" TextOrList "ADDRESS" "Next hop of IPv6 routes: an address, self, or a global and a link-local one separated by a comma [default: self]"
     "extended-next-hop" "extended_next_hop" Switch "" "IPv4 routes may have an IPv6 next hop, if the router agrees (RFC 8950)"
     "origin" "origin" Text "ORIGIN" "igp, egp or incomplete [default: igp]"
-    "med" "med" Number "N" "MULTI_EXIT_DISC of all routes [default: none]"
-    "local-pref" "local_pref" Number "N" "LOCAL_PREF of all routes, to an internal router [default: 100]"
-    "as-path-prepend" "as_path_prepend" Number "N" "Our AS so many times more in front of the path"
+    "med" "med" Bare "N" "MULTI_EXIT_DISC of all routes [default: none]"
+    "local-pref" "local_pref" Bare "N" "LOCAL_PREF of all routes, to an internal router [default: 100]"
+    "as-path-prepend" "as_path_prepend" Bare "N" "Our AS so many times more in front of the path"
     "community" "communities" List "COMMUNITY" "On all routes: 65000:1, 65000:1:2 (large), rt:65000:1 (extended) or a well-known name; repeat, or separate by commas"
     "accept" "export.accept" List "PREFIX" "Announce nothing outside of these"
     "reject" "export.reject" List "PREFIX" "Announce nothing within these"
@@ -79,7 +79,7 @@ impl Flag {
         match (self.kind, text) {
             (Kind::Switch, []) => Some(Vec::new()),
             (Kind::List | Kind::TextOrList, [_, ..]) => Some(text.iter().flat_map(parts).collect()),
-            (Kind::Text | Kind::Number | Kind::Path, [word]) => Some(vec![(*word).to_owned()]),
+            (Kind::Text | Kind::Bare | Kind::Path, [word]) => Some(vec![(*word).to_owned()]),
             _ => None,
         }
     }
@@ -89,7 +89,7 @@ impl Flag {
         match self.kind {
             Kind::Switch => return argument.action(ArgAction::SetTrue),
             Kind::List | Kind::TextOrList => argument.action(ArgAction::Append).value_delimiter(','),
-            Kind::Text | Kind::Number | Kind::Path => argument.action(ArgAction::Set).allow_negative_numbers(true),
+            Kind::Text | Kind::Bare | Kind::Path => argument.action(ArgAction::Set).allow_negative_numbers(true),
         }
         .value_name(self.value)
         .required(NEEDED.contains(&self.name))

@@ -10,8 +10,8 @@ use crate::config::{Diagnostic, Source};
 pub(super) enum Kind {
     /// One word, a string.
     Text,
-    /// One word: a number where it is one.
-    Number,
+    /// One word: a number, true or false where it is one.
+    Bare,
     /// A path, from where the user stands.
     Path,
     /// True.
@@ -50,7 +50,7 @@ impl Toml {
     pub(super) fn key(&mut self, key: &'static str, name: &'static str, kind: Kind, words: &[String]) {
         let value = match (kind, words) {
             (Kind::Switch, _) => "true".to_owned(),
-            (Kind::Number, [word]) => number(word).unwrap_or_else(|| quoted(word)),
+            (Kind::Bare, [word]) => bare(word).unwrap_or_else(|| quoted(word)),
             (Kind::Path, [word]) => {
                 let path = std::path::absolute(word);
                 quoted(path.ok().as_deref().and_then(|path| path.to_str()).unwrap_or(word))
@@ -104,8 +104,11 @@ impl Toml {
     }
 }
 
-/// Digits as TOML has them: without zeros in front.
-fn number(word: &str) -> Option<String> {
+/// Digits as TOML has them, without zeros in front, and what else stands there without quotes.
+fn bare(word: &str) -> Option<String> {
+    if matches!(word, "true" | "false") {
+        return Some(word.to_owned());
+    }
     let (sign, digits) = word.strip_prefix('-').map_or(("", word), |digits| ("-", digits));
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -141,11 +144,18 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_numbers() {
-        for (word, toml) in
-            [("0", Some("0")), ("007", Some("7")), ("-1", Some("-1")), ("-", None), ("", None), ("1e3", None)]
-        {
-            assert_eq!(number(word).as_deref(), toml, "{word}");
+    fn digits_are_numbers_and_words_are_not() {
+        for (word, toml) in [
+            ("0", Some("0")),
+            ("007", Some("7")),
+            ("-1", Some("-1")),
+            ("-", None),
+            ("", None),
+            ("1e3", None),
+            ("true", Some("true")),
+            ("yes", None),
+        ] {
+            assert_eq!(bare(word).as_deref(), toml, "{word}");
         }
     }
 }

@@ -84,10 +84,7 @@ fn measure(size: u32, flaps: usize) -> Outcome {
     latencies.sort();
     let cpu_per_check = (quiet.0 - before.0) / (quiet.1 - before.1) as f64;
     let cpu = after.0 - quiet.0 - cpu_per_check * (after.1 - quiet.1) as f64;
-    Outcome {
-        cpu_us_per_flap: cpu * 1e6 / flaps as f64,
-        latency_us: percentile(&latencies, 0.5).as_secs_f64() * 1e6,
-    }
+    Outcome { cpu_us_per_flap: cpu * 1e6 / flaps as f64, latency_us: percentile(&latencies, 0.5).as_secs_f64() * 1e6 }
 }
 
 /// Down and up again; how long the withdrawal took.

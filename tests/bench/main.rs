@@ -49,10 +49,5 @@ fn spread(values: &[f64]) -> String {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let digits = if sorted[sorted.len() - 1] < 0.1 { 3 } else { 2 };
-    format!(
-        "{:.digits$} [{:.digits$}-{:.digits$}]",
-        percentile(&sorted, 0.5),
-        sorted[0],
-        sorted[sorted.len() - 1]
-    )
+    format!("{:.digits$} [{:.digits$}-{:.digits$}]", percentile(&sorted, 0.5), sorted[0], sorted[sorted.len() - 1])
 }

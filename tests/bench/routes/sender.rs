@@ -132,8 +132,7 @@ struct GoBgp {
 
 impl GoBgp {
     fn start(dir: &Path, prefixes: u32, peers: &[SocketAddr]) -> Box<dyn Running> {
-        let mut config =
-            "[global.config]\n  as = 65001\n  router-id = \"10.0.0.1\"\n  port = -1\n".to_owned();
+        let mut config = "[global.config]\n  as = 65001\n  router-id = \"10.0.0.1\"\n  port = -1\n".to_owned();
         for peer in peers {
             write!(
                 config,

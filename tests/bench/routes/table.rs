@@ -29,8 +29,17 @@ pub fn print(case: Case, senders: &[(&str, Vec<Outcome>)]) {
     println!("\n{} prefixes to {} peers", case.prefixes, case.peers);
     println!(
         "{:<8} {:>22} {:>22} {:>22} {:>8} {:>10} | {:>22} {:>22} {:>8} {:>10} | {:>8}",
-        "sender", "s until held", "CPU before", "CPU until held", "UPDATEs", "octets", "s until gone", "CPU", "UPDATEs",
-        "octets", "peak MiB"
+        "sender",
+        "s until held",
+        "CPU before",
+        "CPU until held",
+        "UPDATEs",
+        "octets",
+        "s until gone",
+        "CPU",
+        "UPDATEs",
+        "octets",
+        "peak MiB"
     );
     for (name, outcomes) in senders {
         let each = |value: fn(&Outcome) -> f64| spread(&outcomes.iter().map(value).collect::<Vec<_>>());

@@ -5,7 +5,7 @@
 //! does not read its reply is not read from, and all clients together cannot take more than a tenth of the event loop's
 //! time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -52,7 +52,7 @@ pub(super) enum Ask {
 
 enum Answer {
     Status(Box<Status>, Duration),
-    Changed(usize, Result<DrainAnswer, String>),
+    Changed(usize, Result<DrainAnswer, String>, Duration),
     Stop,
 }
 
@@ -132,6 +132,8 @@ impl Control {
             ready: BTreeSet::new(),
             accept_at: None,
             snapshot: Snapshot::default(),
+            changes: Changes::default(),
+            not_before: None,
         };
         let thread = thread::Builder::new().name("control".to_owned()).stack_size(512 * 1024).spawn(move || {
             // Whatever clients ask for, the event loop goes first.
@@ -148,9 +150,9 @@ impl Control {
         self.tell(Answer::Status(status, took));
     }
 
-    /// Answers [`Ask::Change`].
-    pub(super) fn changed(&self, client: usize, result: Result<DrainAnswer, String>) {
-        self.tell(Answer::Changed(client, result));
+    /// Answers [`Ask::Change`]; `took` is what it cost the loop.
+    pub(super) fn changed(&self, client: usize, result: Result<DrainAnswer, String>, took: Duration) {
+        self.tell(Answer::Changed(client, result, took));
     }
 
     /// Ends the thread and removes the socket.
@@ -176,8 +178,15 @@ struct Snapshot {
     current: Option<BTreeSet<usize>>,
     /// Who asked after that.
     next: BTreeSet<usize>,
-    /// When the loop may be bothered again.
-    not_before: Option<Instant>,
+}
+
+/// One change at a time.
+#[derive(Default)]
+struct Changes {
+    /// One is being made.
+    is_busy: bool,
+    /// In the order in which they were asked for; one for a client.
+    next: VecDeque<(usize, Change)>,
 }
 
 struct Server {
@@ -190,6 +199,9 @@ struct Server {
     ready: BTreeSet<usize>,
     accept_at: Option<Instant>,
     snapshot: Snapshot,
+    changes: Changes,
+    /// When the loop may be bothered again.
+    not_before: Option<Instant>,
 }
 
 impl Server {
@@ -222,7 +234,7 @@ impl Server {
             while let Ok(answer) = self.inbox.try_recv() {
                 match answer {
                     Answer::Status(status, took) => self.publish(now, &status, took),
-                    Answer::Changed(token, result) => self.report(now, token, result),
+                    Answer::Changed(token, result, took) => self.report(now, token, result, took),
                     Answer::Stop => return Ok(()),
                 }
             }
@@ -231,18 +243,17 @@ impl Server {
             }
             self.clients.retain(|_, client| !client.is_stuck(now, PATIENCE));
             self.ask_for_snapshot(now);
+            self.ask_for_change(now);
         }
     }
 
     /// How long nothing has to be done without a reason from outside.
     fn wait(&self, now: Instant) -> Option<Duration> {
         let patience = self.clients.values().filter_map(|client| client.stuck_at(PATIENCE)).min();
-        let snapshot = if self.snapshot.next.is_empty() || self.snapshot.current.is_some() {
-            None
-        } else {
-            self.snapshot.not_before
-        };
-        let next = [patience, snapshot, self.accept_at].into_iter().flatten().min()?;
+        let snapshot = !self.snapshot.next.is_empty() && self.snapshot.current.is_none();
+        let change = !self.changes.next.is_empty() && !self.changes.is_busy;
+        let ask = self.not_before.filter(|_| snapshot || change);
+        let next = [patience, ask, self.accept_at].into_iter().flatten().min()?;
         // mio rounds up to whole milliseconds; one more keeps a deadline between two of them from spinning.
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
     }
@@ -317,8 +328,8 @@ impl Server {
     }
 
     fn ask_for_snapshot(&mut self, now: Instant) {
+        let due = self.not_before.is_none_or(|at| at <= now);
         let snapshot = &mut self.snapshot;
-        let due = snapshot.not_before.is_none_or(|at| at <= now);
         if due && snapshot.current.is_none() && !snapshot.next.is_empty() {
             snapshot.current = Some(std::mem::take(&mut snapshot.next));
             (self.ask)(Ask::Status);
@@ -326,7 +337,7 @@ impl Server {
     }
 
     fn publish(&mut self, now: Instant, status: &Status, took: Duration) {
-        self.snapshot.not_before = Some(now + took * REST);
+        self.not_before = Some(now + took * REST);
         let reply = line(&Reply::Result { ok: true, result: status });
         for token in self.snapshot.current.take().unwrap_or_default() {
             if let Some(client) = self.clients.get_mut(&token) {
@@ -350,13 +361,26 @@ impl Server {
             Ok(change) => {
                 if let Some(client) = self.clients.get_mut(&token) {
                     client.wait_for_answer();
-                    (self.ask)(Ask::Change(token, change));
+                    self.changes.next.push_back((token, change));
                 }
             }
         }
     }
 
-    fn report(&mut self, now: Instant, token: usize, result: Result<DrainAnswer, String>) {
+    fn ask_for_change(&mut self, now: Instant) {
+        let due = self.not_before.is_none_or(|at| at <= now);
+        if due
+            && !self.changes.is_busy
+            && let Some((token, change)) = self.changes.next.pop_front()
+        {
+            self.changes.is_busy = true;
+            (self.ask)(Ask::Change(token, change));
+        }
+    }
+
+    fn report(&mut self, now: Instant, token: usize, result: Result<DrainAnswer, String>, took: Duration) {
+        self.changes.is_busy = false;
+        self.not_before = Some(now + took * REST);
         match (result, self.clients.get_mut(&token)) {
             (Err(error), _) => self.refuse(now, token, &error),
             (Ok(answer), Some(client)) => {

@@ -476,6 +476,45 @@ port = 8080
     }
 
     #[test]
+    fn aggregates_and_drains_in_words() {
+        use crate::announce::{DrainedBy, Tally};
+        let aggregate = |from, to, cause, tipped_by: Option<&str>| {
+            let tally = Tally { healthy: 1, members: 2, required: 2 };
+            let (prefix, tipped_by) = ("192.0.2.0/24".parse().unwrap(), tipped_by.map(|vip| vip.parse().unwrap()));
+            let event = AggregateEvent { aggregate: prefix, from, to, cause, tally, tipped_by };
+            let reason = AggregateReason { cause, tally, tipped_by, drain: "drained: works".to_owned() };
+            engine(engine::Notice::Aggregate(event, reason))
+        };
+        let (announced, withdrawn) = (Some(AggregateState::Announced), Some(AggregateState::Withdrawn));
+        let count = "1 of 2 members healthy, 2 required";
+        assert_eq!(
+            aggregate(announced, withdrawn, AggregateCause::TooFew, Some("192.0.2.1")),
+            format!("WARN aggregate 192.0.2.0/24 withdrawn: {count} (vip 192.0.2.1/32 is healthy no more)")
+        );
+        assert_eq!(
+            aggregate(withdrawn, announced, AggregateCause::Enough, Some("192.0.2.1")),
+            format!("INFO aggregate 192.0.2.0/24 announced: {count} (vip 192.0.2.1/32 is announced)")
+        );
+        assert_eq!(
+            aggregate(announced, announced, AggregateCause::MembersLeave, None),
+            format!("INFO aggregate 192.0.2.0/24 announced with GRACEFUL_SHUTDOWN: {count} (others are being drained)")
+        );
+        assert_eq!(
+            aggregate(announced, Some(AggregateState::Drained), AggregateCause::Drained(DrainedBy::Itself), None),
+            "INFO aggregate 192.0.2.0/24 not announced: drained: works"
+        );
+        let at = crate::driver::wall_clock().timestamp(crate::driver::clock());
+        let drain = |reason: Option<&str>, until| {
+            let drain = engine::drain::Drain { reason: reason.map(str::to_owned), since: at, until };
+            engine(engine::Notice::Drain(DrainNotice::Begun(engine::drain::Target::All, drain)))
+        };
+        assert_eq!(drain(None, None), "INFO drain all");
+        assert_eq!(drain(Some("works"), Some(at)), format!("INFO drain all until {at}: works"));
+        let target = engine::drain::Target::Peer("tor-a".to_owned());
+        assert_eq!(engine(engine::Notice::Drain(DrainNotice::Ended(target))), "INFO undrain peer/tor-a");
+    }
+
+    #[test]
     fn peers_in_words() {
         let config = config();
         let tor = config.bgp.as_ref().unwrap().peers[0].clone();

@@ -327,7 +327,7 @@ impl Reactor {
             Change::Undrain(target) => self.engine.undrain(now, &target),
         };
         self.drain(now);
-        self.control.changed(client, result);
+        self.control.changed(client, result, clock() - now);
     }
 
     fn status(&self) -> Status {

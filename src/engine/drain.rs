@@ -185,7 +185,7 @@ impl Engine {
         };
         text += &drain.until.map(|until| format!("; until {until}")).unwrap_or_default();
         if changed {
-            self.enforce(now, clock, target.clone(), drain);
+            self.enforce(now, clock, target, drain);
         }
         Ok(DrainAnswer { target: target.to_string(), changed, text })
     }
@@ -222,7 +222,7 @@ impl Engine {
         self.now = now;
         for (target, drain) in drains.0.into_iter().take(DRAINS) {
             if drain.until.is_none_or(|until| until > clock.timestamp(now)) {
-                self.enforce(now, clock, target, drain);
+                self.enforce(now, clock, &target, drain);
             }
         }
     }
@@ -246,12 +246,12 @@ impl Engine {
         }
     }
 
-    fn enforce(&mut self, now: Instant, clock: &WallClock, target: Target, drain: Drain) {
+    fn enforce(&mut self, now: Instant, clock: &WallClock, target: &Target, drain: Drain) {
         self.drain_ends.set(target.clone(), drain.until.map(|until| clock.instant(until).max(now)));
         self.outputs.push_back(Output::Notice(Notice::Drain(DrainNotice::Begun(target.clone(), drain.clone()))));
         let is_new = self.drains.0.insert(target.clone(), drain).is_none();
         if is_new {
-            self.apply_drain(now, &target, true);
+            self.apply_drain(now, target, true);
         }
         self.decide(now);
     }

@@ -83,10 +83,10 @@ fn services_backends_peers_and_all() {
         let state = |path: &str| status.pointer(path).unwrap().clone();
         match target {
             "web" => {
-                assert_eq!((state("/services/0/state"), state("/services/0/up")), ("drained".into(), false.into()))
+                assert_eq!((state("/services/0/state"), state("/services/0/up")), ("drained".into(), false.into()));
             }
             "peer/tor-a" => {
-                assert_eq!((state("/peers/0/drained"), state("/vips/0/state")), (true.into(), "announced".into()))
+                assert_eq!((state("/peers/0/drained"), state("/vips/0/state")), (true.into(), "announced".into()));
             }
             "all" => assert_eq!(state("/vips/0/reason"), "everything is drained"),
             _ => assert_eq!(state("/services/0/backends/0/state"), "drained"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::harness::bird::{self, Bird};
 use crate::harness::herald::Herald;
+use crate::harness::plan::{Kind, Plan, with_routers};
 use crate::harness::router::{Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
@@ -14,12 +15,12 @@ fn config(config: &str) -> String {
     format!("drain_time = \"2s\"\n{config}")
 }
 
-/// With the community, and to an internal peer with the lowest LOCAL_PREF.
-fn graceful(mut table: Table, internal: bool, prefixes: &[&str]) -> Table {
+/// With the community, and to an internal peer with the lowest LOCAL_PREF, which FRR gives it by itself.
+fn graceful(mut table: Table, least: bool, prefixes: &[&str]) -> Table {
     for prefix in prefixes {
         let route = table.get_mut(*prefix).unwrap();
         route.communities.push("65535:0".to_owned());
-        if internal {
+        if least {
             route.local_pref = Some(0);
         }
     }
@@ -31,48 +32,50 @@ fn drained(herald: &Herald, arguments: &[&str]) {
     assert_eq!(code, Some(0), "{text}");
 }
 
-fn a_vip_goes_gently_and_comes_back(internal: bool) {
+fn a_vip_goes_gently_and_comes_back(kind: Kind, internal: bool) {
     let site = Site::new();
     let neighbour = site::neighbour(false, if internal { 65001 } else { 65000 }, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
     let _server = site.server(0);
     let herald = Herald::start(&site.herald, &config(&site::config(&neighbour, "")));
-    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
-    wait::until_equal("the routes", &table, || bird.table());
-    let session = bird.session();
+    let table = site::plain_table(&neighbour, &*router, &site::VIPS);
+    wait::until_equal("the routes", &table, || router.table());
+    let session = router.session();
+    let least = internal || kind == Kind::Frr;
 
-    drained(&herald, &["drain", "192.0.2.1", "--reason", "works"]);
     let begun = wait::now();
-    let going = graceful(table.clone(), internal, &["192.0.2.1/32"]);
-    wait::until_equal("GRACEFUL_SHUTDOWN on one route", &going, || bird.table());
-    let other = site::plain_table(&neighbour, &bird, &["2001:db8::1/128"]);
-    wait::until_equal("its withdrawal", &other, || bird.table());
+    drained(&herald, &["drain", "192.0.2.1", "--reason", "works"]);
+    let going = graceful(table.clone(), least, &["192.0.2.1/32"]);
+    wait::until_equal("GRACEFUL_SHUTDOWN on one route", &going, || router.table());
+    let other = site::plain_table(&neighbour, &*router, &["2001:db8::1/128"]);
+    wait::until_equal("its withdrawal", &other, || router.table());
     assert!(begun.elapsed() >= DRAIN, "withdrawn after {:?}", begun.elapsed());
     drained(&herald, &["undrain", "192.0.2.1"]);
-    wait::until_equal("both routes", &table, || bird.table());
+    wait::until_equal("both routes", &table, || router.table());
 
     // Everything, undone before it is gone.
     drained(&herald, &["drain", "all"]);
-    let going = graceful(table.clone(), internal, &site::VIPS);
-    wait::until_equal("GRACEFUL_SHUTDOWN on all", &going, || bird.table());
+    let going = graceful(table.clone(), least, &site::VIPS);
+    wait::until_equal("GRACEFUL_SHUTDOWN on all", &going, || router.table());
     drained(&herald, &["undrain", "all"]);
-    wait::until_equal("both routes", &table, || bird.table());
+    wait::until_equal("both routes", &table, || router.table());
     // A service takes its VIPs along.
     drained(&herald, &["drain", "web"]);
-    wait::until_equal("GRACEFUL_SHUTDOWN on all", &going, || bird.table());
-    wait::until_equal("nothing", &Table::new(), || bird.table());
-    assert_eq!(bird.session(), session, "no drain is the session's business");
+    wait::until_equal("GRACEFUL_SHUTDOWN on all", &going, || router.table());
+    wait::until_equal("nothing", &Table::new(), || router.table());
+    assert_eq!(router.session(), session, "no drain is the session's business");
 }
 
-#[test]
-fn to_an_external_router() {
-    a_vip_goes_gently_and_comes_back(false);
+fn to_an_external_router(kind: Kind) {
+    a_vip_goes_gently_and_comes_back(kind, false);
 }
 
-#[test]
-fn to_an_internal_router() {
-    a_vip_goes_gently_and_comes_back(true);
+fn to_an_internal_router(kind: Kind) {
+    a_vip_goes_gently_and_comes_back(kind, true);
 }
+
+with_routers!(external, to_an_external_router);
+with_routers!(internal, to_an_internal_router);
 
 #[test]
 fn a_drained_peer_alone() {

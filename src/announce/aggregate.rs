@@ -160,7 +160,9 @@ impl Aggregates {
     ) -> Vec<Aggregate> {
         let mut before: BTreeMap<Prefix, Aggregate> =
             std::mem::take(&mut self.list).into_iter().map(|aggregate| (aggregate.prefix, aggregate)).collect();
-        self.members = vec![Default::default(); config.vips.len()];
+        // Few have any aggregates, and many VIPs.
+        let vips = if config.aggregates.is_empty() { 0 } else { config.vips.len() };
+        self.members = vec![Default::default(); vips];
         for (index, (prefix, config)) in config.aggregates.iter().enumerate() {
             for member in config.members.iter().filter_map(vip) {
                 self.members[member].1.push(index);

@@ -296,9 +296,7 @@ impl Engine {
     /// `vip 192.0.2.1/32`.
     fn describe(&self, target: &Target) -> String {
         match target {
-            Target::All => {
-                format!("everything ({} VIPs, {} aggregates)", self.config.vips.len(), self.config.aggregates.len())
-            }
+            Target::All => "everything".to_owned(),
             Target::Prefix(prefix) if self.config.aggregates.contains_key(prefix) => format!("aggregate {prefix}"),
             Target::Prefix(prefix) => format!("vip {prefix}"),
             Target::Service(name) => format!("service {name}"),

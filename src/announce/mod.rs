@@ -10,15 +10,15 @@ mod aggregate;
 mod tests;
 mod vip;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Attributes, Community, Config};
+use crate::config::{Attributes, Config, GracefulShutdown};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
 use aggregate::Aggregates;
-use vip::{Stage, Vip};
+use vip::{Drains, Stage, Vip};
 
 pub use aggregate::{AggregateCause, AggregateEvent, AggregateState, AggregateStatus, Tally};
 
@@ -33,6 +33,8 @@ pub enum VipState {
     Withdrawn,
     /// Not announced yet: waiting for first verdicts or for `hold_up`.
     Holding,
+    /// Not announced, because an operator wants it so.
+    Drained,
 }
 
 /// Why a VIP is doing it.
@@ -48,8 +50,23 @@ pub enum VipCause {
     StartUp,
     /// Healthy, but not yet for `hold_up`; announced (with its healthy attributes) at this time.
     HoldUp(Instant),
+    /// An operator drains it; its route says so (RFC 8326) until it is withdrawn at this time.
+    Draining(DrainedBy, Instant),
+    /// An operator has drained it.
+    Drained(DrainedBy),
     /// The daemon is stopping.
     Stopping,
+}
+
+/// What it is that an operator drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainedBy {
+    /// The VIP or aggregate itself.
+    Itself,
+    /// This service, or as many of its backends as it needs (an index into the configuration).
+    Service(usize),
+    /// Everything.
+    All,
 }
 
 /// A service's health, as this core needs to know it.
@@ -61,6 +78,8 @@ pub enum ServiceHealth {
     Up,
     /// Down.
     Down,
+    /// It would be up, but for what an operator drains.
+    Drained,
 }
 
 /// A VIP changed its state or the reason for it.
@@ -109,8 +128,12 @@ pub struct Announce {
     routes: BTreeMap<Prefix, Option<Arc<Attributes>>>,
     events: VecDeque<VipEvent>,
     aggregate_events: VecDeque<AggregateEvent>,
-    /// Attributes with GRACEFUL_SHUTDOWN added, so that VIPs that shared theirs still do.
-    draining: BTreeMap<Arc<Attributes>, Arc<Attributes>>,
+    graceful: GracefulShutdown,
+    /// VIPs and aggregates that an operator drains, whether they are configured or not.
+    drained: BTreeSet<Prefix>,
+    /// An operator drains everything.
+    all_drained: bool,
+    drain_time: Duration,
     /// VIPs looked at, to see that cost follows the change.
     #[cfg(test)]
     touched: usize,
@@ -133,7 +156,10 @@ impl Announce {
             routes: BTreeMap::new(),
             events: VecDeque::new(),
             aggregate_events: VecDeque::new(),
-            draining: BTreeMap::new(),
+            graceful: GracefulShutdown::default(),
+            drained: BTreeSet::new(),
+            all_drained: false,
+            drain_time: Duration::ZERO,
             #[cfg(test)]
             touched: 0,
         }
@@ -145,6 +171,8 @@ impl Announce {
     pub fn configure(&mut self, now: Instant, config: &Config, health: &dyn Fn(usize) -> ServiceHealth) {
         self.events.clear();
         self.aggregate_events.clear();
+        self.graceful.forget();
+        self.drain_time = config.daemon.drain_time;
         let began = *self.began.get_or_insert(now);
         if self.stage == Stage::StartUp {
             self.stage_ends = Some(vip::later(began, config.daemon.startup_deadline));
@@ -163,7 +191,8 @@ impl Announce {
             }
             let health =
                 |service: usize| self.services.get(service).map_or(ServiceHealth::Undecided, |(health, _)| *health);
-            let vip = Vip::new(now, *prefix, config, before.remove(prefix), &health);
+            let drains = Drains { own: self.drained.contains(prefix), all: self.all_drained };
+            let vip = Vip::new(now, *prefix, config, before.remove(prefix), drains, &health);
             self.undecided += usize::from(!vip.is_decided());
             self.vips.push(vip);
         }
@@ -172,7 +201,8 @@ impl Announce {
         }
         let vips = &self.vips;
         let index = |vip: &Prefix| vips.binary_search_by_key(vip, |vip| vip.prefix).ok();
-        for aggregate in self.aggregates.configure(config, &index) {
+        let drained = |prefix: &Prefix| Drains { own: self.drained.contains(prefix), all: self.all_drained };
+        for aggregate in self.aggregates.configure(now, config, &drained, &index) {
             self.aggregate_events.extend(aggregate.end());
             if aggregate.wanted.is_some() {
                 self.announced -= 1;
@@ -233,12 +263,13 @@ impl Announce {
         while let Some(index) = self.holds.expire(now) {
             self.review(now, index);
         }
+        self.aggregates.expire(now);
         self.review_aggregates(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.stage_ends, self.holds.earliest()].into_iter().flatten().min()
+        [self.stage_ends, self.holds.earliest(), self.aggregates.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The next route that is wanted with these attributes, or no more. Only the latest word on each route.
@@ -276,6 +307,32 @@ impl Announce {
         self.stage = if drains { Stage::Draining } else { Stage::Stopped };
         self.stage_ends = drains.then_some(end);
         self.holds.clear();
+        self.review_all(now);
+    }
+
+    /// An operator drains this VIP or aggregate from now on, or no more: its route gets GRACEFUL_SHUTDOWN (RFC 8326), and is
+    /// withdrawn `drain_time` later. One that is not configured is remembered.
+    pub fn drain(&mut self, now: Instant, prefix: Prefix, drained: bool) {
+        if drained {
+            self.drained.insert(prefix);
+        } else {
+            self.drained.remove(&prefix);
+        }
+        if let Ok(index) = self.vips.binary_search_by_key(&prefix, |vip| vip.prefix) {
+            self.vips[index].drains.own = drained;
+            self.review(now, index);
+        }
+        self.aggregates.drain(now, &prefix, drained);
+        self.review_aggregates(now);
+    }
+
+    /// An operator drains every VIP and aggregate, those to come as well, or no more.
+    pub fn drain_all(&mut self, now: Instant, drained: bool) {
+        self.all_drained = drained;
+        for vip in &mut self.vips {
+            vip.drains.all = drained;
+        }
+        self.aggregates.drain_all(now, drained);
         self.review_all(now);
     }
 
@@ -320,19 +377,20 @@ impl Announce {
             self.touched += 1;
         }
         let vip = &mut self.vips[index];
-        vip.note_health(now);
-        let (state, cause) = vip.decide(now, self.stage);
-        let hold = match cause {
-            VipCause::HoldUp(until) => Some(until),
-            _ => None,
+        vip.note(now);
+        let (state, cause) = vip.decide(now, self.stage, self.drain_time);
+        let (hold, drains) = match cause {
+            VipCause::HoldUp(until) => (Some(until), false),
+            VipCause::Draining(_, until) => (Some(until), true),
+            _ => (None, false),
         };
         self.holds.set(index, hold);
         self.events.extend(vip.show(now, state, cause));
-        self.aggregates.note(index, vip.prefix, state);
+        self.aggregates.note(index, vip.prefix, state, drains);
 
         let mut wanted = vip.attributes(state);
-        if self.stage == Stage::Draining {
-            wanted = wanted.map(|attributes| with_graceful_shutdown(&mut self.draining, attributes));
+        if drains || self.stage == Stage::Draining {
+            wanted = wanted.map(|attributes| self.graceful.on(attributes));
         }
         if wanted != vip.wanted {
             self.announced = self.announced + usize::from(wanted.is_some()) - usize::from(vip.wanted.is_some());
@@ -343,15 +401,16 @@ impl Announce {
 
     /// Brings the aggregates whose members have changed to what they should be doing now.
     fn review_aggregates(&mut self, now: Instant) {
-        while let Some(aggregate) = self.aggregates.next_touched() {
+        while let Some((aggregate, ends)) = self.aggregates.next_touched() {
             #[cfg(test)]
             {
                 self.touched += 1;
             }
-            self.aggregate_events.extend(aggregate.review(now, self.stage));
+            self.aggregate_events.extend(aggregate.review(now, self.stage, self.drain_time));
+            ends.set(aggregate.prefix, aggregate.leaves_at());
             let mut wanted = aggregate.attributes();
-            if self.stage == Stage::Draining {
-                wanted = wanted.map(|attributes| with_graceful_shutdown(&mut self.draining, attributes));
+            if aggregate.is_leaving() || self.stage == Stage::Draining {
+                wanted = wanted.map(|attributes| self.graceful.on(attributes));
             }
             if wanted != aggregate.wanted {
                 let (is, was) = (usize::from(wanted.is_some()), usize::from(aggregate.wanted.is_some()));
@@ -361,20 +420,6 @@ impl Announce {
             }
         }
     }
-}
-
-fn with_graceful_shutdown(
-    known: &mut BTreeMap<Arc<Attributes>, Arc<Attributes>>,
-    attributes: Arc<Attributes>,
-) -> Arc<Attributes> {
-    let add = |attributes: &Arc<Attributes>| {
-        let mut more = Attributes::clone(attributes);
-        if let Err(place) = more.communities.binary_search(&Community::GRACEFUL_SHUTDOWN) {
-            more.communities.insert(place, Community::GRACEFUL_SHUTDOWN);
-        }
-        Arc::new(more)
-    };
-    known.entry(attributes).or_insert_with_key(add).clone()
 }
 
 impl Default for Announce {

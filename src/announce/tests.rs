@@ -1,11 +1,12 @@
 //! Announce from the outside, in virtual time.
 
 mod aggregate;
+mod drain;
 
-use VipState::{Announced, Degraded, Holding, Withdrawn};
+use VipState::{Announced, Degraded, Drained, Holding, Withdrawn};
 
 use super::*;
-use crate::config::{OnDown, Protocol, Required, Service, Vip as VipConfig};
+use crate::config::{Community, OnDown, Protocol, Required, Service, Vip as VipConfig};
 use crate::rng::Rng;
 
 const MS: Duration = Duration::from_millis(1);
@@ -47,11 +48,12 @@ fn config(services: usize, vips: &[(&[usize], Duration, OnDown)]) -> Config {
     Config { services: (0..services).map(service).collect(), vips, ..Config::default() }
 }
 
-/// `+` up, `-` down, `?` undecided.
+/// `+` up, `-` down, `d` drained, `?` undecided.
 fn health(mark: u8) -> ServiceHealth {
     match mark {
         b'+' => ServiceHealth::Up,
         b'-' => ServiceHealth::Down,
+        b'd' => ServiceHealth::Drained,
         _ => ServiceHealth::Undecided,
     }
 }

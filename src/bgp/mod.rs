@@ -17,6 +17,7 @@ pub mod adj_rib_out;
 pub mod as_path;
 pub mod attribute;
 pub mod cause;
+pub mod drain;
 pub mod error;
 pub mod export;
 pub mod fsm;

@@ -15,6 +15,7 @@ use std::time::Instant;
 use feed::Feed;
 use retry::Backoff;
 
+use super::drain::Telling;
 use super::error::Notification;
 use super::fsm::{Connection, Session};
 use super::update::Encoding;
@@ -159,6 +160,7 @@ pub struct Peer {
     /// The next attempt goes without capabilities.
     plain_open: bool,
     released: bool,
+    telling: Telling,
     stopped: bool,
     /// Of the next attempt.
     next_conn: u64,
@@ -206,6 +208,7 @@ impl Peer {
             backoff: Backoff::default(),
             plain_open: false,
             released: false,
+            telling: Telling::Everything,
             stopped: false,
             next_conn: 0,
             attempt_at: now,
@@ -335,6 +338,15 @@ impl Peer {
             && let Some(feed) = self.feed_mut()
         {
             feed.start();
+        }
+        self.settle(now, rib);
+    }
+
+    /// What the peer is told of the routes from now on.
+    pub fn tell(&mut self, now: Instant, telling: Telling, rib: &Rib) {
+        self.telling = telling;
+        if let Some(feed) = self.feed_mut() {
+            feed.set_telling(telling);
         }
         self.settle(now, rib);
     }

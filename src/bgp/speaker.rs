@@ -92,6 +92,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::drain::{Drains, Telling};
 use super::error::Notification;
 use super::peer::{Action, Change, ConnId, Event, Notice, Peer, State};
 use crate::config::{self, Attributes};
@@ -137,6 +138,7 @@ pub struct Speaker {
     peers: BTreeMap<PeerId, Peer>,
     next_peer: u64,
     deadlines: Deadlines<PeerId>,
+    drains: Drains,
     /// Peers that were handed something since outputs were last drained.
     touched: BTreeSet<PeerId>,
     released: bool,
@@ -152,6 +154,7 @@ impl Speaker {
             peers: BTreeMap::new(),
             next_peer: 0,
             deadlines: Deadlines::new(),
+            drains: Drains::default(),
             touched: BTreeSet::new(),
             released: false,
             outputs: VecDeque::new(),
@@ -242,6 +245,7 @@ impl Speaker {
             let id = PeerId(self.next_peer);
             self.next_peer += 1;
             let mut peer = Peer::new(now, next.clone(), self.rng.bits());
+            peer.tell(now, self.drains.telling(&next.name), &self.rib);
             if left.contains(&next.endpoint()) {
                 peer.follow(now);
             }
@@ -272,6 +276,9 @@ impl Speaker {
 
     /// Runs the timers that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(name) = self.drains.expire(now) {
+            self.tell(now, &name);
+        }
         while let Some(id) = self.deadlines.expire(now) {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.handle_timeout(now, &self.rib);
@@ -283,7 +290,27 @@ impl Speaker {
     /// When [`handle_timeout`](Self::handle_timeout) next has work; asked after outputs were drained. After a timeout
     /// handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.earliest()
+        [self.deadlines.earliest(), self.drains.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// An operator drains a peer: its routes get GRACEFUL_SHUTDOWN (RFC 8326), and are withdrawn at `until`; `None` ends
+    /// that. One that is not configured is remembered.
+    pub fn drain(&mut self, now: Instant, name: &str, until: Option<Instant>) {
+        self.drains.set(now, name, until);
+        self.tell(now, name);
+    }
+
+    /// Whether an operator drains this peer.
+    pub fn is_drained(&self, name: &str) -> bool {
+        self.drains.telling(name) != Telling::Everything
+    }
+
+    fn tell(&mut self, now: Instant, name: &str) {
+        let telling = self.drains.telling(name);
+        if let Some((id, peer)) = self.peers.iter_mut().find(|(_, peer)| &*peer.config().name == name) {
+            peer.tell(now, telling, &self.rib);
+            self.touched.insert(*id);
+        }
     }
 
     /// Routes may flow from now on; see [`Peer::release`].

@@ -6,6 +6,7 @@ mod age;
 mod check_config;
 mod client;
 mod demo;
+mod drain;
 mod listen;
 mod run;
 mod signal;
@@ -40,6 +41,12 @@ enum Command {
     /// Show VIPs, services, backends and peers; exit with 0 when every VIP is announced, else with 1
     #[command(after_help = status::HELP)]
     Status(status::Args),
+    /// Take a VIP, a service, a backend, a peer or all of it out of service gently, until undone
+    #[command(after_help = drain::HELP)]
+    Drain(drain::DrainArgs),
+    /// Bring back what `drain` has taken out of service
+    #[command(after_help = drain::HELP)]
+    Undrain(drain::UndrainArgs),
     /// Accept BGP sessions and print what is received; import nothing anywhere
     #[command(after_help = listen::HELP)]
     Listen(listen::Args),
@@ -69,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Listen(args) => listen::run(&args),
         Command::Speak(args) => speak::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Drain(args) => drain::drain(&args, &client::socket(chosen)),
+        Command::Undrain(args) => drain::undrain(&args, &client::socket(chosen)),
         Command::Status(args) => status::run(&args, &client::socket(chosen)),
     }
 }

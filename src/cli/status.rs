@@ -69,7 +69,9 @@ impl Mood {
     fn of(state: &str) -> Mood {
         match state {
             "announced" | "up" | "established" | "passing" => Mood::Good,
-            "holding" | "undecided" | "disabled" | "connect" | "active" | "opensent" | "openconfirm" => Mood::Unsure,
+            "holding" | "drained" | "undecided" | "disabled" | "connect" | "active" | "opensent" | "openconfirm" => {
+                Mood::Unsure
+            }
             _ => Mood::Bad,
         }
     }
@@ -93,6 +95,7 @@ impl<'a> Page<'a> {
         self.aggregates();
         self.services();
         self.peers();
+        self.drains();
         self.text
     }
 
@@ -225,12 +228,34 @@ impl<'a> Page<'a> {
                     format!("next attempt in {}", age(at.since_epoch().saturating_sub(self.status.at.since_epoch())))
                 }));
             }
+            words.extend(peer.drained.then(|| "drained".to_owned()));
             words.extend(
                 peer.without_next_hop.iter().map(|family| format!("{family} has no next hop: set next_hop_{family}")),
             );
             let age = self.since(peer.since);
             let (name, address) = (&peer.name, &peer.address);
             self.line(&format!("  {name:<width$}  {address:<address_width$}  {state}  {age:>6}  {}", words.join(", ")));
+        }
+    }
+
+    /// Not at all where there are none.
+    fn drains(&mut self) {
+        let drains = &self.status.engine.drains;
+        if drains.is_empty() {
+            return;
+        }
+        self.line("");
+        self.line("Drains:");
+        let width = widest(drains.iter().map(|drain| drain.target.as_str()));
+        for drain in drains {
+            let mut words: Vec<String> = Vec::new();
+            words.extend(drain.until.map(|until| {
+                format!("for {} more", age(until.since_epoch().saturating_sub(self.status.at.since_epoch())))
+            }));
+            words.extend((!drain.configured).then(|| "not configured".to_owned()));
+            words.extend(drain.reason.clone());
+            let age = self.since(drain.since);
+            self.line(&format!("  {:<width$}  {age:>6}  {}", drain.target, words.join(", ")));
         }
     }
 
@@ -298,16 +323,21 @@ mod tests {
                              "took_us": 90, "streak": 0}]}]}
         ],
         "peers": [
-            {"name": "tor-a", "address": "10.99.1.1", "port": 179, "state": "established",
+            {"name": "tor-a", "address": "10.99.1.1", "port": 179, "state": "established", "drained": true,
              "since": "2026-01-01T00:56:47.000Z", "advertised": {"ipv4": 1, "ipv6": 0}, "families": ["ipv4", "ipv6"],
              "extended_next_hop": true, "without_next_hop": ["ipv6"], "last_error": null, "last_error_at": null, "retry_at": null,
              "established_count": 1, "local_as": 65001, "remote_as": 65000, "remote_id": "10.0.0.9", "hold_time_s": 9,
              "local_address": "10.99.1.2"},
-            {"name": "tor-b", "address": "10.99.1.3", "port": 179, "state": "idle",
+            {"name": "tor-b", "address": "10.99.1.3", "port": 179, "state": "idle", "drained": false,
              "since": "2026-01-01T00:00:00.000Z", "advertised": {"ipv4": 0, "ipv6": 0}, "families": [],
              "extended_next_hop": false, "without_next_hop": [], "last_error": "cannot connect: connection refused", "last_error_at": null,
              "retry_at": "2026-01-01T01:00:41.500Z", "established_count": 0, "local_as": 65001, "remote_as": null, "remote_id": null,
              "hold_time_s": null, "local_address": null}
+        ],
+        "drains": [
+            {"target": "peer/tor-a", "configured": true, "reason": null, "since": "2026-01-01T00:56:47.000Z", "until": null},
+            {"target": "old", "configured": false, "reason": "new kernel", "since": "2026-01-01T00:59:18.000Z",
+             "until": "2026-01-01T01:30:00.000Z"}
         ],
         "pool": {"workers": 2, "demand": 2, "busy": 0, "queued": 0, "lag_p99_us": 100, "overdue": 0},
         "config": {"path": "/etc/herald/herald.toml", "loaded_at": "2026-01-01T00:00:00.000Z", "stale": true,
@@ -336,7 +366,11 @@ Services: 1 of 2 up
 
 Peers: 1 of 2 established
   tor-b  10.99.1.3  idle          1h00m  cannot connect: connection refused, next attempt in 41s
-  tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, extended next hop, ipv6 has no next hop: set next_hop_ipv6
+  tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, extended next hop, drained, ipv6 has no next hop: set next_hop_ipv6
+
+Drains:
+  peer/tor-a   3m13s
+  old            42s  for 30m00s more, not configured, new kernel
 ";
 
     #[test]

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attributes::{Asn, Attributes, Community, LargeCommunity, Origin};
+pub use attributes::{Asn, Attributes, Community, GracefulShutdown, LargeCommunity, Origin};
 pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, PeerAs};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
@@ -62,6 +62,8 @@ pub struct Daemon {
     pub startup_deadline: Duration,
     /// How long GRACEFUL_SHUTDOWN stands before the withdrawal at a clean stop; zero withdraws at once.
     pub shutdown_drain: Duration,
+    /// The same for what an operator drains while the daemon goes on.
+    pub drain_time: Duration,
     /// What the daemon says on stderr, where no other level is asked for on start.
     pub log: LogLevel,
 }
@@ -73,6 +75,7 @@ impl Default for Daemon {
             workers: Workers::Auto,
             startup_deadline: Duration::from_secs(30),
             shutdown_drain: Duration::from_secs(2),
+            drain_time: Duration::from_secs(10),
             log: LogLevel::Info,
         }
     }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod control;
+mod control_change;
 mod control_client;
 mod control_socket;
 pub mod daemon;
@@ -27,6 +28,8 @@ mod timer;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::wall::WallClock;
+
+pub(crate) use control::{Command, VERSION};
 
 /// The one clock.
 #[expect(clippy::disallowed_methods, reason = "the driver is where time enters")]

@@ -10,6 +10,7 @@ use crate::announce::{AggregateCause, AggregateEvent, AggregateState, VipCause, 
 use crate::bgp::peer::{self, PeerStatus, State};
 use crate::config::{self, Config, Diagnostic};
 use crate::engine::aggregate::AggregateReason;
+use crate::engine::drain::DrainNotice;
 use crate::engine::{self, PeerReload, status::Reason};
 use crate::health::{HealthEvent, ServiceState};
 
@@ -101,21 +102,24 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
             HealthEvent::Service { state: ServiceState::Up, .. } => "services up",
             HealthEvent::Service { state: ServiceState::Down, .. } => "services down",
             HealthEvent::Service { state: ServiceState::Undecided, .. } => "services undecided",
+            HealthEvent::Service { state: ServiceState::Drained, .. } => "services drained",
         }),
         engine::Notice::Vip(event, _) => Some(match event.to {
             Some(VipState::Announced) => "VIPs announced",
             Some(VipState::Degraded) => "VIPs degraded",
             Some(VipState::Withdrawn) => "VIPs withdrawn",
             Some(VipState::Holding) => "VIPs holding",
+            Some(VipState::Drained) => "VIPs drained",
             None => "VIPs removed",
         }),
-        engine::Notice::Aggregate(event) => Some(match event.to {
+        engine::Notice::Aggregate(event, _) => Some(match event.to {
             Some(AggregateState::Announced) => "aggregates announced",
             Some(AggregateState::Withdrawn) => "aggregates withdrawn",
             Some(AggregateState::Holding) => "aggregates holding",
+            Some(AggregateState::Drained) => "aggregates drained",
             None => "aggregates removed",
         }),
-        engine::Notice::Peer(..) | engine::Notice::PeerReload(..) => None,
+        engine::Notice::Peer(..) | engine::Notice::PeerReload(..) | engine::Notice::Drain(_) => None,
     }
 }
 
@@ -166,7 +170,8 @@ fn word_engine(subjects: &Subjects, notice: &engine::Notice, say: &mut dyn FnMut
     let line = match notice {
         engine::Notice::Health(event) => health(subjects, event),
         engine::Notice::Vip(event, reason) => vip(event, reason),
-        engine::Notice::Aggregate(event) => Some(aggregate(event)),
+        engine::Notice::Aggregate(event, reason) => Some(aggregate(event, reason)),
+        engine::Notice::Drain(notice) => Some((Level::Info, drain(notice))),
         engine::Notice::Peer(peer, notice) => peer_line(peer, notice),
         engine::Notice::PeerReload(name, change) => Some(peer_reload(name, change)),
     };
@@ -222,6 +227,7 @@ fn health(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, String)> {
                 ServiceState::Up => (Level::Info, "up"),
                 ServiceState::Down => (Level::Warn, "down"),
                 ServiceState::Undecided => (Level::Info, "undecided"),
+                ServiceState::Drained => (Level::Info, "drained"),
             };
             let (name, of) = (&service.name, service.backends.len());
             let text = format!("service {name} {state}: {available} of {of} backends available, {required} required");
@@ -235,8 +241,14 @@ fn vip(event: &VipEvent, reason: &Reason) -> Option<(Level, String)> {
     let VipEvent { vip, from, to, .. } = event;
     let line = match (from, to) {
         (_, None) => (Level::Info, format!("vip {vip} removed")),
-        (Some(VipState::Announced), Some(VipState::Announced)) if event.cause == VipCause::Stopping => {
+        (Some(_), Some(VipState::Announced | VipState::Degraded))
+            if matches!(event.cause, VipCause::Stopping | VipCause::Draining(..)) =>
+        {
             (Level::Info, format!("vip {vip} announced with GRACEFUL_SHUTDOWN: {reason}"))
+        }
+        (_, Some(VipState::Drained)) => (Level::Info, format!("vip {vip} not announced: {reason}")),
+        (Some(VipState::Drained), Some(VipState::Withdrawn)) => {
+            (Level::Info, format!("vip {vip} still not announced: {reason}"))
         }
         (_, Some(VipState::Announced)) => (Level::Info, format!("vip {vip} announced: {reason}")),
         (_, Some(VipState::Degraded)) => (Level::Warn, format!("vip {vip} announced as degraded: {reason}")),
@@ -254,13 +266,29 @@ fn vip(event: &VipEvent, reason: &Reason) -> Option<(Level, String)> {
     Some(line)
 }
 
-fn aggregate(event: &AggregateEvent) -> (Level, String) {
-    let AggregateEvent { aggregate, from, to, cause, tally, tipped_by } = *event;
-    let reason = AggregateReason { cause, tally, tipped_by };
+/// Whatever operators write, it stays one line.
+fn drain(notice: &DrainNotice) -> String {
+    match notice {
+        DrainNotice::Begun(target, drain) => {
+            let until = drain.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let reason = drain.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("drain {target}{until}{reason}")
+        }
+        DrainNotice::Ended(target) => format!("undrain {target}"),
+        DrainNotice::Expired(target) => format!("undrain {target}: its time has passed"),
+    }
+}
+
+fn aggregate(event: &AggregateEvent, reason: &AggregateReason) -> (Level, String) {
+    let AggregateEvent { aggregate, from, to, cause, .. } = *event;
     match (from, to) {
         (_, None) => (Level::Info, format!("aggregate {aggregate} removed")),
-        (_, Some(AggregateState::Announced)) if cause == AggregateCause::Stopping => {
+        (_, Some(AggregateState::Announced)) if cause != AggregateCause::Enough => {
             (Level::Info, format!("aggregate {aggregate} announced with GRACEFUL_SHUTDOWN: {reason}"))
+        }
+        (_, Some(AggregateState::Drained)) => (Level::Info, format!("aggregate {aggregate} not announced: {reason}")),
+        (Some(AggregateState::Drained), Some(AggregateState::Withdrawn)) => {
+            (Level::Info, format!("aggregate {aggregate} still not announced: {reason}"))
         }
         (_, Some(AggregateState::Announced)) => (Level::Info, format!("aggregate {aggregate} announced: {reason}")),
         (_, Some(AggregateState::Holding)) => (Level::Debug, format!("aggregate {aggregate} holding: {reason}")),
@@ -421,7 +449,7 @@ port = 8080
     fn vips_in_words() {
         let vip = |from, to, cause, service| {
             let event = VipEvent { vip: "192.0.2.1".parse().unwrap(), from, to, cause };
-            engine(engine::Notice::Vip(event, Reason { cause, service }))
+            engine(engine::Notice::Vip(event, Reason { cause, service, drain: "drained: works".to_owned() }))
         };
         let announced = Some(VipState::Announced);
         assert_eq!(
@@ -445,6 +473,45 @@ port = 8080
             assert_eq!(vip(from, to, down, Some(service.clone())), format!("{text}: {why}"));
         }
         assert_eq!(vip(announced, None, VipCause::AllUp, None), "INFO vip 192.0.2.1/32 removed");
+    }
+
+    #[test]
+    fn aggregates_and_drains_in_words() {
+        use crate::announce::{DrainedBy, Tally};
+        let aggregate = |from, to, cause, tipped_by: Option<&str>| {
+            let tally = Tally { healthy: 1, members: 2, required: 2 };
+            let (prefix, tipped_by) = ("192.0.2.0/24".parse().unwrap(), tipped_by.map(|vip| vip.parse().unwrap()));
+            let event = AggregateEvent { aggregate: prefix, from, to, cause, tally, tipped_by };
+            let reason = AggregateReason { cause, tally, tipped_by, drain: "drained: works".to_owned() };
+            engine(engine::Notice::Aggregate(event, reason))
+        };
+        let (announced, withdrawn) = (Some(AggregateState::Announced), Some(AggregateState::Withdrawn));
+        let count = "1 of 2 members healthy, 2 required";
+        assert_eq!(
+            aggregate(announced, withdrawn, AggregateCause::TooFew, Some("192.0.2.1")),
+            format!("WARN aggregate 192.0.2.0/24 withdrawn: {count} (vip 192.0.2.1/32 is healthy no more)")
+        );
+        assert_eq!(
+            aggregate(withdrawn, announced, AggregateCause::Enough, Some("192.0.2.1")),
+            format!("INFO aggregate 192.0.2.0/24 announced: {count} (vip 192.0.2.1/32 is announced)")
+        );
+        assert_eq!(
+            aggregate(announced, announced, AggregateCause::MembersLeave, None),
+            format!("INFO aggregate 192.0.2.0/24 announced with GRACEFUL_SHUTDOWN: {count} (others are being drained)")
+        );
+        assert_eq!(
+            aggregate(announced, Some(AggregateState::Drained), AggregateCause::Drained(DrainedBy::Itself), None),
+            "INFO aggregate 192.0.2.0/24 not announced: drained: works"
+        );
+        let at = crate::driver::wall_clock().timestamp(crate::driver::clock());
+        let drain = |reason: Option<&str>, until| {
+            let drain = engine::drain::Drain { reason: reason.map(str::to_owned), since: at, until };
+            engine(engine::Notice::Drain(DrainNotice::Begun(engine::drain::Target::All, drain)))
+        };
+        assert_eq!(drain(None, None), "INFO drain all");
+        assert_eq!(drain(Some("works"), Some(at)), format!("INFO drain all until {at}: works"));
+        let target = engine::drain::Target::Peer("tor-a".to_owned());
+        assert_eq!(engine(engine::Notice::Drain(DrainNotice::Ended(target))), "INFO undrain peer/tor-a");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::connection::{Connections, READ_SHARE, Share};
 use super::control::{Ask, Control};
+use super::control_change::Change;
 use super::control_socket::Socket;
 
 use super::notice::{Notice, Subjects};
@@ -28,6 +29,7 @@ use super::timer::Timer;
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
 use crate::config::{Config, Diagnostic};
+use crate::engine::drain::Drain;
 use crate::engine::{self, Engine, Input, Output};
 use crate::wall::Timestamp;
 
@@ -295,6 +297,7 @@ impl Reactor {
                 let status = Box::new(self.status());
                 self.control.status(status, clock() - begun);
             }
+            Mail::Control(Ask::Change(client, change)) => self.change(client, change),
             Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
             Mail::Loaded(result) => {
                 match result {
@@ -309,6 +312,22 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// What an operator asks for over the control socket.
+    fn change(&mut self, client: usize, change: Change) {
+        let now = clock();
+        let wall = wall_clock();
+        let result = match change {
+            Change::Drain(target, time, reason) => {
+                let since = wall.timestamp(now);
+                let drain = Drain { reason, since, until: time.map(|time| since.after(time)) };
+                self.engine.drain(now, &wall, &target, drain)
+            }
+            Change::Undrain(target) => self.engine.undrain(now, &target),
+        };
+        self.drain(now);
+        self.control.changed(client, result, clock() - now);
     }
 
     fn status(&self) -> Status {

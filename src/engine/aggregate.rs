@@ -15,7 +15,7 @@ use crate::wall::{Timestamp, WallClock};
 pub struct AggregateLine {
     /// With its length.
     pub prefix: String,
-    /// `announced`, `withdrawn` or `holding`.
+    /// `announced`, `withdrawn`, `holding` or `drained`.
     pub state: String,
     /// Since when it is in this state.
     pub since: Timestamp,
@@ -32,7 +32,7 @@ pub struct AggregateLine {
 }
 
 /// Why an aggregate is as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AggregateReason {
     /// The cause as the announcing core knows it.
     pub cause: AggregateCause,
@@ -40,6 +40,8 @@ pub struct AggregateReason {
     pub tally: Tally,
     /// The member that made the difference.
     pub tipped_by: Option<Prefix>,
+    /// What an operator drains, in words.
+    pub drain: String,
 }
 
 impl fmt::Display for AggregateReason {
@@ -47,12 +49,14 @@ impl fmt::Display for AggregateReason {
         match self.cause {
             AggregateCause::StartUp => return f.write_str("waiting for first verdicts"),
             AggregateCause::Stopping => return f.write_str("herald is stopping"),
-            AggregateCause::Enough | AggregateCause::TooFew => {}
+            AggregateCause::Draining(..) | AggregateCause::Drained(_) => return f.write_str(&self.drain),
+            AggregateCause::Enough | AggregateCause::TooFew | AggregateCause::MembersLeave => {}
         }
         let Tally { healthy, members, required } = self.tally;
         let s = if members == 1 { "" } else { "s" };
         write!(f, "{healthy} of {members} member{s} healthy, {required} required")?;
         match (self.tipped_by, self.cause) {
+            (_, AggregateCause::MembersLeave) => f.write_str(" (others are being drained)"),
             (Some(vip), AggregateCause::Enough) => write!(f, " (vip {vip} is announced)"),
             (Some(vip), _) => write!(f, " (vip {vip} is healthy no more)"),
             (None, _) => Ok(()),
@@ -70,7 +74,7 @@ impl Engine {
                 prefix: prefix.to_string(),
                 state: aggregate_state(status.state).to_owned(),
                 since: clock.timestamp(status.since),
-                reason: AggregateReason { cause: status.cause, tally: status.tally, tipped_by: None }.to_string(),
+                reason: self.aggregate_reason(status.cause, status.tally, None, prefix).to_string(),
                 healthy,
                 members,
                 required,
@@ -78,6 +82,20 @@ impl Engine {
             })
         };
         self.config.aggregates.keys().filter_map(line).collect()
+    }
+
+    pub(super) fn aggregate_reason(
+        &self,
+        cause: AggregateCause,
+        tally: Tally,
+        tipped_by: Option<Prefix>,
+        prefix: &Prefix,
+    ) -> AggregateReason {
+        let drain = match cause {
+            AggregateCause::Draining(by, _) | AggregateCause::Drained(by) => self.drain_reason(by, prefix),
+            _ => String::new(),
+        };
+        AggregateReason { cause, tally, tipped_by, drain }
     }
 }
 
@@ -87,5 +105,6 @@ pub fn aggregate_state(state: AggregateState) -> &'static str {
         AggregateState::Announced => "announced",
         AggregateState::Withdrawn => "withdrawn",
         AggregateState::Holding => "holding",
+        AggregateState::Drained => "drained",
     }
 }

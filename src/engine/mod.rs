@@ -7,6 +7,7 @@
 //! Changes run downhill only: health → announce → RIB → peers → outputs. No core calls another.
 
 pub mod aggregate;
+pub mod drain;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,9 @@ use crate::bgp::speaker::{self, Speaker};
 use crate::config::{self, Config};
 use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
 use crate::prefix::Prefix;
+use crate::timers::Deadlines;
+use aggregate::AggregateReason;
+use drain::{DrainNotice, Drains, Target};
 use status::Reason;
 
 pub use crate::bgp::speaker::{PeerId, PeerReload};
@@ -70,7 +74,9 @@ pub enum Notice {
     /// A VIP changed, and why.
     Vip(VipEvent, Reason),
     /// An aggregate changed, and why.
-    Aggregate(AggregateEvent),
+    Aggregate(AggregateEvent, AggregateReason),
+    /// What operators drain changed.
+    Drain(DrainNotice),
     /// A peer changed.
     Peer(Arc<config::Peer>, peer::Notice),
     /// What a reload does to a peer; told before it happens.
@@ -97,6 +103,8 @@ pub struct Engine {
     announce: Announce,
     speaker: Speaker,
     released: bool,
+    drains: Drains,
+    drain_ends: Deadlines<Target>,
     stopping: Option<Stopping>,
     outputs: VecDeque<Output>,
     /// The time of the last input: outputs happen then.
@@ -112,6 +120,8 @@ impl Engine {
             announce: Announce::new(),
             speaker: Speaker::new(seed),
             released: false,
+            drains: Drains::default(),
+            drain_ends: Deadlines::new(),
             stopping: None,
             outputs: VecDeque::new(),
             now,
@@ -146,10 +156,16 @@ impl Engine {
     /// than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().and_then(|stopping| stopping.give_up_at);
-        [self.health.poll_timeout(), self.announce.poll_timeout(), self.speaker.poll_timeout(), stop]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.health.poll_timeout(),
+            self.announce.poll_timeout(),
+            self.speaker.poll_timeout(),
+            self.drain_ends.earliest(),
+            stop,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The configuration in force.
@@ -192,6 +208,7 @@ impl Engine {
     }
 
     fn timeout(&mut self, now: Instant) {
+        self.expire_drains(now);
         if self.health.poll_timeout().is_some_and(|at| at <= now) {
             self.health.handle_timeout(now);
         }
@@ -226,14 +243,16 @@ impl Engine {
         let mut known: Option<Reason> = None;
         while let Some(event) = self.announce.poll_event() {
             let reason = match known.take() {
-                Some(reason) if reason.cause == event.cause => reason,
-                _ => Reason::new(event.cause, &self.config, &self.health),
+                // What is drained itself has a reason of its own.
+                Some(reason) if reason.cause == event.cause && reason.is_shared() => reason,
+                _ => self.reason(event.cause, &event.vip),
             };
             known = Some(reason.clone());
             self.outputs.push_back(Output::Notice(Notice::Vip(event, reason)));
         }
         while let Some(event) = self.announce.poll_aggregate_event() {
-            self.outputs.push_back(Output::Notice(Notice::Aggregate(event)));
+            let reason = self.aggregate_reason(event.cause, event.tally, event.tipped_by, &event.aggregate);
+            self.outputs.push_back(Output::Notice(Notice::Aggregate(event, reason)));
         }
         while let Some((prefix, wanted)) = self.announce.poll_route() {
             self.speaker.set(prefix, wanted);
@@ -299,5 +318,6 @@ fn service_health(state: ServiceState) -> ServiceHealth {
         ServiceState::Undecided => ServiceHealth::Undecided,
         ServiceState::Up => ServiceHealth::Up,
         ServiceState::Down => ServiceHealth::Down,
+        ServiceState::Drained => ServiceHealth::Drained,
     }
 }

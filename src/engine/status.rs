@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::aggregate::AggregateLine;
-use crate::announce::{VipCause, VipState};
+use super::drain::DrainLine;
+use crate::announce::{DrainedBy, VipCause, VipState};
 use crate::bgp::peer::{Peer, PeerStatus};
 use crate::config::{self, Backend, Config};
 use crate::health::{BackendStatus, Health, ServiceState};
@@ -27,6 +28,8 @@ pub struct Status {
     pub services: Vec<ServiceLine>,
     /// In the order of the configuration.
     pub peers: Vec<PeerLine>,
+    /// In the order of their targets.
+    pub drains: Vec<DrainLine>,
 }
 
 /// One VIP.
@@ -34,7 +37,7 @@ pub struct Status {
 pub struct VipLine {
     /// With its prefix length.
     pub address: String,
-    /// `announced`, `degraded`, `withdrawn` or `holding`.
+    /// `announced`, `degraded`, `withdrawn`, `holding` or `drained`.
     pub state: String,
     /// Since when it is in this state.
     pub since: Timestamp,
@@ -53,7 +56,7 @@ pub struct ServiceLine {
     pub name: String,
     /// Whether enough backends count.
     pub up: bool,
-    /// `up`, `down`, or `undecided` before the first verdicts.
+    /// `up`, `down`, `drained`, or `undecided` before the first verdicts.
     pub state: String,
     /// Since when.
     pub since: Timestamp,
@@ -70,7 +73,7 @@ pub struct ServiceLine {
 pub struct BackendLine {
     /// Address and port.
     pub address: String,
-    /// `up`, `down`, `undecided` or `disabled`.
+    /// `up`, `down`, `undecided`, `drained` or `disabled`.
     pub state: String,
     /// Since when it passes or fails its checks.
     pub since: Timestamp,
@@ -108,6 +111,8 @@ pub struct PeerLine {
     pub port: u16,
     /// Of RFC 4271 §8.2.2, in lower case.
     pub state: String,
+    /// Whether an operator has drained it: it is told no routes.
+    pub drained: bool,
     /// Since when it is established, or since when it is not.
     pub since: Timestamp,
     /// Routes that the peer has been told of, by family.
@@ -145,6 +150,8 @@ pub struct Reason {
     pub cause: VipCause,
     /// The service that it names.
     pub service: Option<ServiceReason>,
+    /// What an operator drains, in words.
+    pub drain: String,
 }
 
 /// A service that keeps a VIP from being announced.
@@ -163,15 +170,9 @@ pub struct ServiceReason {
 }
 
 impl Reason {
-    /// Looks up what `cause` means.
-    pub fn new(cause: VipCause, config: &Config, health: &Health) -> Reason {
-        let service = match cause {
-            VipCause::ServiceDown(service) | VipCause::ServiceUndecided(service) => {
-                ServiceReason::new(service, config, health)
-            }
-            VipCause::AllUp | VipCause::StartUp | VipCause::HoldUp(_) | VipCause::Stopping => None,
-        };
-        Reason { cause, service }
+    /// Whether it is the same for all VIPs with this cause.
+    pub(super) fn is_shared(&self) -> bool {
+        !matches!(self.cause, VipCause::Draining(DrainedBy::Itself, _) | VipCause::Drained(DrainedBy::Itself))
     }
 }
 
@@ -204,6 +205,7 @@ impl fmt::Display for Reason {
             }
             (VipCause::ServiceDown(_), None) => f.write_str("a service is down"),
             (VipCause::ServiceUndecided(_), None) => f.write_str("waiting for first verdicts"),
+            (VipCause::Draining(..) | VipCause::Drained(_), _) => f.write_str(&self.drain),
             (VipCause::AllUp, _) => f.write_str("all services are up"),
             (VipCause::StartUp, _) => f.write_str("healthy; waiting for first verdicts of other VIPs"),
             (VipCause::HoldUp(_), _) => f.write_str("healthy; waiting for hold_up to pass"),
@@ -225,6 +227,21 @@ impl fmt::Display for ServiceReason {
 }
 
 impl Engine {
+    /// Looks up what `cause` means for `vip`.
+    pub(super) fn reason(&self, cause: VipCause, vip: &Prefix) -> Reason {
+        let service = match cause {
+            VipCause::ServiceDown(service) | VipCause::ServiceUndecided(service) => {
+                ServiceReason::new(service, &self.config, &self.health)
+            }
+            _ => None,
+        };
+        let drain = match cause {
+            VipCause::Draining(by, _) | VipCause::Drained(by) => self.drain_reason(by, vip),
+            _ => String::new(),
+        };
+        Reason { cause, service, drain }
+    }
+
     /// Everything at one moment; costs O(all).
     pub fn status(&self, clock: &WallClock) -> Status {
         // A reload keeps its peers' ids; people expect the order of the file.
@@ -235,8 +252,14 @@ impl Engine {
             vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
             aggregates: self.aggregate_lines(&peers, clock),
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
-            peers: peers.iter().map(|peer| peer_line(peer.config(), peer.status(), clock)).collect(),
+            peers: peers.iter().map(|peer| self.peer_line(peer, clock)).collect(),
+            drains: self.drain_lines(),
         }
+    }
+
+    fn peer_line(&self, peer: &Peer, clock: &WallClock) -> PeerLine {
+        let drained = self.speaker.is_drained(&peer.config().name);
+        PeerLine { drained, ..peer_line(peer.config(), peer.status(), clock) }
     }
 
     fn vip_line(&self, vip: &Prefix, entry: &config::Vip, peers: &[&Peer], clock: &WallClock) -> Option<VipLine> {
@@ -246,7 +269,7 @@ impl Engine {
             address: vip.to_string(),
             state: vip_state(status.state).to_owned(),
             since: clock.timestamp(status.since),
-            reason: Reason::new(status.cause, &self.config, &self.health).to_string(),
+            reason: self.reason(status.cause, vip).to_string(),
             services: entry.services.iter().map(|index| self.config.services[*index].name.to_string()).collect(),
             peers: told.map(|peer| peer.config().name.to_string()).collect(),
         })
@@ -270,6 +293,7 @@ impl Engine {
     fn backend_line(&self, backend: &Backend, status: &BackendStatus, clock: &WallClock) -> BackendLine {
         let state = match status {
             _ if !backend.enabled => "disabled",
+            BackendStatus { drained: true, .. } => "drained",
             BackendStatus { up: true, .. } => "up",
             BackendStatus { decided: false, .. } => "undecided",
             BackendStatus { .. } => "down",
@@ -302,7 +326,7 @@ impl Engine {
     }
 }
 
-/// A peer with its configuration, as `status --json` shows it.
+/// A peer with its configuration, as `status --json` shows it; not drained.
 pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -> PeerLine {
     PeerLine {
         name: config.name.to_string(),
@@ -312,6 +336,7 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
         },
         port: config.session.port,
         state: status.state.name().to_owned(),
+        drained: false,
         since: clock.timestamp(status.since),
         advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
         families: status.families,
@@ -336,6 +361,7 @@ pub fn vip_state(state: VipState) -> &'static str {
         VipState::Degraded => "degraded",
         VipState::Withdrawn => "withdrawn",
         VipState::Holding => "holding",
+        VipState::Drained => "drained",
     }
 }
 
@@ -345,5 +371,6 @@ pub fn service_state(state: ServiceState) -> &'static str {
         ServiceState::Undecided => "undecided",
         ServiceState::Up => "up",
         ServiceState::Down => "down",
+        ServiceState::Drained => "drained",
     }
 }

@@ -1,4 +1,6 @@
-//! What only the whole engine shows: reloads of peers, and ends.
+//! What only the whole engine shows: reloads of peers, ends, and drains.
+
+mod drain;
 
 use std::net::SocketAddr;
 

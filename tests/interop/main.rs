@@ -24,6 +24,7 @@ mod aggregates;
 mod as_numbers;
 mod ceases;
 mod checks;
+mod drains;
 mod families;
 mod loopback;
 mod passwords;

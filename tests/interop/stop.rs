@@ -10,8 +10,16 @@ use crate::harness::site::{self, Site};
 use crate::harness::wait;
 
 fn a_drained_stop_shows_graceful_shutdown_first(kind: Kind) {
+    a_drained_stop(kind, 65000);
+}
+
+fn to_internal_routers_with_the_lowest_preference(kind: Kind) {
+    a_drained_stop(kind, 65001);
+}
+
+fn a_drained_stop(kind: Kind, router_as: u32) {
     let site = Site::new();
-    let neighbour = site::neighbour(false, 65000, 65001);
+    let neighbour = site::neighbour(false, router_as, 65001);
     let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
     let _server = site.server(0);
     let config = site::config(&neighbour, "").replace("shutdown_drain = \"0s\"", "shutdown_drain = \"1s\"");
@@ -25,7 +33,8 @@ fn a_drained_stop_shows_graceful_shutdown_first(kind: Kind) {
     for route in draining.values_mut() {
         route.communities.push("65535:0".to_owned());
         // RFC 8326 §4.3: the least preferred. FRR needs no policy for that.
-        route.local_pref = if kind == Kind::Frr { Some(0) } else { route.local_pref };
+        let least = kind == Kind::Frr || neighbour.is_internal();
+        route.local_pref = if least { Some(0) } else { route.local_pref };
     }
     wait::until_equal("GRACEFUL_SHUTDOWN (RFC 8326)", &draining, || router.table());
     wait::until_equal("the withdrawal", &Table::new(), || router.table());
@@ -36,6 +45,7 @@ fn a_drained_stop_shows_graceful_shutdown_first(kind: Kind) {
 }
 
 with_routers!(drained_stop, a_drained_stop_shows_graceful_shutdown_first);
+with_routers!(drained_stop_inside, to_internal_routers_with_the_lowest_preference);
 
 #[test]
 fn a_second_signal_stops_at_once() {

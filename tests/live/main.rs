@@ -1,6 +1,7 @@
 //! The real daemon on loopback, against a router and a backend that a test scripts.
 
 mod daemon;
+mod drain;
 mod router;
 
 use std::fs;

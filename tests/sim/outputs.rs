@@ -203,7 +203,8 @@ impl World {
                     }
                 }
             }
-            Notice::Aggregate(event) => self.tell(format_args!("{event:?}")),
+            Notice::Aggregate(event, reason) => self.tell(format_args!("{event:?}: {reason}")),
+            Notice::Drain(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Peer(peer, notice) => {
                 self.tell(format_args!("{}: {notice:?}", peer.name));
                 let peer::Notice::State { from, to, .. } = notice else { return };

@@ -5,18 +5,18 @@ use crate::config::Aggregate;
 
 const MED: u32 = 50;
 
-fn covering() -> Prefix {
+pub(super) fn covering() -> Prefix {
     "192.0.2.0/24".parse().unwrap()
 }
 
 /// The aggregate 192.0.2.0/24 over these VIPs of a configuration.
-fn with_aggregate(mut config: Config, members: &[usize], required: Required) -> Config {
+pub(super) fn with_aggregate(mut config: Config, members: &[usize], required: Required) -> Config {
     let members = members.iter().map(|n| prefix(*n)).collect();
     config.aggregates.insert(covering(), Aggregate { members, required, attributes: med(MED) });
     config
 }
 
-fn three(required: Required) -> Config {
+pub(super) fn three(required: Required) -> Config {
     with_aggregate(plain(&[&[0], &[1], &[2]], 3), &[0, 1, 2], required)
 }
 
@@ -25,7 +25,7 @@ impl World {
         self.routes.get(&covering()).is_some_and(|route| route.med == Some(MED))
     }
 
-    fn tally(&self) -> (AggregateState, AggregateCause, usize) {
+    pub(super) fn tally(&self) -> (AggregateState, AggregateCause, usize) {
         let status = self.core.aggregate(&covering()).unwrap();
         (status.state, status.cause, status.tally.healthy)
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::feed::Feed;
 use super::{Action, Cause, ConnId, Link, Notice, Peer, Phase, State, Suspects, Timer, retry};
+use crate::bgp::drain::Telling;
 use crate::bgp::error::Notification;
 use crate::bgp::fsm::{self, Connection, Offer, Terms};
 use crate::prefix::Family;
@@ -140,6 +141,10 @@ impl Peer {
         let Phase::Up(link) = &mut self.phase else { return };
         let Some(session) = link.connection.session() else { return };
         let mut feed = Feed::new(self.config.clone(), session, link.local, link.remote);
+        if self.telling != Telling::Everything {
+            // What is about to go is not announced first.
+            feed.set_telling(Telling::Nothing);
+        }
         if self.released {
             feed.start();
         }

@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::bgp::adj_rib_out::{AdjRibOut, family_range};
+use crate::bgp::drain::Telling;
 use crate::bgp::export::Export;
 use crate::bgp::fsm::Session;
 use crate::bgp::update;
-use crate::config;
+use crate::config::{self, GracefulShutdown};
 use crate::prefix::{Family, Prefix};
 use crate::rib::Rib;
 
@@ -34,6 +35,8 @@ pub(super) struct Feed {
     /// Families whose initial routes are not all out: they are owed an End-of-RIB.
     initial: Vec<Family>,
     started: bool,
+    telling: Telling,
+    graceful: GracefulShutdown,
 }
 
 /// A walk over all routes of a family.
@@ -69,6 +72,8 @@ impl Feed {
             scans: [None; 2],
             initial: session.families.clone(),
             started: false,
+            telling: Telling::Everything,
+            graceful: GracefulShutdown::default(),
         }
     }
 
@@ -81,6 +86,17 @@ impl Feed {
     /// Takes another configuration of the peer.
     pub(super) fn configure(&mut self, config: Arc<config::Peer>) {
         self.export = Export::new(config, &self.session, self.local, self.remote);
+        if self.started {
+            self.rescan();
+        }
+    }
+
+    /// What the peer is told from now on.
+    pub(super) fn set_telling(&mut self, telling: Telling) {
+        if std::mem::replace(&mut self.telling, telling) == telling {
+            return;
+        }
+        self.graceful.forget();
         if self.started {
             self.rescan();
         }
@@ -173,7 +189,11 @@ impl Feed {
     }
 
     fn want(&mut self, prefix: Prefix, rib: &Rib, again: bool) {
-        let wanted = rib.get(&prefix).and_then(|attributes| self.export.route(&prefix, attributes));
+        let wanted = rib.get(&prefix).and_then(|attributes| match self.telling {
+            Telling::Everything => self.export.route(&prefix, attributes),
+            Telling::Graceful => self.export.route(&prefix, &self.graceful.on(attributes.clone())),
+            Telling::Nothing => None,
+        });
         self.told.want(prefix, wanted, again);
     }
 

@@ -39,6 +39,9 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
     if let Some(item) = table.get("shutdown_drain") {
         daemon.shutdown_drain = item.duration(Duration::ZERO..=hour, findings).unwrap_or(daemon.shutdown_drain);
     }
+    if let Some(item) = table.get("drain_time") {
+        daemon.drain_time = item.duration(Duration::ZERO..=hour, findings).unwrap_or(daemon.drain_time);
+    }
     if let Some(item) = table.get("log") {
         let levels: Vec<_> = LogLevel::ALL.iter().map(|level| (level.name(), *level)).collect();
         daemon.log = item.choice(&levels, findings).unwrap_or(daemon.log);

@@ -12,8 +12,10 @@ pub(super) struct Schema {
 pub(super) static ROOT: Schema =
     Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip", "aggregate"] };
 
-pub(super) static DAEMON: Schema =
-    Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
+pub(super) static DAEMON: Schema = Schema {
+    title: "[daemon]",
+    keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "drain_time", "log"],
+};
 
 pub(super) static BGP: Schema =
     Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "group", "peer"] };

@@ -617,6 +617,7 @@ fn warnings_say_what_is_probably_not_meant() {
     let to = |peer: &str| BASE.replace("10.0.0.2", peer);
     const NO_IPV6: &str = "f:4:1: warning: peer `tor`: IPv6 VIPs will not be announced to it, because the session";
     for (text, expected) in [
+        (changed("\"web\"\nvips", "\"all\"\nvips"), "f:10:1: `herald drain` takes `all` for something else than this service: give it another name".to_owned()),
         (with("port", "required = 2"), "f:10:1: service `web` requires 2 backends, but only 1 can count: it is always down".to_owned()),
         (changed("\"10.1.0.1\"", "\"10.1.0.1\"\nweight = 0"), "f:10:1: service `web` requires 1 backends, but only 0 can count: it is always down".to_owned()),
         (changed("[[service.backend]]\naddress = \"10.1.0.1\"\n", ""), "f:10:1: service `web` has no backends: it is always down".to_owned()),

@@ -61,6 +61,11 @@ fn look_at_service(service: &Service, place: Place, findings: &mut Findings) {
     let able = service.backends.iter().filter(|backend| backend.enabled && backend.weight > 0).count();
     let required = service.required.of(configured);
     let name = &service.name;
+    if ["all", "peer"].contains(&&**name) || name.parse::<Prefix>().is_ok() {
+        let message =
+            format!("`herald drain` takes `{name}` for something else than this service: give it another name");
+        findings.warning(place, message);
+    }
     if configured == 0 {
         let outcome = if required == 0 { "up" } else { "down" };
         findings.warning(place, format!("service `{name}` has no backends: it is always {outcome}"));

@@ -91,6 +91,14 @@ impl Herald {
         (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// A command to the daemon: its exit code, and everything it says.
+    pub(crate) fn says(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let socket = self.dir.join("control.sock");
+        let output = self.command(&[arguments, &["--socket", socket.to_str().unwrap()]].concat());
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
     fn command(&self, arguments: &[&str]) -> Output {
         self.namespace.output(BINARY, arguments)
     }

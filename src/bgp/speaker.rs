@@ -4,12 +4,18 @@
 //! [`Speaker::poll_output`]: that is when routes go out, so that whatever changed in one turn shares UPDATEs. Routes are a
 //! level, not an edge: each peer is sent the difference between what shall be and what it has been told.
 
+mod arrivals;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrivals::Restraint;
+pub use arrivals::{Arrival, Refusal, RefusalReason};
+
 use super::error::Notification;
-use super::peer::{Action, Change, ConnId, Event, Notice, Peer, State};
+use super::peer::{Action, ArrivalId, Change, ConnId, Event, Notice, Peer, State};
 use crate::config::{self, Attributes};
 use crate::prefix::Prefix;
 use crate::rib::Rib;
@@ -25,6 +31,12 @@ pub struct PeerId(pub u64);
 pub enum Output {
     /// Open a TCP connection to this peer.
     Connect(PeerId, ConnId, Arc<config::Peer>),
+    /// See [`Action::Accept`]; the peer's configuration says how.
+    Accept(ArrivalId, PeerId, ConnId, Arc<config::Peer>),
+    /// Nobody's connection: to be closed, after these octets.
+    TurnAway(ArrivalId, Vec<u8>),
+    /// Tell the operator of connections that were turned away.
+    Refused(Refusal),
     /// See [`Action::Send`].
     Send(PeerId, ConnId, Vec<u8>),
     /// See [`Action::Close`].
@@ -51,6 +63,13 @@ pub enum PeerReload {
 pub struct Speaker {
     rib: Rib,
     peers: BTreeMap<PeerId, Peer>,
+    /// Where each of them is.
+    addresses: BTreeMap<IpAddr, BTreeSet<PeerId>>,
+    /// The most specific first.
+    ranges: Vec<Arc<config::PeerRange>>,
+    /// The peers that came out of a range.
+    members: BTreeMap<PeerId, Arc<config::PeerRange>>,
+    restraint: Restraint,
     next_peer: u64,
     deadlines: Deadlines<PeerId>,
     /// Peers that were handed something since outputs were last drained.
@@ -66,6 +85,10 @@ impl Speaker {
         Speaker {
             rib: Rib::default(),
             peers: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            ranges: Vec::new(),
+            members: BTreeMap::new(),
+            restraint: Restraint::default(),
             next_peer: 0,
             deadlines: Deadlines::new(),
             touched: BTreeSet::new(),
@@ -104,7 +127,7 @@ impl Speaker {
     pub fn change(&self, next: &[Arc<config::Peer>]) -> Vec<(Arc<str>, PeerReload)> {
         let mut wanted = by_name(next);
         let mut changes = Vec::new();
-        for peer in self.peers.values() {
+        for (_, peer) in self.peers.iter().filter(|(id, _)| !self.members.contains_key(id)) {
             let name = peer.config().name.clone();
             let change = match wanted.remove(&name) {
                 None => PeerReload::Removed,
@@ -124,9 +147,13 @@ impl Speaker {
     pub fn configure(&mut self, now: Instant, next: &[Arc<config::Peer>]) {
         let mut wanted = by_name(next);
         let mut removed = Vec::new();
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in self.peers.iter_mut().filter(|(id, _)| !self.members.contains_key(id)) {
+            let before = peer.config().session.address;
             match wanted.remove(&peer.config().name) {
-                Some(next) => peer.configure(now, next.clone(), &self.rib),
+                Some(next) => {
+                    peer.configure(now, next.clone(), &self.rib);
+                    arrivals::moved(&mut self.addresses, *id, Some(before), Some(next.session.address));
+                }
                 None => {
                     peer.stop(now, Notification::peer_deconfigured());
                     removed.push(*id);
@@ -137,25 +164,42 @@ impl Speaker {
         let mut left = BTreeSet::new();
         for id in removed {
             self.collect(id);
-            left.extend(self.peers.remove(&id).map(|peer| peer.config().endpoint()));
-            self.deadlines.set(id, None);
-            self.touched.remove(&id);
+            left.extend(self.forget(id).map(|peer| peer.config().endpoint()));
         }
         let added: BTreeSet<_> = wanted.into_keys().collect();
         // In the order of the configuration, so that the operator's first peer is dialled first.
         for next in next.iter().filter(|peer| added.contains(&peer.name)) {
-            let id = PeerId(self.next_peer);
-            self.next_peer += 1;
             let mut peer = Peer::new(now, next.clone(), self.rng.bits());
             if left.contains(&next.endpoint()) {
                 peer.follow(now);
             }
-            if self.released {
-                peer.release(now, &self.rib);
+            if next.session.mode == config::Mode::Passive {
+                self.outputs.push_back(Output::Notice(next.clone(), Notice::Waiting));
             }
-            self.peers.insert(id, peer);
-            self.touched.insert(id);
+            self.add(now, peer);
         }
+    }
+
+    fn add(&mut self, now: Instant, mut peer: Peer) -> PeerId {
+        let id = PeerId(self.next_peer);
+        self.next_peer += 1;
+        if self.released {
+            peer.release(now, &self.rib);
+        }
+        arrivals::moved(&mut self.addresses, id, None, Some(peer.config().session.address));
+        self.peers.insert(id, peer);
+        self.touched.insert(id);
+        id
+    }
+
+    /// Removes a peer from everywhere.
+    fn forget(&mut self, id: PeerId) -> Option<Peer> {
+        let peer = self.peers.remove(&id)?;
+        arrivals::moved(&mut self.addresses, id, Some(peer.config().session.address), None);
+        self.members.remove(&id);
+        self.deadlines.set(id, None);
+        self.touched.remove(&id);
+        Some(peer)
     }
 
     /// Something happened on a peer's connection. Of a peer that is no more it is ignored.
@@ -168,6 +212,7 @@ impl Speaker {
 
     /// Runs the timers that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.tell_refused(now);
         while let Some(id) = self.deadlines.expire(now) {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.handle_timeout(now, &self.rib);
@@ -179,7 +224,7 @@ impl Speaker {
     /// When [`handle_timeout`](Self::handle_timeout) next has work; asked after outputs were drained. After a timeout
     /// handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.earliest()
+        [self.deadlines.earliest(), self.restraint.tell_at()].into_iter().flatten().min()
     }
 
     /// Routes may flow from now on; see [`Peer::release`].
@@ -205,7 +250,9 @@ impl Speaker {
         }
         for id in std::mem::take(&mut self.touched) {
             self.collect(id);
+            self.dismiss(id);
         }
+        self.tell_refused(now);
     }
 
     /// The next thing to do; after [`flush`](Self::flush).
@@ -233,6 +280,10 @@ impl Speaker {
             self.collect(id);
         }
         self.peers.clear();
+        self.addresses.clear();
+        self.ranges.clear();
+        self.members.clear();
+        self.restraint = Restraint::default();
         self.deadlines.clear();
         self.touched.clear();
     }
@@ -242,15 +293,22 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        let mut notices = Vec::new();
         while let Some(action) = peer.poll_action() {
             self.outputs.push_back(match action {
                 Action::Connect(conn) => Output::Connect(id, conn, peer.config().clone()),
+                Action::Accept(conn, arrival) => Output::Accept(arrival, id, conn, peer.config().clone()),
                 Action::Send(conn, bytes) => Output::Send(id, conn, bytes),
                 Action::Close(conn) => Output::Close(id, conn),
+                Action::Notice(notice) if self.members.contains_key(&id) => {
+                    notices.push(notice);
+                    continue;
+                }
                 Action::Notice(notice) => Output::Notice(peer.config().clone(), notice),
             });
         }
         self.deadlines.set(id, peer.poll_timeout());
+        notices.into_iter().for_each(|notice| self.note(id, notice));
     }
 }
 

@@ -109,6 +109,12 @@ impl<'a> Page<'a> {
                 self.line(&format!("  {error}"));
             }
         }
+        for line in &self.status.listen {
+            if let Some(error) = &line.error {
+                let head = self.paint(Mood::Bad, &format!("not listening on {}", line.address));
+                self.line(&format!("{head}: {error}"));
+            }
+        }
         if pool.workers < pool.demand {
             let head = self.paint(Mood::Unsure, "pool is small");
             self.line(&format!("{head}: {} workers, {} in the worst case", pool.workers, pool.demand));
@@ -191,6 +197,7 @@ impl<'a> Page<'a> {
                 words.extend(told.map(|family| format!("{family} {}", peer.advertised.get(family).unwrap_or(&0))));
                 words.extend(peer.extended_next_hop.then(|| "extended next hop".to_owned()));
             } else {
+                words.extend(peer.reason.clone());
                 words.extend(peer.last_error.clone());
                 words.extend(peer.retry_at.map(|at| {
                     format!("next attempt in {}", age(at.since_epoch().saturating_sub(self.status.at.since_epoch())))

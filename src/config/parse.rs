@@ -11,6 +11,7 @@ mod daemon;
 mod export;
 mod findings;
 mod http;
+mod passive;
 mod peer;
 mod schema;
 mod service;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use crate::announce::{VipCause, VipState};
-use crate::bgp::peer::Peer;
+use crate::bgp::peer::{Peer, State};
 use crate::config::{self, Backend, Config};
 use crate::health::{BackendStatus, Health, ServiceState};
 use crate::prefix::{Family, Prefix};
@@ -22,7 +22,7 @@ pub struct Status {
     pub vips: Vec<VipLine>,
     /// In the order of the configuration.
     pub services: Vec<ServiceLine>,
-    /// In the order of the configuration.
+    /// In the order of the configuration, and then those that came out of ranges.
     pub peers: Vec<PeerLine>,
 }
 
@@ -103,8 +103,12 @@ pub struct PeerLine {
     pub address: String,
     /// The TCP port.
     pub port: u16,
+    /// `active`, `passive` or `both`: which of the two connects.
+    pub mode: String,
     /// Of RFC 4271 §8.2.2, in lower case.
     pub state: String,
+    /// What it waits for, in words; `null` when it waits for nothing that is the router's to do.
+    pub reason: Option<String>,
     /// Since when it is established, or since when it is not.
     pub since: Timestamp,
     /// Routes that the peer has been told of, by family.
@@ -227,7 +231,8 @@ impl Engine {
         // A reload keeps its peers' ids; people expect the order of the file.
         let by_name: BTreeMap<_, _> = self.speaker.peers().map(|(_, peer)| (&peer.config().name, peer)).collect();
         let in_order = self.config.bgp.iter().flat_map(|bgp| &bgp.peers);
-        let peers: Vec<&Peer> = in_order.filter_map(|peer| by_name.get(&peer.name).copied()).collect();
+        let in_order = in_order.filter_map(|peer| by_name.get(&peer.name).copied());
+        let peers: Vec<&Peer> = in_order.chain(self.speaker.members()).collect();
         Status {
             vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
@@ -308,7 +313,9 @@ fn peer_line(peer: &Peer, clock: &WallClock) -> PeerLine {
             None => config.session.address.to_string(),
         },
         port: config.session.port,
+        mode: config.session.mode.name().to_owned(),
         state: status.state.name().to_owned(),
+        reason: (status.state == State::Active).then(|| "waiting for the router to connect".to_owned()),
         since: clock.timestamp(status.since),
         advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
         families: status.families,

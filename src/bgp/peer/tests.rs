@@ -1,5 +1,6 @@
 //! A peer against a scripted router, in virtual time.
 
+mod meeting;
 mod router;
 
 use std::time::Duration;
@@ -179,6 +180,7 @@ impl Lab {
                     self.conn = Some(conn);
                     self.dialled.push((conn, self.now - self.start));
                 }
+                Action::Accept(..) => panic!("nobody connects in these tests"),
                 Action::Send(conn, bytes) => {
                     assert_eq!(Some(conn), self.conn);
                     self.router.receive(&bytes);

@@ -15,7 +15,7 @@ pub(super) static DAEMON: Schema =
     Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
 
 pub(super) static BGP: Schema =
-    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "peer"] };
+    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "listen", "peer"] };
 
 pub(super) static PEER: Schema = Schema {
     title: "[[bgp.peer]]",
@@ -31,6 +31,7 @@ pub(super) static PEER: Schema = Schema {
         "peer_as",
         "local_as",
         "mode",
+        "limit",
         "families",
         "next_hop_ipv4",
         "next_hop_ipv6",
@@ -132,12 +133,9 @@ pub(super) static ALL: &[&Schema] = &[
 static UNSUPPORTED: &[(&str, &[&str])] = &[
     ("the file", &["glb", "gobgp"]),
     ("[daemon]", &["http_listen", "state_file"]),
-    ("[bgp]", &["listen", "graceful_restart"]),
+    ("[bgp]", &["graceful_restart"]),
     ("[[bgp.peer]]", &["role", "graceful_restart", "bfd"]),
 ];
-
-/// Values that belong to the interface but to no version yet, by their key.
-pub(super) static UNSUPPORTED_MODES: &[&str] = &["passive", "both"];
 
 impl Schema {
     pub(super) fn is_unsupported(&self, key: &str) -> bool {

@@ -176,6 +176,7 @@ impl Scene {
                     let (ears, table) = Default::default();
                     self.link = Some(Link { id, up: false, unsent: 0, ears, table });
                 }
+                Action::Accept(..) => panic!("nobody connects"),
                 Action::Send(id, bytes) => {
                     let link = self.link.as_mut().filter(|link| link.id == id && link.up);
                     link.expect("it sends on the connection that is up").hear(&bytes);

@@ -22,6 +22,7 @@ mod as_numbers;
 mod checks;
 mod families;
 mod loopback;
+mod passive;
 mod passwords;
 mod reach;
 mod reload;

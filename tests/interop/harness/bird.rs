@@ -25,12 +25,17 @@ pub(crate) fn receiver(neighbour: &Neighbour) -> String {
 
 /// A passive session with these options and families.
 pub(crate) fn session(neighbour: &Neighbour, options: &str, families: &[&str]) -> String {
+    dialling(neighbour, &format!("passive yes;\n  {options}"), families)
+}
+
+/// A session that BIRD connects for, with these options and families.
+pub(crate) fn dialling(neighbour: &Neighbour, options: &str, families: &[&str]) -> String {
     let Neighbour { local_address, local_as, address, asn } = neighbour;
     let channel = |family: &&str| format!("  {family} {{ import all; import table off; export none; }};\n");
     let channels: String = families.iter().map(channel).collect();
     format!(
         "protocol bgp dut {{\n  local {local_address} as {local_as};\n  neighbor {address} as {asn};\n  direct;\n  \
-         strict bind yes;\n  passive yes;\n  error wait time 1, 2;\n  graceful restart off;\n  {options}\n{channels}}}\n"
+         strict bind yes;\n  connect delay time 1;\n  connect retry time 2;\n  error wait time 1, 2;\n  graceful restart off;\n  {options}\n{channels}}}\n"
     )
 }
 

@@ -27,6 +27,20 @@ impl GoBgp {
 
     /// The same, with these options of `neighbors.config`, and tables of `neighbors` after them.
     pub(crate) fn start_with(namespace: &Namespace, router_id: &str, neighbour: &Neighbour, options: &str) -> GoBgp {
+        GoBgp::start_as(namespace, router_id, neighbour, options, true)
+    }
+
+    /// The same, and it connects.
+    pub(crate) fn start_dialling(
+        namespace: &Namespace,
+        router_id: &str,
+        neighbour: &Neighbour,
+        options: &str,
+    ) -> GoBgp {
+        GoBgp::start_as(namespace, router_id, neighbour, options, false)
+    }
+
+    fn start_as(namespace: &Namespace, router_id: &str, neighbour: &Neighbour, options: &str, passive: bool) -> GoBgp {
         let dir = namespace.dir(&format!("gobgp-{}", namespace.role));
         let Neighbour { local_address, local_as, address, asn } = neighbour;
         let text = format!(
@@ -45,7 +59,7 @@ impl GoBgp {
 {options}
   [neighbors.transport.config]
     local-address = "{local_address}"
-    passive-mode = true
+    passive-mode = {passive}
   [neighbors.timers.config]
     hold-time = 90
     keepalive-interval = 30

@@ -277,7 +277,7 @@ impl Peer {
             }
             Change::Reset(keys) => {
                 let why = format!("reset by reload: {} changed", keys.join(", "));
-                self.end_attempt(now, Notification::other_configuration_change(), &why);
+                self.end_attempt(now, &Notification::other_configuration_change(), &why);
                 self.start_over(now);
                 self.enter(now, self.most_advanced(), None);
             }
@@ -296,7 +296,7 @@ impl Peer {
                 Event::Bytes(_) | Event::Sent(_) => {}
             }
         } else if self.visitor.as_ref().is_some_and(|visitor| visitor.id() == conn) {
-            self.visitor_event(now, event);
+            self.visitor_event(now, &event);
         } else if let Some(link) = self.links.iter_mut().find(|link| link.id == conn) {
             match event {
                 Event::Bytes(bytes) => link.connection.receive(now, bytes),
@@ -361,7 +361,7 @@ impl Peer {
     }
 
     /// Ends the session with this NOTIFICATION, and for good: no further attempt.
-    pub fn stop(&mut self, now: Instant, notification: Notification) {
+    pub fn stop(&mut self, now: Instant, notification: &Notification) {
         self.stopped = true;
         let why = if notification.code == 6 && notification.subcode == 3 { "peer removed" } else { "stopped" };
         self.end_attempt(now, notification, why);

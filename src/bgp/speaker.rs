@@ -155,7 +155,7 @@ impl Speaker {
                     arrivals::moved(&mut self.addresses, *id, Some(before), Some(next.session.address));
                 }
                 None => {
-                    peer.stop(now, Notification::peer_deconfigured());
+                    peer.stop(now, &Notification::peer_deconfigured());
                     removed.push(*id);
                 }
             }
@@ -275,7 +275,7 @@ impl Speaker {
         let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.stop(now, notification.clone());
+                peer.stop(now, notification);
             }
             self.collect(id);
         }

@@ -110,9 +110,12 @@ impl<'a> Page<'a> {
             }
         }
         for line in &self.status.listen {
-            if let Some(error) = &line.error {
-                let head = self.paint(Mood::Bad, &format!("not listening on {}", line.address));
-                self.line(&format!("{head}: {error}"));
+            match &line.error {
+                None => self.line(&format!("listening on {}", line.address)),
+                Some(error) => {
+                    let head = self.paint(Mood::Bad, &format!("not listening on {}", line.address));
+                    self.line(&format!("{head}: {error}"));
+                }
             }
         }
         if pool.workers < pool.demand {
@@ -191,6 +194,7 @@ impl<'a> Page<'a> {
         for peer in peers {
             let state = self.paint(Mood::of(&peer.state), &format!("{:<11}", peer.state));
             let mut words: Vec<String> = Vec::new();
+            words.extend((peer.mode != "active").then(|| peer.mode.clone()));
             if peer.state == "established" {
                 words.extend(peer.remote_as.map(|asn| format!("AS {asn}")));
                 let told = peer.families.iter();
@@ -292,6 +296,7 @@ mod tests {
 herald 1.2.3, up 1h00m, /etc/herald/herald.toml
 configuration is STALE: the reload 1m00s ago failed; in force is that of 1h00m ago
   f:1:2: wrong
+listening on 0.0.0.0:179
 not listening on [::]:179: address already in use
 
 VIPs: 1 of 3 announced
@@ -306,7 +311,7 @@ Services: 1 of 2 up
     10.1.0.11:8080  up          3m12s  web: 200 OK
 
 Peers: 1 of 2 established
-  tor-b  10.99.1.3  active        1h00m  waiting for the router to connect, cannot connect: connection refused, next attempt in 41s
+  tor-b  10.99.1.3  active        1h00m  both, waiting for the router to connect, cannot connect: connection refused, next attempt in 41s
   tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, extended next hop, ipv6 has no next hop: set next_hop_ipv6
 ";
 

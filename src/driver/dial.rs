@@ -47,7 +47,7 @@ pub(super) fn connect(peer: &Peer) -> io::Result<TcpStream> {
 fn set_options(socket: &Socket, peer: &Peer) -> io::Result<()> {
     let transport = &peer.session.transport;
     socket.set_tcp_nodelay(true)?;
-    mark(SockRef::from(socket), peer.session.address);
+    mark(&SockRef::from(socket), peer.session.address);
     if let Some(interface) = &transport.interface {
         let bound = socket.bind_device(Some(interface.as_bytes()));
         bound.map_err(|error| name(format_args!("interface {interface}"), &error))?;
@@ -76,7 +76,7 @@ fn set_options(socket: &Socket, peer: &Peer) -> io::Result<()> {
 pub(super) fn prepare_accepted(stream: &TcpStream, peer: &Peer) -> io::Result<()> {
     let (socket, address) = (SockRef::from(stream), peer.session.address);
     socket.set_tcp_nodelay(true)?;
-    mark(SockRef::from(stream), address);
+    mark(&socket, address);
     // The listening socket's is the largest; -1, or here its two's complement, is the system's choice.
     let ttl = peer.sent_ttl().map_or(u32::MAX, u32::from);
     let set = match address {
@@ -93,7 +93,7 @@ pub(super) fn prepare_accepted(stream: &TcpStream, peer: &Peer) -> io::Result<()
 
 /// Of a socket that listens, before it does.
 pub(super) fn prepare_listener(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    mark(SockRef::from(socket), address.ip());
+    mark(&SockRef::from(socket), address.ip());
     // RFC 5082 §3: a router with TTL security drops an answer with less. What the peer's own is comes later.
     // An address that is not there yet, or moves between machines, can be listened on all the same.
     match address {
@@ -114,7 +114,7 @@ pub(super) fn limit_silence(stream: &TcpStream, peer: &Peer) -> io::Result<()> {
 }
 
 /// A wish: without it a session works as well, but for a full link.
-fn mark(socket: SockRef<'_>, address: IpAddr) {
+fn mark(socket: &SockRef<'_>, address: IpAddr) {
     let _wish = match address {
         IpAddr::V4(_) => socket.set_tos_v4(CS6),
         IpAddr::V6(_) => socket.set_tclass_v6(CS6),

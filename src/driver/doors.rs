@@ -322,3 +322,72 @@ fn hold_to(socket: &impl std::os::fd::AsFd, address: SocketAddr, before: &Rules,
 fn is_want(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream as Tcp;
+
+    use mio::{Events, Poll};
+
+    use super::*;
+    use crate::config::Asn;
+
+    fn bgp(listen: &[SocketAddr]) -> Bgp {
+        let router_id = [10, 0, 0, 1].into();
+        Bgp { local_as: Asn(65001), router_id, peers: Vec::new(), ranges: Vec::new(), listen: listen.to_vec() }
+    }
+
+    /// An address that nothing listens on.
+    fn free() -> SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_tried_again_and_the_rest_works() {
+        let mut poll = Poll::new().unwrap();
+        let mut doors = Doors::new(poll.registry().try_clone().unwrap());
+        let squatter = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (taken, good) = (squatter.local_addr().unwrap(), free());
+        let now = crate::driver::clock();
+        doors.configure(now, Some(&bgp(&[taken, good])));
+        let why = "address already in use: another program, perhaps another BGP daemon, listens there".to_owned();
+        let mut changes = doors.take_changes();
+        changes.sort_by_key(|change| matches!(change, Change::Opened(_)));
+        assert_eq!(changes, [Change::Failed(taken, why.clone()), Change::Opened(good)]);
+        assert_eq!(doors.lines().iter().filter(|line| line.ok).count(), 1);
+
+        let _caller = Tcp::connect(good).unwrap();
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::from_secs(20))).unwrap();
+        assert!(events.iter().all(|event| doors.notify(event.token())) && doors.has_work());
+        assert_eq!(doors.accept(now).len(), 1);
+        assert!(!doors.has_work() && !doors.notify(Token(3)));
+
+        // Told once, and tried until it can be had.
+        let later = doors.deadline().unwrap();
+        assert_eq!(later, now + RETRY);
+        doors.retry(later);
+        assert_eq!((doors.take_changes(), doors.deadline()), (vec![], Some(later + RETRY)));
+        drop(squatter);
+        doors.retry(later + RETRY);
+        assert_eq!((doors.take_changes(), doors.deadline()), (vec![Change::Opened(taken)], None));
+        doors.configure(now, Some(&bgp(&[taken])));
+        assert_eq!(doors.take_changes(), [Change::Closed(good)]);
+        Tcp::connect(good).unwrap_err();
+        doors.close_all();
+        Tcp::connect(taken).unwrap_err();
+    }
+
+    #[test]
+    fn a_flood_takes_turns() {
+        let poll = Poll::new().unwrap();
+        let mut doors = Doors::new(poll.registry().try_clone().unwrap());
+        let (address, now) = (free(), crate::driver::clock());
+        doors.configure(now, Some(&bgp(&[address])));
+        let callers: Vec<Tcp> = (0..ACCEPT_SHARE + 3).map(|_| Tcp::connect(address).unwrap()).collect();
+        doors.notify(Token(usize::MAX - 1));
+        assert_eq!((doors.accept(now).len(), doors.has_work()), (ACCEPT_SHARE, true));
+        assert_eq!((doors.accept(now).len(), doors.has_work()), (3, false));
+        drop(callers);
+    }
+}

@@ -93,8 +93,8 @@ impl Peer {
     }
 
     /// Ends what there is: sessions with a NOTIFICATION, an attempt without a word.
-    pub(super) fn end_attempt(&mut self, now: Instant, notification: Notification, why: &str) {
-        self.turn_away(&notification);
+    pub(super) fn end_attempt(&mut self, now: Instant, notification: &Notification, why: &str) {
+        self.turn_away(notification);
         for link in self.links.iter_mut().filter(|link| !link.lost) {
             link.connection.stop(now, notification.clone(), why);
         }

@@ -73,7 +73,7 @@ impl Peer {
         self.settle(now, rib);
     }
 
-    pub(super) fn visitor_event(&mut self, now: Instant, event: Event<'_>) {
+    pub(super) fn visitor_event(&mut self, now: Instant, event: &Event<'_>) {
         match event {
             Event::Bytes(bytes) => {
                 if let Some(visitor) = &mut self.visitor {
@@ -82,7 +82,7 @@ impl Peer {
                         // More than an OPEN and what may follow it unanswered.
                         self.turn_away(&Notification::connection_collision());
                     } else {
-                        visitor.octets.extend(bytes);
+                        visitor.octets.extend(*bytes);
                         self.judge(now);
                     }
                 }

@@ -238,7 +238,7 @@ impl Speaker {
                 self.members.insert(id, range);
                 self.touched.insert(id);
             } else {
-                peer.stop(now, Notification::peer_deconfigured());
+                peer.stop(now, &Notification::peer_deconfigured());
                 self.collect(id);
                 self.forget(id);
             }
@@ -274,5 +274,196 @@ pub(super) fn moved(
     }
     if let Some(to) = to {
         addresses.entry(to).or_default().insert(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bgp::peer::{ConnId, Event};
+    use crate::bgp::speaker::Output;
+    use crate::config::{self, Asn, Mode, PeerAs, SessionParameters};
+
+    struct World {
+        now: Instant,
+        speaker: Speaker,
+        next: u64,
+        /// What was done with each arrival: a peer's name, or the octets that it was turned away with.
+        fates: Vec<Result<(String, PeerId, ConnId), usize>>,
+        refusals: Vec<Refusal>,
+        notices: Vec<(String, Notice)>,
+    }
+
+    fn peer(name: &str, address: &str, mode: Mode) -> config::Peer {
+        let asn = PeerAs::External;
+        let mut session = SessionParameters::new(address.parse().unwrap(), asn, Asn(65001), [1, 1, 1, 1].into());
+        session.mode = mode;
+        config::Peer::new(name, session)
+    }
+
+    fn range(name: &str, prefix: &str, limit: usize) -> Arc<PeerRange> {
+        let prefix: crate::prefix::Prefix = prefix.parse().unwrap();
+        let template = Arc::new(peer(name, &prefix.address().to_string(), Mode::Passive));
+        Arc::new(PeerRange { prefix, limit, template })
+    }
+
+    impl World {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
+        fn new(peers: &[config::Peer], ranges: &[Arc<PeerRange>]) -> World {
+            let now = Instant::now();
+            let (speaker, fates) = (Speaker::new(1), Vec::new());
+            let mut world = World { now, speaker, next: 0, fates, refusals: Vec::new(), notices: Vec::new() };
+            world.configure(peers, ranges);
+            world
+        }
+
+        fn configure(&mut self, peers: &[config::Peer], ranges: &[Arc<PeerRange>]) {
+            let peers: Vec<_> = peers.iter().cloned().map(Arc::new).collect();
+            self.speaker.configure(self.now, &peers);
+            self.speaker.configure_ranges(self.now, ranges);
+            self.run();
+        }
+
+        fn run(&mut self) {
+            self.speaker.flush(self.now);
+            while let Some(output) = self.speaker.poll_output() {
+                match output {
+                    Output::Accept(_, id, conn, peer) => self.fates.push(Ok((peer.name.to_string(), id, conn))),
+                    Output::TurnAway(_, words) => self.fates.push(Err(words.len())),
+                    Output::Refused(refusal) => self.refusals.push(refusal),
+                    Output::Notice(peer, notice) => self.notices.push((peer.name.to_string(), notice)),
+                    Output::Connect(..) | Output::Send(..) | Output::Close(..) => {}
+                }
+            }
+        }
+
+        /// What becomes of a connection from there.
+        fn knock(&mut self, from: &str) -> Result<(String, PeerId, ConnId), usize> {
+            let (address, zone) = from.split_once('%').map_or((from, None), |(it, zone)| (it, Some(zone.to_owned())));
+            let remote = SocketAddr::new(address.parse().unwrap(), 40_000);
+            let local = if remote.is_ipv4() { "10.9.9.9:179" } else { "[fd00::9]:179" }.parse().unwrap();
+            self.next += 1;
+            self.speaker.accept(self.now, &Arrival { id: ArrivalId(self.next), local, remote, zone });
+            self.run();
+            self.fates.pop().unwrap()
+        }
+
+        fn owner(&mut self, from: &str) -> String {
+            self.knock(from).map_or_else(|words| format!("nobody, {words}"), |(name, ..)| name)
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.speaker.members().map(|peer| peer.config().name.to_string()).collect()
+        }
+    }
+
+    #[test]
+    fn whose_a_connection_is() {
+        let mut named = peer("named", "10.1.0.3", Mode::Passive);
+        named.session.source = Some([10, 9, 9, 9].into());
+        let mut elsewhere = peer("elsewhere", "10.1.0.4", Mode::Passive);
+        elsewhere.session.source = Some([10, 9, 9, 8].into());
+        let mut local = peer("local", "fe80::1", Mode::Passive);
+        local.session.zone = Some("eth0".into());
+        let peers = [
+            peer("passive", "10.1.0.1", Mode::Passive),
+            peer("active", "10.1.0.2", Mode::Active),
+            peer("any", "10.1.0.3", Mode::Both),
+            named,
+            elsewhere,
+            local,
+        ];
+        let ranges = [range("wide", "10.0.0.0/8", 9), range("narrow", "10.1.0.0/24", 9), range("six", "fd00::/16", 9)];
+        let mut world = World::new(&peers, &ranges);
+        for (from, owner) in [
+            ("10.1.0.1", "passive"),
+            ("10.1.0.2", "nobody, 0"),
+            ("10.1.0.3", "named"),
+            ("10.1.0.4", "nobody, 0"),
+            ("10.1.0.5", "narrow@10.1.0.5"),
+            ("10.1.1.5", "wide@10.1.1.5"),
+            ("11.1.1.5", "nobody, 0"),
+            ("fe80::1%eth0", "local"),
+            ("fe80::1%eth1", "nobody, 0"),
+            ("fd00::7", "six@fd00::7"),
+        ] {
+            assert_eq!(world.owner(from), owner, "{from}");
+        }
+        assert_eq!(world.names(), ["narrow@10.1.0.5", "six@fd00::7", "wide@10.1.1.5"]);
+        // The same neighbour again is the same peer.
+        assert_eq!(world.owner("10.1.1.5"), "wide@10.1.1.5");
+        assert_eq!(world.names().len(), 3);
+        let waiting =
+            world.notices.iter().filter(|(_, notice)| *notice == Notice::Waiting).map(|(name, _)| name.as_str());
+        assert_eq!(waiting.collect::<Vec<_>>(), ["passive", "named", "elsewhere", "local"]);
+    }
+
+    #[test]
+    fn a_member_is_there_for_as_long_as_its_connection() {
+        let mut world = World::new(&[], &[range("edge", "10.1.0.0/24", 2)]);
+        let (_, id, conn) = world.knock("10.1.0.1").unwrap();
+        world.knock("10.1.0.2").unwrap();
+        assert_eq!(world.knock("10.1.0.3"), Err(21), "Cease/Out of Resources");
+        world.speaker.handle(world.now, id, conn, Event::Closed(None));
+        world.run();
+        assert_eq!(world.names(), ["edge@10.1.0.2"]);
+        assert!(world.knock("10.1.0.3").is_ok());
+        world.speaker.stop(world.now, &Notification::administrative_shutdown(""));
+        assert_eq!((world.names().len(), world.speaker.poll_timeout()), (0, None));
+        assert_eq!(world.owner("10.1.0.1"), "nobody, 0");
+    }
+
+    #[test]
+    fn a_thousand_strangers_are_told_of_in_two_lines() {
+        let mut world = World::new(&[], &[range("edge", "10.1.0.0/24", 1)]);
+        for number in 0..1000 {
+            world.owner(&format!("11.0.{}.{}", number / 250, number % 250));
+        }
+        // And a neighbour that never gets anywhere.
+        for _ in 0..100 {
+            let (_, id, conn) = world.knock("10.1.0.1").unwrap();
+            world.speaker.handle(world.now, id, conn, Event::Closed(None));
+            world.run();
+        }
+        assert_eq!(world.refusals.iter().map(|refusal| refusal.count).collect::<Vec<_>>(), [1]);
+        let at = world.speaker.poll_timeout().unwrap();
+        assert_eq!(at, world.now + TELL_EVERY);
+        world.now = at;
+        world.speaker.handle_timeout(at);
+        world.run();
+        assert_eq!((world.refusals[1].count, world.refusals[1].remote.as_str()), (1099, "10.1.0.1"));
+        assert_eq!(world.speaker.poll_timeout(), None);
+        assert!(world.notices.iter().all(|(_, notice)| !matches!(notice, Notice::State { cause: Some(_), .. })));
+    }
+
+    #[test]
+    fn a_reload_keeps_those_whose_range_is_the_same() {
+        let ranges = [range("wide", "10.0.0.0/8", 9), range("narrow", "10.1.0.0/24", 9)];
+        let mut world = World::new(&[], &ranges);
+        for from in ["10.1.0.1", "10.1.0.2", "10.2.0.1"] {
+            world.knock(from).unwrap();
+        }
+        let all = ["narrow@10.1.0.1", "narrow@10.1.0.2", "wide@10.2.0.1"];
+        world.configure(&[], &ranges);
+        assert_eq!((world.names(), world.speaker.change_ranges(&ranges)), (all.map(str::to_owned).to_vec(), vec![]));
+        // One has a peer of its own now.
+        world.configure(&[peer("own", "10.1.0.2", Mode::Passive)], &ranges);
+        assert_eq!(world.names(), ["narrow@10.1.0.1", "wide@10.2.0.1"]);
+        assert_eq!(world.owner("10.1.0.2"), "own");
+        // Another range is the more specific.
+        let split = [ranges[0].clone(), ranges[1].clone(), range("two", "10.2.0.0/16", 9)];
+        assert_eq!(world.speaker.change_ranges(&split), [("two".into(), PeerReload::Added)]);
+        world.configure(&[], &split);
+        assert_eq!(world.names(), ["narrow@10.1.0.1"]);
+        // A key that needs a new session ends the old one, and with it the member.
+        let mut other = PeerRange::clone(&ranges[1]);
+        Arc::make_mut(&mut other.template).session.hold_time = config::HoldTime::OFF;
+        let changed = [ranges[0].clone(), Arc::new(other)];
+        let expected = [("two".into(), PeerReload::Removed), ("narrow".into(), PeerReload::Reset(vec!["hold_time"]))];
+        let mut changes = world.speaker.change_ranges(&changed);
+        changes.sort_by_key(|(name, _)| Reverse(name.clone()));
+        assert_eq!(changes, expected);
+        world.configure(&[], &changed);
+        assert_eq!(world.names(), [""; 0]);
     }
 }

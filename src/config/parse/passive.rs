@@ -78,15 +78,11 @@ pub(super) fn listen(item: &Item, findings: &mut Findings) -> Vec<SocketAddr> {
     let mut listen: Vec<SocketAddr> = Vec::new();
     for item in item.list(findings).unwrap_or_default() {
         let Some(text) = item.string(findings) else { continue };
-        let address = match text.parse::<SocketAddr>() {
-            Ok(address) => address,
-            Err(_) => {
-                let hint = if text.parse::<IpAddr>().is_ok() { ": the port is missing" } else { "" };
-                let message =
-                    format!("`listen`: {} is not of the form `192.0.2.1:179` or `[::]:179`{hint}", quote(text));
-                findings.error(item.place, message);
-                continue;
-            }
+        let Ok(address) = text.parse::<SocketAddr>() else {
+            let hint = if text.parse::<IpAddr>().is_ok() { ": the port is missing" } else { "" };
+            let message = format!("`listen`: {} is not of the form `192.0.2.1:179` or `[::]:179`{hint}", quote(text));
+            findings.error(item.place, message);
+            continue;
         };
         let is_mapped = matches!(address.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
         let overlaps = |other: &&SocketAddr| {

@@ -515,7 +515,7 @@ fn a_change_of_mode_is_a_new_session() {
     active.session.mode = Mode::Passive;
     door.lab.configure(active);
     assert_eq!((door.lab.state(), door.lab.peer.poll_timeout()), (State::Active, None));
-    door.lab.peer.stop(door.lab.now, Notification::peer_deconfigured());
+    door.lab.peer.stop(door.lab.now, &Notification::peer_deconfigured());
     assert_eq!(door.lab.state(), State::Idle);
 }
 

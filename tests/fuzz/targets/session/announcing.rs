@@ -100,7 +100,7 @@ impl Scene {
             14 => self.peer.configure(self.now, configuration(choice), &self.rib),
             15 if choice == 0 => {
                 self.stopped = true;
-                self.peer.stop(self.now, Notification::administrative_shutdown("fuzzed"));
+                self.peer.stop(self.now, &Notification::administrative_shutdown("fuzzed"));
             }
             // What comes late of another connection means nothing.
             _ => self.peer.handle(self.now, ConnId(u64::MAX), Event::Closed(None), &self.rib),

@@ -6,6 +6,7 @@
 //!
 //! Changes run downhill only: health → announce → RIB → peers → outputs. No core calls another.
 
+pub mod aggregate;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::announce::{Announce, ServiceHealth, VipEvent, VipState};
+use crate::announce::{AggregateEvent, Announce, ServiceHealth, VipEvent, VipState};
 use crate::bgp::error::Notification;
 use crate::bgp::peer::{self, ArrivalId, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
@@ -74,6 +75,8 @@ pub enum Notice {
     Health(HealthEvent),
     /// A VIP changed, and why.
     Vip(VipEvent, Reason),
+    /// An aggregate changed, and why.
+    Aggregate(AggregateEvent),
     /// A peer changed.
     Peer(Arc<config::Peer>, peer::Notice),
     /// Connections that routers made came to nothing.
@@ -241,8 +244,11 @@ impl Engine {
             known = Some(reason.clone());
             self.outputs.push_back(Output::Notice(Notice::Vip(event, reason)));
         }
-        while let Some((vip, wanted)) = self.announce.poll_route() {
-            self.speaker.set(vip, wanted);
+        while let Some(event) = self.announce.poll_aggregate_event() {
+            self.outputs.push_back(Output::Notice(Notice::Aggregate(event)));
+        }
+        while let Some((prefix, wanted)) = self.announce.poll_route() {
+            self.speaker.set(prefix, wanted);
         }
     }
 

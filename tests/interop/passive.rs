@@ -8,9 +8,11 @@ use serde_json::json;
 
 use crate::harness::bird::{self, Bird};
 use crate::harness::capture::Capture;
+use crate::harness::frr::Frr;
 use crate::harness::gobgp::GoBgp;
 use crate::harness::herald::Herald;
 use crate::harness::lab::Namespace;
+use crate::harness::plan::Plan;
 use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
@@ -82,7 +84,7 @@ fn bird_connects_over_ipv6() {
 fn gobgp_connects() {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65001, 65001);
-    let mut gobgp = GoBgp::start_dialling(&site.router, "10.99.1.1", &neighbour, "");
+    let mut gobgp = GoBgp::start_plan(&site.router, "10.99.1.1", &Plan::new(&neighbour).dials());
     comes_up(&site, &neighbour, &mut gobgp, &config(&neighbour, "mode = \"passive\""));
 }
 
@@ -128,11 +130,27 @@ fn both_connect_with_bird() {
 }
 
 #[test]
+fn frr_connects() {
+    let site = Site::new();
+    let neighbour = site::neighbour(true, 65000, 65001);
+    let mut frr = Frr::start(&site.router, "10.99.1.1", &Plan::new(&neighbour).dials());
+    comes_up(&site, &neighbour, &mut frr, &config(&neighbour, "mode = \"passive\""));
+}
+
+#[test]
+fn both_connect_with_frr() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let mut frr = Frr::start(&site.router, "10.99.1.3", &Plan::new(&neighbour).dials());
+    both_connect(&site, &neighbour, &mut frr);
+}
+
+#[test]
 fn both_connect_with_gobgp() {
     for router_id in ["10.99.1.1", "10.99.1.3"] {
         let site = Site::new();
         let neighbour = site::neighbour(true, 65000, 65001);
-        let mut gobgp = GoBgp::start_dialling(&site.router, router_id, &neighbour, "");
+        let mut gobgp = GoBgp::start_plan(&site.router, router_id, &Plan::new(&neighbour).dials());
         both_connect(&site, &neighbour, &mut gobgp);
     }
 }

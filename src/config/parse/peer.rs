@@ -1,6 +1,6 @@
-//! `[bgp]` and `[[bgp.peer]]`.
+//! `[bgp]` and `[[bgp.peer]]`. What a peer does not set comes from its group, if it has one, then from `[bgp]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::attribute::{asn, attributes};
 use super::daemon::absolute_path;
 use super::export::export;
 use super::findings::{Findings, Place, quote};
+use super::group::Groups;
 use super::passive::{Callers, Whereabouts, listen, mode};
 use super::table::{Item, Section, optional};
 use super::{is_new, name, schema};
@@ -44,10 +45,12 @@ pub(super) struct Places {
 /// `[bgp]` with its peers, and the files that they name.
 pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, Vec<FileReference>, Places) {
     let mut places = Places::default();
+    let mut groups = Groups::default();
     let mut tables = Vec::new();
     let mut common = None;
     for (file, root) in roots.iter().enumerate() {
         let Some(table) = root.get("bgp").and_then(|item| item.section(&schema::BGP, findings)) else { continue };
+        groups.read(&table, findings);
         tables.extend(table.sections("peer", &schema::PEER, findings));
         if file == 0 {
             places.bgp = Some(table.place);
@@ -62,7 +65,9 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
     };
     let (mut names, mut addresses, mut callers) = (BTreeMap::new(), BTreeMap::new(), Callers::default());
     let (mut peers, mut ranges, mut references) = (Vec::new(), Vec::new(), Vec::new());
-    for table in &tables {
+    let mut passwords = BTreeSet::new();
+    for table in tables {
+        let table = groups.complete(table, findings);
         let Some(address) = table.need("address", findings) else { continue };
         let given_name = table.get("name");
         let named = given_name.unwrap_or(address);
@@ -73,8 +78,11 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         if let Some(name) = is_named {
             is_new(&mut names, name, named.place, findings, || format!("peer name {} is taken", quote(name)));
         }
-        let Some((peer, range)) = read_peer(table, &address, is_named, &common, findings) else { continue };
-        if let (Some(password), Some(item)) = (&peer.session.transport.password, table.get("password_file")) {
+        let Some((peer, range)) = read_peer(&table, &address, is_named, &common, findings) else { continue };
+        // Once for a group.
+        if let (Some(password), Some(item)) = (&peer.session.transport.password, table.get("password_file"))
+            && passwords.insert(item.place)
+        {
             let (position, path) = (findings.position(item.place), password.file.clone());
             references.push(FileReference { position, path, role: FileRole::Password });
         }
@@ -90,6 +98,7 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         peers.push(Arc::new(peer));
         places.peers.push(table.place);
     }
+    groups.finish(findings);
     callers.finish(findings);
     let Common { local_as, router_id, listen, .. } = common;
     let bgp = local_as.zip(router_id).map(|(local_as, router_id)| Bgp { local_as, router_id, peers, ranges, listen });
@@ -166,8 +175,11 @@ fn read_peer(
 /// Attributes that are not for external peers.
 fn look_at_attributes(peer: &Peer, table: &Section, findings: &mut Findings) {
     if let (Some(item), false) = (table.get("local_pref"), peer.is_internal()) {
-        let message = "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and this one is external: \
-                       use `med`, `as_path_prepend` or `communities`";
+        let who = if table.is_own("local_pref") { "this one is external" } else { "this group has external peers" };
+        let message = format!(
+            "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and {who}: \
+             use `med`, `as_path_prepend` or `communities`"
+        );
         findings.error(item.key_place, message);
     }
     if let (Some(item), false) = (table.get("communities"), peer.is_internal()) {
@@ -229,7 +241,7 @@ fn source(item: &Item, peer: Option<IpAddr>, findings: &mut Findings) -> Option<
 fn transport(table: &Section, findings: &mut Findings) -> Option<Transport> {
     let file = optional(table.get("password_file").map(|item| absolute_path(&item, findings)));
     let interface = optional(table.get("interface").map(|item| interface(&item, findings)));
-    let (ttl_security, multihop) = (table.get("ttl_security"), table.get("multihop"));
+    let (ttl_security, multihop) = table.rivals("ttl_security", "multihop");
     let reach = match (ttl_security, multihop) {
         (Some(ttl_security), Some(multihop)) => {
             let message = "`multihop` and `ttl_security` exclude each other: `ttl_security` says how many hops away \

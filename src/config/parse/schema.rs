@@ -9,19 +9,23 @@ pub(super) struct Schema {
     pub(super) keys: &'static [&'static str],
 }
 
-pub(super) static ROOT: Schema = Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip"] };
+pub(super) static ROOT: Schema =
+    Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip", "aggregate"] };
 
 pub(super) static DAEMON: Schema =
     Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
 
-pub(super) static BGP: Schema =
-    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "listen", "peer"] };
+pub(super) static BGP: Schema = Schema {
+    title: "[bgp]",
+    keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "listen", "group", "peer"],
+};
 
 pub(super) static PEER: Schema = Schema {
     title: "[[bgp.peer]]",
     keys: &[
         "name",
         "address",
+        "group",
         "port",
         "source",
         "password_file",
@@ -46,6 +50,12 @@ pub(super) static PEER: Schema = Schema {
         "export",
     ],
 };
+
+/// What peers of a group share: everything but [`OF_EACH_PEER`].
+pub(super) static GROUP: Schema = Schema { title: "[bgp.group.NAME]", keys: PEER.keys };
+
+/// The keys of [`PEER`] that a group cannot have.
+pub(super) static OF_EACH_PEER: &[&str] = &["name", "address", "group", "limit"];
 
 pub(super) static EXPORT: Schema = Schema { title: "`export`", keys: &["accept", "reject"] };
 
@@ -111,7 +121,12 @@ pub(super) static VIP: Schema = Schema {
 pub(super) static DEGRADED: Schema =
     Schema { title: "`degraded`", keys: &["origin", "med", "local_pref", "as_path_prepend", "communities"] };
 
-/// All of them.
+pub(super) static AGGREGATE: Schema = Schema {
+    title: "[[aggregate]]",
+    keys: &["prefix", "required", "members", "origin", "med", "local_pref", "as_path_prepend", "communities"],
+};
+
+/// All of them, but for [`GROUP`], which is [`PEER`] again.
 pub(super) static ALL: &[&Schema] = &[
     &ROOT,
     &DAEMON,
@@ -126,6 +141,7 @@ pub(super) static ALL: &[&Schema] = &[
     &BACKEND,
     &VIP,
     &DEGRADED,
+    &AGGREGATE,
 ];
 
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do
@@ -139,7 +155,8 @@ static UNSUPPORTED: &[(&str, &[&str])] = &[
 
 impl Schema {
     pub(super) fn is_unsupported(&self, key: &str) -> bool {
-        UNSUPPORTED.iter().any(|(title, keys)| *title == self.title && keys.contains(&key))
+        let own_title = if self.title == GROUP.title { PEER.title } else { self.title };
+        UNSUPPORTED.iter().any(|(title, keys)| *title == own_title && keys.contains(&key))
     }
 }
 

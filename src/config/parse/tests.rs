@@ -361,7 +361,7 @@ fn who_cannot_connect_to_us() {
             "4:11: `listen`: `[fe80::1]:179` is not an address of ours that a router can connect to; for link-local ones \
              listen on `[::]`",
         ),
-        (listen("['0.0.0.0:179', '10.0.0.1:179']"), "4:27: `listen`: `10.0.0.1:179` overlaps with `0.0.0.0:179`"),
+        (listen("['0.0.0.0:179', '10.0.0.1:179']"), "4:26: `listen`: `10.0.0.1:179` overlaps with `0.0.0.0:179`"),
         (
             with("peer_as", "mode = 'pasive'"),
             "8:8: `mode` must be \"active\" or \"passive\" or \"both\", not `pasive`; did you mean `passive`?",

@@ -308,6 +308,15 @@ fn the_usual_ttl_with_a_router_that_connects() {
     assert!(answers.iter().all(|answer| answer == "255\t48"), "{answers:?}");
 }
 
+/// A range for two neighbours at a time.
+fn range(prefix: &str, options: &str) -> String {
+    let range = format!(
+        "[[bgp.peer]]\nname = \"edge\"\naddress = \"{prefix}\"\nmode = \"passive\"\npeer_as = \"external\"\nlimit = 2\n\
+         families = [\"ipv4\"]\n{options}\n"
+    );
+    config(&site::neighbour(false, 65000, 65001), &range)
+}
+
 #[test]
 fn a_range_takes_its_neighbours_up_to_its_limit() {
     let site = Site::new();
@@ -326,15 +335,6 @@ fn a_range_takes_its_neighbours_up_to_its_limit() {
         };
         routers.push((namespace, neighbour, there, here));
     }
-    let range = |prefix: &str, options: &str| {
-        listening(&site::config(
-            &direct,
-            &format!(
-                "[[bgp.peer]]\nname = \"edge\"\naddress = \"{prefix}\"\nmode = \"passive\"\npeer_as = \"external\"\n\
-                 limit = 2\nfamilies = [\"ipv4\"]\n{options}\n"
-            ),
-        ))
-    };
     let herald = Herald::start(&site.herald, &range("10.97.0.0/16", ""));
     let start = |index: usize| {
         let (namespace, neighbour, there, _) = &routers[index];

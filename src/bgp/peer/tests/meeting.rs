@@ -598,3 +598,25 @@ fn who_says_nothing_good_beside_a_session_has_to_go() {
     peer.handle_timeout(now + 3 * SECOND, &Rib::default());
     assert_eq!(deeds(&mut peer)[..2], ["1:6/7", "!1"]);
 }
+
+/// A router that has an OPEN of ours on both could choose the one that we drop.
+#[test]
+fn nothing_is_said_to_a_visitor_before_the_choice() {
+    for (id, choice) in [(3, vec!["0:6/7", "!0", "1:1", "1:4"]), (1, vec!["1:6/7", "!1"])] {
+        let both = altered(config(), |session, _| session.mode = Mode::Both);
+        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
+        let now = Instant::now();
+        let (mut peer, rib) = (Peer::new(now, Arc::new(both), 7), Rib::default());
+        let (local, remote) = ("10.0.0.2:179".parse().unwrap(), "10.0.0.1:50000".parse().unwrap());
+        let open = router::open(65000, 90, [10, 0, 0, id], &[MP_IPV4, MP_IPV6]);
+        peer.handle_timeout(now, &rib);
+        peer.handle(now, ConnId(0), Event::Connected { local, remote }, &rib);
+        assert_eq!(deeds(&mut peer), ["?0", "0:1"]);
+        peer.accept(now, ArrivalId(0), local, remote, &rib);
+        assert_eq!(deeds(&mut peer), ["+1"]);
+        peer.handle(now, ConnId(0), Event::Bytes(&open), &rib);
+        assert_eq!(deeds(&mut peer), ["0:4"]);
+        peer.handle(now, ConnId(1), Event::Bytes(&open), &rib);
+        assert_eq!(deeds(&mut peer), choice);
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::timers::Deadlines;
 
 /// What a peer is told of the routes that it may have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Telling {
     /// All, as they are.
     #[default]
@@ -30,6 +30,11 @@ impl Drains {
     /// What a peer is told now.
     pub(super) fn telling(&self, name: &str) -> Telling {
         self.peers.get(name).copied().unwrap_or_default()
+    }
+
+    /// What a peer is told now that may have come out of a range, which is drained with all that come out of it.
+    pub(super) fn telling_of(&self, name: &str, range: Option<&Arc<str>>) -> Telling {
+        range.map_or(Telling::Everything, |range| self.telling(range)).max(self.telling(name))
     }
 
     /// Begins to drain a peer, which is told nothing any more from `until`; `None` ends it.

@@ -196,6 +196,16 @@ impl Notification {
     pub fn other_configuration_change() -> Notification {
         Notification::new(CEASE, 6, [])
     }
+
+    /// Another connection with the peer has won (RFC 4271 §6.8).
+    pub fn connection_collision() -> Notification {
+        Notification::new(CEASE, 7, [])
+    }
+
+    /// We have no room for one more.
+    pub fn out_of_resources() -> Notification {
+        Notification::new(CEASE, 8, [])
+    }
 }
 
 /// The text, cut at a character so that its length fits one octet (RFC 9003 §2), after that length.

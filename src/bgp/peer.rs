@@ -1,10 +1,12 @@
 //! One neighbour that we announce to: when to connect, what it has been told, what to tell it next.
 //!
 //! What happens on a connection is [`fsm`](super::fsm)'s. Here, `attempt` goes from one connection to the next, `retry`
-//! knows when, and `feed` is what flows on an Established one.
+//! knows when, `meeting` takes the connections that the neighbour makes and chooses among several, and `feed` is what
+//! flows on an Established one.
 
 mod attempt;
 mod feed;
+mod meeting;
 mod retry;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use feed::Feed;
+use meeting::Visitor;
 use retry::Backoff;
 
 use super::drain::Telling;
@@ -31,6 +34,10 @@ pub use super::fsm::State;
 /// A connection attempt of one peer. Never used twice, so what comes late from an old connection matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
+
+/// A connection that somebody made to us and that is nobody's yet: the driver's number for it, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ArrivalId(pub u64);
 
 /// What can happen to a connection.
 #[derive(Debug)]
@@ -57,6 +64,9 @@ pub enum Event<'a> {
 pub enum Action {
     /// Open a TCP connection as the peer's configuration says.
     Connect(ConnId),
+    /// Take this connection, which the peer made, as the peer's configuration says. It is open already: only its end is
+    /// an event.
+    Accept(ConnId, ArrivalId),
     /// Queue octets, and report with [`Event::Sent`] as they go.
     Send(ConnId, Vec<u8>),
     /// Send what is queued, as far as it goes in a second, then close. No more events of this connection are wanted.
@@ -77,6 +87,8 @@ pub enum Notice {
         /// Why; `None` for the ordinary way up.
         cause: Option<Cause>,
     },
+    /// The peer is passive: nothing happens before the router connects.
+    Waiting,
     /// Routes of this family are not announced to this peer for want of a next hop.
     NoNextHop(Family),
     /// The peer did not offer this family.
@@ -107,6 +119,8 @@ pub struct PeerStatus {
     pub since: Instant,
     /// Routes that the peer has been told of, per family in the order of [`Family::ALL`].
     pub advertised: [usize; 2],
+    /// Whether an operator has drained it.
+    pub drained: bool,
     /// Families in use on the session; empty unless Established.
     pub families: Vec<Family>,
     /// Whether IPv4 routes may have an IPv6 next hop on the session (RFC 8950).
@@ -133,14 +147,18 @@ pub struct PeerStatus {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
-    /// Idle: time for the next attempt (IdleHoldTimer).
+    /// Time for the next attempt (IdleHoldTimer).
     Retry,
-    /// Connect: TCP has had its time (ConnectRetryTimer).
+    /// TCP has had its time (ConnectRetryTimer).
     Connect,
+    /// The visitor has had its time (DelayOpenTimer).
+    Visitor,
+    /// On a connection that the router made its OPEN is overdue.
+    Open,
 }
 
 impl TimerKind for Timer {
-    const ALL: &'static [Timer] = &[Timer::Retry, Timer::Connect];
+    const ALL: &'static [Timer] = &[Timer::Retry, Timer::Connect, Timer::Visitor, Timer::Open];
 
     fn index(self) -> usize {
         self as usize
@@ -152,10 +170,15 @@ impl TimerKind for Timer {
 pub struct Peer {
     config: Arc<config::Peer>,
     rng: Rng,
-    phase: Phase,
-    /// As last told: where `phase` was after the last event.
+    /// The attempt under way, until TCP is up.
+    dial: Option<ConnId>,
+    /// Connections with TCP up: for a moment two, one that we made and one that the router made, until one of them wins.
+    links: Vec<Link>,
+    /// A connection that the router made while there was another.
+    visitor: Option<Visitor>,
+    /// As last told: the most advanced after the last event.
     state: State,
-    timers: Timers<Timer, 2>,
+    timers: Timers<Timer, 4>,
     backoff: Backoff,
     /// The next attempt goes without capabilities.
     plain_open: bool,
@@ -173,19 +196,17 @@ pub struct Peer {
     actions: VecDeque<Action>,
 }
 
-/// Where the peer is, with what belongs to it there.
-#[derive(Debug)]
-enum Phase {
-    Idle,
-    Connect(ConnId),
-    Up(Box<Link>),
-}
-
 /// A connection with TCP up.
 #[derive(Debug)]
 struct Link {
     id: ConnId,
+    /// We made it, not the router.
+    dialled: bool,
+    /// Another connection has won, or this one was stopped: nothing counts any more but its end.
+    lost: bool,
     connection: Connection,
+    /// As far as the connection's actions are taken.
+    state: State,
     local: IpAddr,
     remote: IpAddr,
     /// Since when Established, and what flows.
@@ -195,15 +216,18 @@ struct Link {
 }
 
 impl Peer {
-    /// Idle, and due to connect at once. `seed` is for jitter.
+    /// Due to connect at once, if it is ours to connect. `seed` is for jitter.
     pub fn new(now: Instant, config: Arc<config::Peer>, seed: u64) -> Peer {
         let mut timers = Timers::new();
-        timers.set(Timer::Retry, Some(now));
+        let mode = config.session.mode;
+        timers.set(Timer::Retry, mode.dials().then_some(now));
         Peer {
             config,
             rng: Rng::new(seed),
-            phase: Phase::Idle,
-            state: State::Idle,
+            dial: None,
+            links: Vec::new(),
+            visitor: None,
+            state: if mode.accepts() { State::Active } else { State::Idle },
             timers,
             backoff: Backoff::default(),
             plain_open: false,
@@ -249,9 +273,7 @@ impl Peer {
         match change {
             Change::Keep => {}
             Change::Readvertise => {
-                if let Phase::Up(link) = &mut self.phase
-                    && let Some((_, feed)) = &mut link.feed
-                {
+                if let Some((_, feed)) = self.links.iter_mut().find_map(|link| link.feed.as_mut()) {
                     let before: Vec<_> = feed.without_next_hop().collect();
                     feed.configure(self.config.clone());
                     let now_without = feed.without_next_hop().filter(|family| !before.contains(family));
@@ -260,8 +282,9 @@ impl Peer {
             }
             Change::Reset(keys) => {
                 let why = format!("reset by reload: {} changed", keys.join(", "));
-                self.end_attempt(now, Notification::other_configuration_change(), &why);
+                self.end_attempt(now, &Notification::other_configuration_change(), &why);
                 self.start_over(now);
+                self.enter(now, self.most_advanced(), None);
             }
         }
         self.hurry(now);
@@ -270,20 +293,23 @@ impl Peer {
 
     /// Takes one event to completion. An event of a connection that is not this peer's is ignored.
     pub fn handle(&mut self, now: Instant, conn: ConnId, event: Event<'_>, rib: &Rib) {
-        match (&mut self.phase, event) {
-            (Phase::Connect(id), event) if *id == conn => match event {
+        if self.dial == Some(conn) {
+            match event {
                 Event::Connected { local, remote } => self.connected(now, conn, local, remote),
-                Event::ConnectFailed(error) => self.failed(now, Cause::ConnectFailed(error)),
-                Event::Closed(error) => self.failed(now, Cause::Closed(error)),
+                Event::ConnectFailed(error) => self.dial_failed(now, Cause::ConnectFailed(error)),
+                Event::Closed(error) => self.dial_failed(now, Cause::Closed(error)),
                 Event::Bytes(_) | Event::Sent(_) => {}
-            },
-            (Phase::Up(link), event) if link.id == conn => match event {
+            }
+        } else if self.visitor.as_ref().is_some_and(|visitor| visitor.id() == conn) {
+            self.visitor_event(now, &event);
+        } else if let Some(link) = self.links.iter_mut().find(|link| link.id == conn) {
+            match event {
                 Event::Bytes(bytes) => link.connection.receive(now, bytes),
                 Event::Sent(octets) => link.connection.sent(now, octets),
                 Event::Closed(error) => link.connection.closed(now, error),
-                Event::Connected { .. } | Event::ConnectFailed(_) => {}
-            },
-            (Phase::Idle | Phase::Connect(_) | Phase::Up(_), _) => {}
+                Event::ConnectFailed(error) => link.connection.closed(now, Some(error)),
+                Event::Connected { .. } => {}
+            }
         }
         self.settle(now, rib);
     }
@@ -291,17 +317,17 @@ impl Peer {
     /// Runs the timers that are due.
     pub fn handle_timeout(&mut self, now: Instant, rib: &Rib) {
         while let Some(timer) = self.timers.expire(now) {
-            match (timer, &self.phase) {
-                (Timer::Retry, Phase::Idle) => self.connect(now),
-                (Timer::Connect, Phase::Connect(id)) => {
-                    self.actions.push_back(Action::Close(*id));
-                    self.failed(now, Cause::ConnectTimeout(Suspects::of(&self.config.session.transport)));
+            match timer {
+                Timer::Retry => self.connect(now),
+                Timer::Connect => {
+                    self.actions.extend(self.dial.map(Action::Close));
+                    self.dial_failed(now, Cause::ConnectTimeout(Suspects::of(&self.config.session.transport)));
                 }
-                // Each is armed in its own phase only.
-                (Timer::Retry | Timer::Connect, _) => {}
+                Timer::Visitor => self.visit_over(now),
+                Timer::Open => self.open_overdue(now),
             }
         }
-        if let Phase::Up(link) = &mut self.phase {
+        for link in &mut self.links {
             link.connection.handle_timeout(now);
         }
         self.settle(now, rib);
@@ -310,11 +336,8 @@ impl Peer {
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let connection = match &self.phase {
-            Phase::Up(link) => link.connection.poll_timeout(),
-            Phase::Idle | Phase::Connect(_) => None,
-        };
-        [self.timers.earliest(), connection].into_iter().flatten().min()
+        let connections = self.links.iter().filter_map(|link| link.connection.poll_timeout());
+        self.timers.earliest().into_iter().chain(connections).min()
     }
 
     /// The next thing for the driver to do.
@@ -352,7 +375,7 @@ impl Peer {
     }
 
     /// Ends the session with this NOTIFICATION, and for good: no further attempt.
-    pub fn stop(&mut self, now: Instant, notification: Notification) {
+    pub fn stop(&mut self, now: Instant, notification: &Notification) {
         self.stopped = true;
         let why = if notification.code == 6 && notification.subcode == 3 { "peer removed" } else { "stopped" };
         self.end_attempt(now, notification, why);
@@ -361,12 +384,14 @@ impl Peer {
 
     /// Whether everything that shall be told has been handed to the kernel, or there is no session to tell it on.
     pub fn is_synchronised(&self) -> bool {
-        match &self.phase {
-            Phase::Idle | Phase::Connect(_) => true,
-            Phase::Up(link) => {
-                link.feed.as_ref().is_none_or(|(_, feed)| feed.is_idle() && link.connection.unsent() == 0)
-            }
-        }
+        let told =
+            |link: &Link| link.feed.as_ref().is_none_or(|(_, feed)| feed.is_idle() && link.connection.unsent() == 0);
+        self.links.iter().all(told)
+    }
+
+    /// Whether there is neither a connection nor an attempt.
+    pub fn is_vacant(&self) -> bool {
+        self.dial.is_none() && self.links.is_empty() && self.visitor.is_none()
     }
 
     /// Whether this peer has been told of `prefix` and not of its withdrawal.
@@ -388,6 +413,7 @@ impl Peer {
             state: self.state,
             since: self.since,
             advertised: Family::ALL.map(|family| feed.map_or(0, |feed| feed.told().told_count(family))),
+            drained: self.telling != Telling::Everything,
             families: session.filter(|_| feed.is_some()).map(|session| session.families.clone()).unwrap_or_default(),
             extended_next_hop: session.is_some_and(|session| session.extended_next_hop),
             without_next_hop: feed.map(|feed| feed.without_next_hop().collect()).unwrap_or_default(),
@@ -398,10 +424,7 @@ impl Peer {
             remote_as: session.map(|session| session.open.asn),
             remote_id: session.map(|session| session.open.router_id),
             hold_time: session.map(|session| session.hold_time),
-            local_address: match &self.phase {
-                Phase::Up(link) => Some(link.local),
-                Phase::Idle | Phase::Connect(_) => None,
-            },
+            local_address: self.leader().map(|link| link.local),
         }
     }
 
@@ -410,25 +433,21 @@ impl Peer {
         self.feed().and(self.session()).map(|session| session.encoding)
     }
 
+    /// The most advanced connection.
+    fn leader(&self) -> Option<&Link> {
+        self.links.iter().max_by_key(|link| link.state)
+    }
+
     fn session(&self) -> Option<&Session> {
-        match &self.phase {
-            Phase::Up(link) => link.connection.session(),
-            Phase::Idle | Phase::Connect(_) => None,
-        }
+        self.leader().and_then(|link| link.connection.session())
     }
 
     fn feed(&self) -> Option<&Feed> {
-        match &self.phase {
-            Phase::Up(link) => link.feed.as_ref().map(|(_, feed)| feed),
-            Phase::Idle | Phase::Connect(_) => None,
-        }
+        self.links.iter().find_map(|link| link.feed.as_ref().map(|(_, feed)| feed))
     }
 
     fn feed_mut(&mut self) -> Option<&mut Feed> {
-        match &mut self.phase {
-            Phase::Up(link) => link.feed.as_mut().map(|(_, feed)| feed),
-            Phase::Idle | Phase::Connect(_) => None,
-        }
+        self.links.iter_mut().find_map(|link| link.feed.as_mut().map(|(_, feed)| feed))
     }
 }
 

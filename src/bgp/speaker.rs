@@ -88,13 +88,19 @@
 //! assert!(matches!(&seen[..], [receiver::Event::Announce(_, attributes)] if attributes.med == Some(10)));
 //! ```
 
+mod arrivals;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::drain::{Drains, Telling};
+use arrivals::Restraint;
+pub use arrivals::{Arrival, Refusal, RefusalReason};
+
+use super::drain::Drains;
 use super::error::Notification;
-use super::peer::{Action, Change, ConnId, Event, Notice, Peer, State};
+use super::peer::{Action, ArrivalId, Change, ConnId, Event, Notice, Peer, State};
 use crate::config::{self, Attributes};
 use crate::prefix::Prefix;
 use crate::rib::Rib;
@@ -110,6 +116,12 @@ pub struct PeerId(pub u64);
 pub enum Output {
     /// Open a TCP connection to this peer.
     Connect(PeerId, ConnId, Arc<config::Peer>),
+    /// See [`Action::Accept`]; the peer's configuration says how.
+    Accept(ArrivalId, PeerId, ConnId, Arc<config::Peer>),
+    /// Nobody's connection: to be closed, after these octets.
+    TurnAway(ArrivalId, Vec<u8>),
+    /// Tell the operator of connections that were turned away.
+    Refused(Refusal),
     /// See [`Action::Send`].
     Send(PeerId, ConnId, Vec<u8>),
     /// See [`Action::Close`].
@@ -136,6 +148,13 @@ pub enum PeerReload {
 pub struct Speaker {
     rib: Rib,
     peers: BTreeMap<PeerId, Peer>,
+    /// Where each of them is.
+    addresses: BTreeMap<IpAddr, BTreeSet<PeerId>>,
+    /// The most specific first.
+    ranges: Vec<Arc<config::PeerRange>>,
+    /// The peers that came out of a range.
+    members: BTreeMap<PeerId, Arc<config::PeerRange>>,
+    restraint: Restraint,
     next_peer: u64,
     deadlines: Deadlines<PeerId>,
     drains: Drains,
@@ -152,6 +171,10 @@ impl Speaker {
         Speaker {
             rib: Rib::default(),
             peers: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            ranges: Vec::new(),
+            members: BTreeMap::new(),
+            restraint: Restraint::default(),
             next_peer: 0,
             deadlines: Deadlines::new(),
             drains: Drains::default(),
@@ -202,7 +225,7 @@ impl Speaker {
     pub fn change(&self, next: &[Arc<config::Peer>]) -> Vec<(Arc<str>, PeerReload)> {
         let mut wanted = by_name(next);
         let mut changes = Vec::new();
-        for peer in self.peers.values() {
+        for (_, peer) in self.peers.iter().filter(|(id, _)| !self.members.contains_key(id)) {
             let name = peer.config().name.clone();
             let change = match wanted.remove(&name) {
                 None => PeerReload::Removed,
@@ -222,11 +245,15 @@ impl Speaker {
     pub fn configure(&mut self, now: Instant, next: &[Arc<config::Peer>]) {
         let mut wanted = by_name(next);
         let mut removed = Vec::new();
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in self.peers.iter_mut().filter(|(id, _)| !self.members.contains_key(id)) {
+            let before = peer.config().session.address;
             match wanted.remove(&peer.config().name) {
-                Some(next) => peer.configure(now, next.clone(), &self.rib),
+                Some(next) => {
+                    peer.configure(now, next.clone(), &self.rib);
+                    arrivals::moved(&mut self.addresses, *id, Some(before), Some(next.session.address));
+                }
                 None => {
-                    peer.stop(now, Notification::peer_deconfigured());
+                    peer.stop(now, &Notification::peer_deconfigured());
                     removed.push(*id);
                 }
             }
@@ -235,26 +262,43 @@ impl Speaker {
         let mut left = BTreeSet::new();
         for id in removed {
             self.collect(id);
-            left.extend(self.peers.remove(&id).map(|peer| peer.config().endpoint()));
-            self.deadlines.set(id, None);
-            self.touched.remove(&id);
+            left.extend(self.forget(id).map(|peer| peer.config().endpoint()));
         }
         let added: BTreeSet<_> = wanted.into_keys().collect();
         // In the order of the configuration, so that the operator's first peer is dialled first.
         for next in next.iter().filter(|peer| added.contains(&peer.name)) {
-            let id = PeerId(self.next_peer);
-            self.next_peer += 1;
             let mut peer = Peer::new(now, next.clone(), self.rng.bits());
             peer.tell(now, self.drains.telling(&next.name), &self.rib);
             if left.contains(&next.endpoint()) {
                 peer.follow(now);
             }
-            if self.released {
-                peer.release(now, &self.rib);
+            if next.session.mode == config::Mode::Passive {
+                self.outputs.push_back(Output::Notice(next.clone(), Notice::Waiting));
             }
-            self.peers.insert(id, peer);
-            self.touched.insert(id);
+            self.add(now, peer);
         }
+    }
+
+    fn add(&mut self, now: Instant, mut peer: Peer) -> PeerId {
+        let id = PeerId(self.next_peer);
+        self.next_peer += 1;
+        if self.released {
+            peer.release(now, &self.rib);
+        }
+        arrivals::moved(&mut self.addresses, id, None, Some(peer.config().session.address));
+        self.peers.insert(id, peer);
+        self.touched.insert(id);
+        id
+    }
+
+    /// Removes a peer from everywhere.
+    fn forget(&mut self, id: PeerId) -> Option<Peer> {
+        let peer = self.peers.remove(&id)?;
+        arrivals::moved(&mut self.addresses, id, Some(peer.config().session.address), None);
+        self.members.remove(&id);
+        self.deadlines.set(id, None);
+        self.touched.remove(&id);
+        Some(peer)
     }
 
     /// Something happened on a peer's connection. Of a peer that is no more it is ignored.
@@ -279,6 +323,7 @@ impl Speaker {
         while let Some(name) = self.drains.expire(now) {
             self.tell(now, &name);
         }
+        self.tell_refused(now);
         while let Some(id) = self.deadlines.expire(now) {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.handle_timeout(now, &self.rib);
@@ -290,7 +335,8 @@ impl Speaker {
     /// When [`handle_timeout`](Self::handle_timeout) next has work; asked after outputs were drained. After a timeout
     /// handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.deadlines.earliest(), self.drains.poll_timeout()].into_iter().flatten().min()
+        let timeouts = [self.deadlines.earliest(), self.drains.poll_timeout(), self.restraint.tell_at()];
+        timeouts.into_iter().flatten().min()
     }
 
     /// An operator drains a peer: its routes get GRACEFUL_SHUTDOWN (RFC 8326), and are withdrawn at `until`; `None` ends
@@ -300,16 +346,15 @@ impl Speaker {
         self.tell(now, name);
     }
 
-    /// Whether an operator drains this peer.
-    pub fn is_drained(&self, name: &str) -> bool {
-        self.drains.telling(name) != Telling::Everything
-    }
-
+    /// Whoever has this name, or came out of the range of this name, is told what its drain says. O(peers).
     fn tell(&mut self, now: Instant, name: &str) {
-        let telling = self.drains.telling(name);
-        if let Some((id, peer)) = self.peers.iter_mut().find(|(_, peer)| &*peer.config().name == name) {
-            peer.tell(now, telling, &self.rib);
-            self.touched.insert(*id);
+        for (id, peer) in &mut self.peers {
+            let range = self.members.get(id).map(|range| range.name());
+            let own = peer.config().name.clone();
+            if *own == *name || range.is_some_and(|range| **range == *name) {
+                peer.tell(now, self.drains.telling_of(&own, range), &self.rib);
+                self.touched.insert(*id);
+            }
         }
     }
 
@@ -336,7 +381,9 @@ impl Speaker {
         }
         for id in std::mem::take(&mut self.touched) {
             self.collect(id);
+            self.dismiss(id);
         }
+        self.tell_refused(now);
     }
 
     /// The next thing to do; after [`flush`](Self::flush).
@@ -359,11 +406,15 @@ impl Speaker {
         let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.stop(now, notification.clone());
+                peer.stop(now, notification);
             }
             self.collect(id);
         }
         self.peers.clear();
+        self.addresses.clear();
+        self.ranges.clear();
+        self.members.clear();
+        self.restraint = Restraint::default();
         self.deadlines.clear();
         self.touched.clear();
     }
@@ -373,15 +424,22 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        let mut notices = Vec::new();
         while let Some(action) = peer.poll_action() {
             self.outputs.push_back(match action {
                 Action::Connect(conn) => Output::Connect(id, conn, peer.config().clone()),
+                Action::Accept(conn, arrival) => Output::Accept(arrival, id, conn, peer.config().clone()),
                 Action::Send(conn, bytes) => Output::Send(id, conn, bytes),
                 Action::Close(conn) => Output::Close(id, conn),
+                Action::Notice(notice) if self.members.contains_key(&id) => {
+                    notices.push(notice);
+                    continue;
+                }
                 Action::Notice(notice) => Output::Notice(peer.config().clone(), notice),
             });
         }
         self.deadlines.set(id, peer.poll_timeout());
+        notices.into_iter().for_each(|notice| self.note(id, notice));
     }
 }
 

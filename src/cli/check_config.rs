@@ -45,7 +45,8 @@ fn counted(count: usize, noun: &str) -> String {
 
 /// What is configured, and how busy the checks can get.
 fn summary(path: &Path, config: &Config) -> String {
-    let peers = config.bgp.as_ref().map_or(&[][..], |bgp| &bgp.peers);
+    let templates = config.bgp.iter().flat_map(|bgp| &bgp.ranges).map(|range| &range.template);
+    let peers: Vec<_> = config.bgp.iter().flat_map(|bgp| &bgp.peers).chain(templates).collect();
     let internal = peers.iter().filter(|peer| peer.is_internal()).count();
     let ipv4 = config.vips.keys().filter(|vip| vip.address().is_ipv4()).count();
     let uses = config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.checks.len()).sum();
@@ -104,7 +105,7 @@ mod tests {
         let config = config::parse(&[Source { name: "f".into(), text }]).unwrap();
         let expected = "\
 /etc/herald/herald.toml: the configuration is valid
-  peers            2  1 external, 1 internal
+  peers            3  2 external, 1 internal
   VIPs             3  1 IPv4, 2 IPv6
   aggregates       1  1 IPv4, 0 IPv6
   services         2

@@ -114,6 +114,15 @@ impl<'a> Page<'a> {
                 self.line(&format!("  {error}"));
             }
         }
+        for line in &self.status.listen {
+            match &line.error {
+                None => self.line(&format!("listening on {}", line.address)),
+                Some(error) => {
+                    let head = self.paint(Mood::Bad, &format!("not listening on {}", line.address));
+                    self.line(&format!("{head}: {error}"));
+                }
+            }
+        }
         if pool.workers < pool.demand {
             let head = self.paint(Mood::Unsure, "pool is small");
             self.line(&format!("{head}: {} workers, {} in the worst case", pool.workers, pool.demand));
@@ -217,12 +226,14 @@ impl<'a> Page<'a> {
         for peer in peers {
             let state = self.paint(Mood::of(&peer.state), &format!("{:<11}", peer.state));
             let mut words: Vec<String> = Vec::new();
+            words.extend((peer.mode != "active").then(|| peer.mode.clone()));
             if peer.state == "established" {
                 words.extend(peer.remote_as.map(|asn| format!("AS {asn}")));
                 let told = peer.families.iter();
                 words.extend(told.map(|family| format!("{family} {}", peer.advertised.get(family).unwrap_or(&0))));
                 words.extend(peer.extended_next_hop.then(|| "extended next hop".to_owned()));
             } else {
+                words.extend(peer.reason.clone());
                 words.extend(peer.last_error.clone());
                 words.extend(peer.retry_at.map(|at| {
                     format!("next attempt in {}", age(at.since_epoch().saturating_sub(self.status.at.since_epoch())))
@@ -323,13 +334,13 @@ mod tests {
                              "took_us": 90, "streak": 0}]}]}
         ],
         "peers": [
-            {"name": "tor-a", "address": "10.99.1.1", "port": 179, "state": "established", "drained": true,
-             "since": "2026-01-01T00:56:47.000Z", "advertised": {"ipv4": 1, "ipv6": 0}, "families": ["ipv4", "ipv6"],
+            {"name": "tor-a", "address": "10.99.1.1", "port": 179, "mode": "active", "state": "established", "drained": true,
+             "reason": null, "since": "2026-01-01T00:56:47.000Z", "advertised": {"ipv4": 1, "ipv6": 0}, "families": ["ipv4", "ipv6"],
              "extended_next_hop": true, "without_next_hop": ["ipv6"], "last_error": null, "last_error_at": null, "retry_at": null,
              "established_count": 1, "local_as": 65001, "remote_as": 65000, "remote_id": "10.0.0.9", "hold_time_s": 9,
              "local_address": "10.99.1.2"},
-            {"name": "tor-b", "address": "10.99.1.3", "port": 179, "state": "idle", "drained": false,
-             "since": "2026-01-01T00:00:00.000Z", "advertised": {"ipv4": 0, "ipv6": 0}, "families": [],
+            {"name": "tor-b", "address": "10.99.1.3", "port": 179, "mode": "both", "state": "active", "drained": false,
+             "reason": "waiting for the router to connect", "since": "2026-01-01T00:00:00.000Z", "advertised": {"ipv4": 0, "ipv6": 0}, "families": [],
              "extended_next_hop": false, "without_next_hop": [], "last_error": "cannot connect: connection refused", "last_error_at": null,
              "retry_at": "2026-01-01T01:00:41.500Z", "established_count": 0, "local_as": 65001, "remote_as": null, "remote_id": null,
              "hold_time_s": null, "local_address": null}
@@ -339,6 +350,8 @@ mod tests {
             {"target": "old", "configured": false, "reason": "new kernel", "since": "2026-01-01T00:59:18.000Z",
              "until": "2026-01-01T01:30:00.000Z"}
         ],
+        "listen": [{"address": "0.0.0.0:179", "ok": true, "error": null},
+                   {"address": "[::]:179", "ok": false, "error": "address already in use"}],
         "pool": {"workers": 2, "demand": 2, "busy": 0, "queued": 0, "lag_p99_us": 100, "overdue": 0},
         "config": {"path": "/etc/herald/herald.toml", "loaded_at": "2026-01-01T00:00:00.000Z", "stale": true,
                    "failed_at": "2026-01-01T00:59:00.000Z", "errors": ["f:1:2: wrong"], "warnings": []}
@@ -348,6 +361,8 @@ mod tests {
 herald 1.2.3, up 1h00m, /etc/herald/herald.toml
 configuration is STALE: the reload 1m00s ago failed; in force is that of 1h00m ago
   f:1:2: wrong
+listening on 0.0.0.0:179
+not listening on [::]:179: address already in use
 
 VIPs: 1 of 3 announced
   192.0.2.20/32    withdrawn     42s  service mail is down: 0 of 1 backends available, 1 required
@@ -365,7 +380,7 @@ Services: 1 of 2 up
     10.1.0.11:8080  up          3m12s  web: 200 OK
 
 Peers: 1 of 2 established
-  tor-b  10.99.1.3  idle          1h00m  cannot connect: connection refused, next attempt in 41s
+  tor-b  10.99.1.3  active        1h00m  both, waiting for the router to connect, cannot connect: connection refused, next attempt in 41s
   tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, extended next hop, drained, ipv6 has no next hop: set next_hop_ipv6
 
 Drains:

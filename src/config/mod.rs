@@ -25,7 +25,7 @@ pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, Status
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
 pub use parse::{parse, parse_attributes, parse_incomplete, peer_keys};
-pub use peer::{LiveParameters, Peer, SessionParameters};
+pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use transport::{Password, Reach, Secret, Transport};
 
 use crate::prefix::Prefix;
@@ -299,7 +299,9 @@ pub struct Source {
 impl Config {
     /// Gives the peers with a `password_file` what is in it.
     pub fn give_secrets(&mut self, secrets: &BTreeMap<PathBuf, Secret>) {
-        for peer in self.bgp.iter_mut().flat_map(|bgp| &mut bgp.peers) {
+        let Some(bgp) = &mut self.bgp else { return };
+        let templates = bgp.ranges.iter_mut().map(|range| &mut Arc::make_mut(range).template);
+        for peer in bgp.peers.iter_mut().chain(templates) {
             let file = peer.session.transport.password.as_ref().map(|password| password.file.clone());
             if let Some((file, secret)) = file.and_then(|file| secrets.get_key_value(&file)) {
                 let password = Password { file: file.clone(), secret: Some(secret.clone()) };

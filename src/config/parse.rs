@@ -13,6 +13,7 @@ mod export;
 mod findings;
 mod group;
 mod http;
+mod passive;
 mod peer;
 mod schema;
 mod service;

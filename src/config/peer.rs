@@ -8,7 +8,7 @@ use super::attributes::{Asn, Attributes};
 use super::bgp::{HoldTime, NextHop4, NextHop6, PeerAs};
 use super::export::ExportFilter;
 use super::transport::Transport;
-use crate::prefix::Family;
+use crate::prefix::{Family, Prefix};
 
 /// `[[bgp.peer]]`, complete: what `[bgp]` sets for all is filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,40 @@ pub struct Peer {
     pub session: SessionParameters,
     /// What may change while the session is up.
     pub live: LiveParameters,
+}
+
+/// `[[bgp.peer]]` whose `address` is a prefix: each neighbour in it that connects becomes a peer of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerRange {
+    /// Where neighbours may come from.
+    pub prefix: Prefix,
+    /// How many there may be at a time.
+    pub limit: usize,
+    /// What they have in common. Its name is the range's, its address that of `prefix`.
+    pub template: Arc<Peer>,
+}
+
+impl PeerRange {
+    /// Unique among peers and ranges.
+    pub fn name(&self) -> &Arc<str> {
+        &self.template.name
+    }
+
+    /// Whether a neighbour with this address, on a link with this name when it is link-local, is one of the range.
+    pub fn contains(&self, address: IpAddr, zone: Option<&str>) -> bool {
+        self.prefix.contains(&Prefix::host(address)) && self.template.session.zone.as_deref() == zone
+    }
+
+    /// The peer that the neighbour with this address becomes.
+    pub fn peer(&self, address: IpAddr) -> Peer {
+        let mut peer = Peer::clone(&self.template);
+        peer.session.address = address;
+        peer.name = match &peer.session.zone {
+            Some(zone) => format!("{}@{address}%{zone}", self.name()).into(),
+            None => format!("{}@{address}", self.name()).into(),
+        };
+        peer
+    }
 }
 
 /// What a session is made with. A change of any of these needs a new session; [`changes`](Self::changes) names them.
@@ -32,6 +66,8 @@ pub struct SessionParameters {
     pub port: u16,
     /// The address that we connect from; the kernel's choice unless set. Of the same family as `address`.
     pub source: Option<IpAddr>,
+    /// Who connects.
+    pub mode: Mode,
     /// What else the connection is made with.
     pub transport: Transport,
     /// Our AS.
@@ -46,6 +82,39 @@ pub struct SessionParameters {
     pub extended_next_hop: bool,
     /// What we offer.
     pub hold_time: HoldTime,
+}
+
+/// Which of the two connects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// We do.
+    #[default]
+    Active,
+    /// The router does.
+    Passive,
+    /// Whoever comes first.
+    Both,
+}
+
+impl Mode {
+    /// As written in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Active => "active",
+            Mode::Passive => "passive",
+            Mode::Both => "both",
+        }
+    }
+
+    /// Whether we connect.
+    pub fn dials(self) -> bool {
+        self != Mode::Passive
+    }
+
+    /// Whether the router may connect.
+    pub fn accepts(self) -> bool {
+        self != Mode::Active
+    }
 }
 
 /// What may change while a session is up: routes are announced again where they differ.
@@ -68,6 +137,8 @@ pub struct LiveParameters {
 pub const PORT: u16 = 179;
 /// Offered unless another is set: a dead router is noticed within three KEEPALIVEs of 3 seconds.
 pub const DEFAULT_HOLD_TIME: HoldTime = HoldTime::from_whole_secs(9);
+/// See [`PeerRange::limit`].
+pub const DEFAULT_LIMIT: usize = 100;
 /// See [`LiveParameters::connect_retry`].
 pub const DEFAULT_CONNECT_RETRY: Duration = Duration::from_secs(5);
 
@@ -106,6 +177,7 @@ impl SessionParameters {
             zone: None,
             port: PORT,
             source: None,
+            mode: Mode::default(),
             transport: Transport::default(),
             local_as,
             router_id,
@@ -122,6 +194,7 @@ impl SessionParameters {
         let changes = [
             ("address", (self.address, &self.zone) != (next.address, &next.zone)),
             ("port", self.port != next.port),
+            ("mode", self.mode != next.mode),
             ("source", self.source != next.source),
             ("interface", ours.interface != theirs.interface),
             ("ttl_security", ours.reach.ttl_security() != theirs.reach.ttl_security()),

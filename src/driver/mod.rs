@@ -7,6 +7,7 @@ mod control_client;
 mod control_socket;
 pub mod daemon;
 mod dial;
+mod doors;
 pub mod listen;
 pub mod load;
 mod log;

@@ -1,6 +1,7 @@
 //! What operators read in the log, worded here and nowhere else. Each line names what changed, and why.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::bgp::peer::{self, PeerStatus, State};
 use crate::config::{self, Config, Diagnostic};
 use crate::engine::aggregate::AggregateReason;
 use crate::engine::drain::DrainNotice;
-use crate::engine::{self, PeerReload, status::Reason};
+use crate::engine::{self, PeerReload, Refusal, RefusalReason, status::Reason};
 use crate::health::{HealthEvent, ServiceState};
 
 /// Something that operators shall hear of.
@@ -59,6 +60,12 @@ pub(crate) enum Notice {
     },
     /// A session is up, and what its two ends have settled.
     Established(Arc<config::Peer>, Option<Box<PeerStatus>>),
+    /// Routers can connect here.
+    Listening(SocketAddr),
+    /// They cannot, and why.
+    ListenFailed(SocketAddr, String),
+    /// They need not any more.
+    ListenClosed(SocketAddr),
     /// The control thread cannot go on.
     ControlBroken(String),
     /// Notices that were not worded because too many came at once.
@@ -119,7 +126,10 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
             Some(AggregateState::Drained) => "aggregates drained",
             None => "aggregates removed",
         }),
-        engine::Notice::Peer(..) | engine::Notice::PeerReload(..) | engine::Notice::Drain(_) => None,
+        engine::Notice::Peer(..)
+        | engine::Notice::PeerReload(..)
+        | engine::Notice::Refused(_)
+        | engine::Notice::Drain(_) => None,
     }
 }
 
@@ -156,6 +166,11 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
             (Level::Warn, format!("cannot start more than {count}: {error}"))
         }
         Notice::Established(peer, status) => (Level::Info, established(peer, status.as_deref())),
+        Notice::Listening(address) => (Level::Info, format!("listening on {address}")),
+        Notice::ListenFailed(address, error) => {
+            (Level::Error, format!("cannot listen on {address}: {error}; trying again every few seconds"))
+        }
+        Notice::ListenClosed(address) => (Level::Info, format!("no longer listening on {address}")),
         Notice::Stopped => (Level::Info, "stopped".to_owned()),
         Notice::ControlBroken(error) => (Level::Error, format!("control socket: {error}; status is not available")),
         Notice::Lost(count) => {
@@ -174,6 +189,7 @@ fn word_engine(subjects: &Subjects, notice: &engine::Notice, say: &mut dyn FnMut
         engine::Notice::Drain(notice) => Some((Level::Info, drain(notice))),
         engine::Notice::Peer(peer, notice) => peer_line(peer, notice),
         engine::Notice::PeerReload(name, change) => Some(peer_reload(name, change)),
+        engine::Notice::Refused(refusal) => Some((Level::Warn, refused(refusal))),
     };
     if let Some((level, text)) = line {
         say(level, text);
@@ -187,7 +203,7 @@ fn started(config: &Config, path: &Path) -> String {
 
 /// `2 VIPs, 1 service, 4 checks, 2 peers, 8 workers`.
 pub(crate) fn counts(config: &Config) -> String {
-    let peers = config.bgp.as_ref().map_or(0, |bgp| bgp.peers.len());
+    let peers = config.bgp.as_ref().map_or(0, |bgp| bgp.peers.len() + bgp.ranges.len());
     [
         plural(config.vips.len(), "VIP", "VIPs"),
         plural(config.services.len(), "service", "services"),
@@ -316,6 +332,7 @@ fn peer_line(peer: &config::Peer, notice: &peer::Notice) -> Option<(Level, Strin
         peer::Notice::State { from, to, cause: None } => {
             (Level::Debug, format!("peer {name}: {} -> {}", from.name(), to.name()))
         }
+        peer::Notice::Waiting => (Level::Info, format!("peer {name}: waiting for the router to connect")),
         peer::Notice::NoNextHop(family) => {
             (Level::Warn, format!("peer {name}: {family} routes are not announced: no next hop; set next_hop_{family}"))
         }
@@ -354,6 +371,27 @@ fn established(peer: &config::Peer, status: Option<&PeerStatus>) -> String {
         format!("peer {name} established")
     } else {
         format!("peer {name} established ({})", facts.join(", "))
+    }
+}
+
+fn refused(refusal: &Refusal) -> String {
+    let Refusal { remote, reason, count } = refusal;
+    let reason = match reason {
+        RefusalReason::Stranger => "no peer has this address".to_owned(),
+        RefusalReason::Active(name) => format!("we connect to peer {name}; set its mode to \"both\" or \"passive\""),
+        RefusalReason::OtherLocal(name, source) => format!("peer {name} is to connect to {source}"),
+        RefusalReason::Full(name, limit) => format!("peer {name} has {limit} neighbours, which is its limit"),
+        RefusalReason::NotEstablished(name, cause) => {
+            return format!("peer {name}: {remote} not established: {cause}{}", others(*count));
+        }
+    };
+    format!("connection from {remote} refused: {reason}{}", others(*count))
+}
+
+fn others(count: u64) -> String {
+    match count.saturating_sub(1) {
+        0 => String::new(),
+        others => format!(" ({others} more came to nothing since the last such line)"),
     }
 }
 

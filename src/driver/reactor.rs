@@ -17,6 +17,8 @@ use super::connection::{Connections, READ_SHARE, Share};
 use super::control::{Ask, Control};
 use super::control_change::Change;
 use super::control_socket::Socket;
+use super::dial::zone_of;
+use super::doors::{self, Doors};
 
 use super::notice::{Notice, Subjects};
 use super::pool::{Pool, Report};
@@ -24,7 +26,7 @@ use super::reload::{Loaded, Loader, broken};
 use super::scribe::Scribe;
 use super::signal::{Request, Signals};
 use super::state::ConfigState;
-use super::status::{PoolLine, Status};
+use super::status::{ListenLine, PoolLine, Status};
 use super::timer::Timer;
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
@@ -74,6 +76,7 @@ pub(crate) struct Reactor {
     engine: Engine,
     pool: Pool,
     connections: Connections,
+    doors: Doors,
     control: Control,
     loader: Loader,
     scribe: Scribe,
@@ -114,6 +117,9 @@ impl Reactor {
         let wake = move || drop(for_workers.wake());
         let pool = Pool::start(config.worker_count(), Arc::new(move |request| prober.run(request)), wake)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
+        let mut doors = Doors::new(poll.registry().try_clone()?);
+        doors.configure(clock(), config.bgp.as_ref());
+        refuse_failed(&doors.lines())?;
         let wall = wall_clock();
         let started_at = wall.timestamp(clock());
         let mut reactor = Reactor {
@@ -126,6 +132,7 @@ impl Reactor {
             engine: Engine::new(clock(), seed),
             pool,
             connections,
+            doors,
             control,
             state: ConfigState::new(loader.path(), started_at, &config),
             loader,
@@ -172,7 +179,7 @@ impl Reactor {
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let now = clock();
         self.timer.arm(now, self.deadline())?;
-        let wait = self.connections.has_work().then_some(Duration::ZERO);
+        let wait = (self.connections.has_work() || self.doors.has_work()).then_some(Duration::ZERO);
         match self.poll.poll(events, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             // Interrupted: no event was fetched, so none is lost.
@@ -185,6 +192,7 @@ impl Reactor {
                 WAKE => {}
                 TIMER => self.timer.clear(),
                 SIGNALS => signalled = true,
+                token if self.doors.notify(token) => {}
                 Token(_) => self.connections.notify(event),
             }
         }
@@ -198,6 +206,7 @@ impl Reactor {
             }
         }
         self.serve_connections();
+        self.serve_doors();
         let now = clock();
         self.connections.expire(now);
         if self.timeout_at().is_some_and(|at| at <= now) {
@@ -219,7 +228,7 @@ impl Reactor {
     /// When the loop must turn without a reason from outside.
     fn deadline(&self) -> Option<Instant> {
         let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
-        [self.timeout_at(), self.connections.deadline(), stop].into_iter().flatten().min()
+        [self.timeout_at(), self.connections.deadline(), self.doors.deadline(), stop].into_iter().flatten().min()
     }
 
     /// Results of checks, all that are there: what they change goes out together.
@@ -250,6 +259,8 @@ impl Reactor {
             match output {
                 Output::Probe(request) => self.pool.submit(request),
                 Output::Connect(peer, id, config) => self.connections.open(peer, id, config),
+                Output::Accept(arrival, peer, id, config) => self.connections.accept(arrival, peer, id, config),
+                Output::TurnAway(arrival, last_words) => self.connections.turn_away(arrival, &last_words),
                 Output::Send(peer, id, bytes) => self.connections.send(peer, id, &bytes),
                 Output::Close(peer, id) => self.connections.close(now, peer, id),
                 Output::Notice(notice) => self.note(notice),
@@ -288,6 +299,30 @@ impl Reactor {
             }
         }
         self.buffer = buffer;
+    }
+
+    /// Lets in who is at the doors.
+    fn serve_doors(&mut self) {
+        let now = clock();
+        self.doors.retry(now);
+        for (stream, remote) in self.doors.accept(now) {
+            // Without one it has ended already.
+            let Ok(local) = stream.local_addr() else { continue };
+            let zone = zone_of(&stream, remote);
+            let id = self.connections.arrive(stream);
+            self.feed(now, Input::Arrival(engine::Arrival { id, local, remote, zone }));
+        }
+        self.note_doors();
+    }
+
+    fn note_doors(&mut self) {
+        for change in self.doors.take_changes() {
+            self.scribe.note(match change {
+                doors::Change::Opened(address) => Notice::Listening(address),
+                doors::Change::Failed(address, error) => Notice::ListenFailed(address, error),
+                doors::Change::Closed(address) => Notice::ListenClosed(address),
+            });
+        }
     }
 
     fn take_mail(&mut self, mail: Mail) {
@@ -338,6 +373,7 @@ impl Reactor {
             at: wall.timestamp(clock()),
             started_at: self.started_at,
             engine: self.engine.status(&wall),
+            listen: self.doors.lines(),
             pool: PoolLine {
                 workers: self.pool.workers(),
                 demand: self.config.worker_demand(),
@@ -355,6 +391,7 @@ impl Reactor {
         match (request, self.stop) {
             (Request::Stop(signal), Stop::No) => {
                 self.scribe.note(Notice::Stopping(signal));
+                self.doors.close_all();
                 self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + STOP_PATIENCE);
                 self.feed(now, Input::Stop(format!("herald stopped by {signal}")));
             }
@@ -405,6 +442,9 @@ impl Reactor {
         self.subjects = subjects;
         self.config = config.clone();
         self.reloaded = true;
+        // Before sessions are reset by a new password: who comes back is to have it.
+        self.doors.configure(now, config.bgp.as_ref());
+        self.note_doors();
         self.feed(now, Input::Configure(config.clone()));
         self.scribe.note(Notice::Reloaded(config.clone()));
         self.note_findings(&config);
@@ -427,6 +467,14 @@ impl Reactor {
             Stop::No | Stop::Withdrawing(_) | Stop::Flushing | Stop::Done => {}
         }
     }
+}
+
+/// At the start an address that cannot be listened on is an error: somebody is there to see it.
+fn refuse_failed(listen: &[ListenLine]) -> io::Result<()> {
+    let failed =
+        listen.iter().filter_map(|line| Some(format!("cannot listen on {}: {}", line.address, line.error.as_ref()?)));
+    let failed: Vec<String> = failed.collect();
+    if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("; "))) }
 }
 
 /// Puts mail into the mailbox and wakes the loop.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -289,8 +290,17 @@ impl Engine {
             Target::Backend(name, address) => services.iter().any(|service| {
                 *service.name == **name && service.backends.iter().any(|backend| backend.address == *address)
             }),
-            Target::Peer(name) => super::peers(&self.config).iter().any(|peer| *peer.name == **name),
+            // One that came out of a range is there as long as it is connected.
+            Target::Peer(name) => {
+                self.peer_names().any(|known| **known == **name) || self.speaker.peer_named(name).is_some()
+            }
         }
+    }
+
+    /// Those of peers and of ranges of peers.
+    fn peer_names(&self) -> impl Iterator<Item = &Arc<str>> {
+        let (peers, ranges) = super::peers(&self.config);
+        peers.iter().map(|peer| &peer.name).chain(ranges.iter().map(|range| range.name()))
     }
 
     /// `vip 192.0.2.1/32`.
@@ -330,7 +340,7 @@ impl Engine {
         let backends = services.iter().flat_map(|service| {
             service.backends.iter().map(|backend| Target::Backend(service.name.to_string(), backend.address))
         });
-        let peers = super::peers(&self.config).iter().map(|peer| Target::Peer(peer.name.to_string()));
+        let peers = self.peer_names().map(|name| Target::Peer(name.to_string()));
         let all = std::iter::once(Target::All).chain(peers).chain(own).chain(backends).chain(prefixes);
         let near = (word.chars().count() / 3).clamp(1, 8);
         let distances = all.take(COMPARISONS).map(|target| target.to_string()).filter_map(|name| {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::announce::{AggregateEvent, Announce, ServiceHealth, VipEvent, VipState};
 use crate::bgp::error::Notification;
-use crate::bgp::peer::{self, ConnId, Event, Peer, PeerStatus};
+use crate::bgp::peer::{self, ArrivalId, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
 use crate::config::{self, Config};
 use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
@@ -28,7 +28,7 @@ use aggregate::AggregateReason;
 use drain::{DrainNotice, Drains, Target};
 use status::Reason;
 
-pub use crate::bgp::speaker::{PeerId, PeerReload};
+pub use crate::bgp::speaker::{Arrival, PeerId, PeerReload, Refusal, RefusalReason};
 
 /// What the driver tells the engine.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub enum Input<'a> {
     ProbeStarted(Ticket, Instant),
     /// A worker finished a probe.
     ProbeFinished(Ticket, ProbeOutcome),
+    /// Somebody connected: [`Output::Accept`] or [`Output::TurnAway`] says what becomes of it.
+    Arrival(Arrival),
     /// Something happened on a peer's connection.
     Peer(PeerId, ConnId, Event<'a>),
     /// Run every check now.
@@ -56,6 +58,10 @@ pub enum Output {
     Probe(ProbeRequest),
     /// Open a TCP connection to this peer.
     Connect(PeerId, ConnId, Arc<config::Peer>),
+    /// See [`peer::Action::Accept`]; the peer's configuration says how.
+    Accept(ArrivalId, PeerId, ConnId, Arc<config::Peer>),
+    /// Nobody's connection: to be closed, after these octets.
+    TurnAway(ArrivalId, Vec<u8>),
     /// See [`peer::Action::Send`].
     Send(PeerId, ConnId, Vec<u8>),
     /// See [`peer::Action::Close`].
@@ -79,7 +85,9 @@ pub enum Notice {
     Drain(DrainNotice),
     /// A peer changed.
     Peer(Arc<config::Peer>, peer::Notice),
-    /// What a reload does to a peer; told before it happens.
+    /// Connections that routers made came to nothing.
+    Refused(Refusal),
+    /// What a reload does to a peer or range; told before it happens.
     PeerReload(Arc<str>, PeerReload),
 }
 
@@ -136,6 +144,7 @@ impl Engine {
             Input::Timeout => self.timeout(now),
             Input::ProbeStarted(ticket, at) => self.health.probe_started(ticket, at),
             Input::ProbeFinished(ticket, outcome) => self.health.probe_finished(now, ticket, outcome),
+            Input::Arrival(arrival) => self.speaker.accept(now, &arrival),
             Input::Peer(id, conn, event) => self.speaker.handle(now, id, conn, event),
             Input::CheckNow => self.health.check_all_now(now),
             Input::Stop(text) => self.stop(now, text),
@@ -185,7 +194,8 @@ impl Engine {
 
     /// What a reload with `next` would do to the peers; peers that it leaves alone are not listed.
     pub fn change(&self, next: &Config) -> Vec<(Arc<str>, PeerReload)> {
-        self.speaker.change(peers(next))
+        let (peers, ranges) = peers(next);
+        [self.speaker.change(peers), self.speaker.change_ranges(ranges)].concat()
     }
 
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
@@ -204,7 +214,9 @@ impl Engine {
         self.config = config;
         // Routes first: a kept peer then compares what it told its router with what is wanted now, once.
         self.decide(now);
-        self.speaker.configure(now, peers(&self.config));
+        let (peers, ranges) = peers(&self.config);
+        self.speaker.configure(now, peers);
+        self.speaker.configure_ranges(now, ranges);
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -275,6 +287,9 @@ impl Engine {
         while let Some(output) = self.speaker.poll_output() {
             self.outputs.push_back(match output {
                 speaker::Output::Connect(id, conn, peer) => Output::Connect(id, conn, peer),
+                speaker::Output::Accept(arrival, id, conn, peer) => Output::Accept(arrival, id, conn, peer),
+                speaker::Output::TurnAway(arrival, last_words) => Output::TurnAway(arrival, last_words),
+                speaker::Output::Refused(refusal) => Output::Notice(Notice::Refused(refusal)),
                 speaker::Output::Send(id, conn, bytes) => Output::Send(id, conn, bytes),
                 speaker::Output::Close(id, conn) => Output::Close(id, conn),
                 speaker::Output::Notice(peer, notice) => Output::Notice(Notice::Peer(peer, notice)),
@@ -309,8 +324,8 @@ impl Engine {
     }
 }
 
-fn peers(config: &Config) -> &[Arc<config::Peer>] {
-    config.bgp.as_ref().map_or(&[], |bgp| &bgp.peers)
+fn peers(config: &Config) -> (&[Arc<config::Peer>], &[Arc<config::PeerRange>]) {
+    config.bgp.as_ref().map_or((&[], &[]), |bgp| (&bgp.peers, &bgp.ranges))
 }
 
 fn service_health(state: ServiceState) -> ServiceHealth {

@@ -11,7 +11,7 @@ use super::Engine;
 use super::aggregate::AggregateLine;
 use super::drain::DrainLine;
 use crate::announce::{DrainedBy, VipCause, VipState};
-use crate::bgp::peer::{Peer, PeerStatus};
+use crate::bgp::peer::{Peer, PeerStatus, State};
 use crate::config::{self, Backend, Config};
 use crate::health::{BackendStatus, Health, ServiceState};
 use crate::prefix::{Family, Prefix};
@@ -26,7 +26,7 @@ pub struct Status {
     pub aggregates: Vec<AggregateLine>,
     /// In the order of the configuration.
     pub services: Vec<ServiceLine>,
-    /// In the order of the configuration.
+    /// In the order of the configuration, and then those that came out of ranges.
     pub peers: Vec<PeerLine>,
     /// In the order of their targets.
     pub drains: Vec<DrainLine>,
@@ -109,10 +109,14 @@ pub struct PeerLine {
     pub address: String,
     /// The TCP port.
     pub port: u16,
+    /// `active`, `passive` or `both`: which of the two connects.
+    pub mode: String,
     /// Of RFC 4271 §8.2.2, in lower case.
     pub state: String,
     /// Whether an operator has drained it: it is told no routes.
     pub drained: bool,
+    /// What it waits for, in words; `null` when it waits for nothing that is the router's to do.
+    pub reason: Option<String>,
     /// Since when it is established, or since when it is not.
     pub since: Timestamp,
     /// Routes that the peer has been told of, by family.
@@ -247,19 +251,15 @@ impl Engine {
         // A reload keeps its peers' ids; people expect the order of the file.
         let by_name: BTreeMap<_, _> = self.speaker.peers().map(|(_, peer)| (&peer.config().name, peer)).collect();
         let in_order = self.config.bgp.iter().flat_map(|bgp| &bgp.peers);
-        let peers: Vec<&Peer> = in_order.filter_map(|peer| by_name.get(&peer.name).copied()).collect();
+        let in_order = in_order.filter_map(|peer| by_name.get(&peer.name).copied());
+        let peers: Vec<&Peer> = in_order.chain(self.speaker.members()).collect();
         Status {
             vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
             aggregates: self.aggregate_lines(&peers, clock),
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
-            peers: peers.iter().map(|peer| self.peer_line(peer, clock)).collect(),
+            peers: peers.iter().map(|peer| peer_line(peer.config(), peer.status(), clock)).collect(),
             drains: self.drain_lines(),
         }
-    }
-
-    fn peer_line(&self, peer: &Peer, clock: &WallClock) -> PeerLine {
-        let drained = self.speaker.is_drained(&peer.config().name);
-        PeerLine { drained, ..peer_line(peer.config(), peer.status(), clock) }
     }
 
     fn vip_line(&self, vip: &Prefix, entry: &config::Vip, peers: &[&Peer], clock: &WallClock) -> Option<VipLine> {
@@ -326,7 +326,7 @@ impl Engine {
     }
 }
 
-/// A peer with its configuration, as `status --json` shows it; not drained.
+/// A peer with its configuration, as `status --json` shows it.
 pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -> PeerLine {
     PeerLine {
         name: config.name.to_string(),
@@ -335,8 +335,10 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
             None => config.session.address.to_string(),
         },
         port: config.session.port,
+        mode: config.session.mode.name().to_owned(),
         state: status.state.name().to_owned(),
-        drained: false,
+        drained: status.drained,
+        reason: (status.state == State::Active).then(|| "waiting for the router to connect".to_owned()),
         since: clock.timestamp(status.since),
         advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
         families: status.families,

@@ -64,6 +64,7 @@ impl World {
                 }
                 Output::Stopped => self.stopped = true,
                 Output::Notice(Notice::Vip(event, reason)) => self.reasons.push(format!("{}: {reason}", event.vip)),
+                Output::Accept(..) | Output::TurnAway(..) => panic!("nobody connects in this test"),
                 Output::Probe(_) | Output::Close(..) | Output::Notice(_) => {}
             }
         }

@@ -148,6 +148,7 @@ impl Bench {
     pub(crate) fn collect(&mut self) {
         while let Some(action) = self.peer.poll_action() {
             match action {
+                Action::Accept(..) => panic!("nobody connects"),
                 Action::Connect(conn) => {
                     self.conn = Some(conn);
                     self.connects += 1;

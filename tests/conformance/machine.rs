@@ -43,12 +43,12 @@ fn row(
 }
 
 fn stop(bench: &mut Bench) {
-    bench.peer.stop(bench.now, Notification::administrative_shutdown("maintenance"));
+    bench.peer.stop(bench.now, &Notification::administrative_shutdown("maintenance"));
     bench.collect();
 }
 
 fn remove(bench: &mut Bench) {
-    bench.peer.stop(bench.now, Notification::peer_deconfigured());
+    bench.peer.stop(bench.now, &Notification::peer_deconfigured());
     bench.collect();
 }
 
@@ -210,7 +210,7 @@ fn the_hold_timer() {
         bench.advance(60 * SECOND);
         assert_eq!(bench.state() == Established, restarts, "{name}");
         bench.advance(30 * SECOND);
-        assert_eq!(bench.state() == Established, false, "{name}");
+        assert_ne!(bench.state(), Established, "{name}");
         assert!(bench.take_sent().ends_with(&hold), "{name}");
     }
     let mut bench = Bench::at(OpenSent, "");

@@ -27,6 +27,7 @@ mod checks;
 mod drains;
 mod families;
 mod loopback;
+mod passive;
 mod passwords;
 mod reach;
 mod reload;

@@ -42,6 +42,7 @@ impl World {
                 self.record(&bytes);
                 self.pump(&name);
             }
+            Output::Accept(..) | Output::TurnAway(..) => panic!("a connection that no router made"),
             Output::Close(id, conn) => self.closed(id, conn),
             Output::Notice(notice) => self.notice(notice),
             Output::Stopped => {
@@ -220,6 +221,7 @@ impl World {
                     assert!(known || excused, "{name} falls without a cause from outside");
                 }
             }
+            Notice::Refused(refusal) => panic!("a connection that no router made: {refusal:?}"),
             Notice::PeerReload(name, reload) => {
                 self.tell(format_args!("reload does this to {name}: {reload:?}"));
                 if let PeerReload::Reset(keys) = reload {

@@ -1,5 +1,6 @@
 //! A peer against a scripted router, in virtual time.
 
+mod meeting;
 mod router;
 
 use std::time::Duration;
@@ -179,6 +180,7 @@ impl Lab {
                     self.conn = Some(conn);
                     self.dialled.push((conn, self.now - self.start));
                 }
+                Action::Accept(..) => panic!("nobody connects in these tests"),
                 Action::Send(conn, bytes) => {
                     assert_eq!(Some(conn), self.conn);
                     self.router.receive(&bytes);
@@ -270,7 +272,7 @@ fn the_way_up_the_routes_and_the_end() {
     assert_eq!((lab.route("192.0.2.1"), lab.router.table.len()), (None, 1));
     assert!(!lab.peer.has_advertised(&prefix("192.0.2.1")));
 
-    lab.peer.stop(lab.now, Notification::administrative_shutdown("bye"));
+    lab.peer.stop(lab.now, &Notification::administrative_shutdown("bye"));
     lab.run();
     lab.assert_sent(6, 2);
     assert_eq!(lab.router.last().1[2..], *b"\x03bye");
@@ -757,13 +759,13 @@ fn a_reload_that_takes_the_next_hop_withdraws_and_says_so() {
 fn stop_ends_whatever_there_is() {
     let shutdown = || Notification::administrative_shutdown("");
     let mut lab = Lab::new(config());
-    lab.peer.stop(lab.now, shutdown());
+    lab.peer.stop(lab.now, &shutdown());
     lab.run();
     assert_eq!((lab.state(), lab.conn, lab.peer.poll_timeout()), (State::Idle, None, None));
 
     let mut lab = Lab::new(config());
     lab.event(Event::ConnectFailed("Connection refused".into()));
-    lab.peer.stop(lab.now, shutdown());
+    lab.peer.stop(lab.now, &shutdown());
     lab.run();
     lab.advance(1000 * SECOND);
     assert_eq!((lab.state(), lab.dialled.len()), (State::Idle, 1));
@@ -771,13 +773,13 @@ fn stop_ends_whatever_there_is() {
     // Nobody was told, so nobody shall read that.
     let mut lab = Lab::new(config());
     lab.dial();
-    lab.peer.stop(lab.now, shutdown());
+    lab.peer.stop(lab.now, &shutdown());
     lab.run();
     assert_eq!((lab.state(), lab.last_error().to_string()), (State::Idle, "stopped".to_owned()));
 
     let mut lab = Lab::new(config());
     lab.connected();
-    lab.peer.stop(lab.now, shutdown());
+    lab.peer.stop(lab.now, &shutdown());
     lab.run();
     lab.assert_sent(6, 2);
     assert!(lab.last_error().to_string().starts_with("stopped (sent Cease/"));

@@ -136,6 +136,8 @@ impl Teller {
             Notice::State { from, to, cause: None } => {
                 self.line(*at, What::State { from: from.name(), to: to.name() }, || None)
             }
+            // It always dials.
+            Notice::Waiting => Ok(()),
             Notice::NoNextHop(family) => self.no_next_hop(*at, *family),
             Notice::FamilyNotNegotiated(family) => self.not_negotiated(*at, *family),
             Notice::Synchronised(family, routes) => {

@@ -1,24 +1,25 @@
 //! `[bgp]` and `[[bgp.peer]]`. What a peer does not set comes from its group, if it has one, then from `[bgp]`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{families, host_address, host_ipv4, host_ipv6, interface, is_link_local, peer_address};
+use super::address::{families, host_address, host_ipv4, host_ipv6, interface, is_link_local};
 use super::attribute::{asn, attributes};
 use super::daemon::absolute_path;
 use super::export::export;
 use super::findings::{Findings, Place, quote};
 use super::group::Groups;
+use super::passive::{Callers, Whereabouts, listen, mode};
 use super::table::{Item, Section, optional};
 use super::{is_new, name, schema};
 use crate::config::peer::{DEFAULT_CONNECT_RETRY, DEFAULT_HOLD_TIME, PORT};
 use crate::config::{
-    Asn, Bgp, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer, PeerAs, Reach,
-    SessionParameters, Transport,
+    Asn, Bgp, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer, PeerAs, PeerRange,
+    Reach, SessionParameters, Transport,
 };
-use crate::prefix::Family;
+use crate::prefix::{Family, Prefix};
 
 /// What `[bgp]` says for all peers. `None` where it is wrong or missing, which has been reported.
 struct Common {
@@ -27,6 +28,7 @@ struct Common {
     hold_time: HoldTime,
     connect_retry: Duration,
     port: u16,
+    listen: Vec<SocketAddr>,
 }
 
 /// Where warnings about peers point.
@@ -36,6 +38,8 @@ pub(super) struct Places {
     pub(super) bgp: Option<Place>,
     /// By index into the peers.
     pub(super) peers: Vec<Place>,
+    /// By index into the ranges.
+    pub(super) ranges: Vec<Place>,
 }
 
 /// `[bgp]` with its peers, and the files that they name.
@@ -59,8 +63,9 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         }
         return (None, Vec::new(), places);
     };
-    let (mut names, mut addresses) = (BTreeMap::new(), BTreeMap::new());
-    let (mut peers, mut references, mut passwords) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut names, mut addresses, mut callers) = (BTreeMap::new(), BTreeMap::new(), Callers::default());
+    let (mut peers, mut ranges, mut references) = (Vec::new(), Vec::new(), Vec::new());
+    let mut passwords = BTreeSet::new();
     for table in tables {
         let table = groups.complete(table, findings);
         let Some(address) = table.need("address", findings) else { continue };
@@ -73,8 +78,7 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         if let Some(name) = is_named {
             is_new(&mut names, name, named.place, findings, || format!("peer name {} is taken", quote(name)));
         }
-        let Some(peer) = read_peer(&table, &address, is_named, &common, findings) else { continue };
-        is_new(&mut addresses, peer.endpoint(), address.place, findings, || "another peer has this address".to_owned());
+        let Some((peer, range)) = read_peer(&table, &address, is_named, &common, findings) else { continue };
         // Once for a group.
         if let (Some(password), Some(item)) = (&peer.session.transport.password, table.get("password_file"))
             && passwords.insert(item.place)
@@ -82,11 +86,22 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
             let (position, path) = (findings.position(item.place), password.file.clone());
             references.push(FileReference { position, path, role: FileRole::Password });
         }
+        if let Some((prefix, limit)) = range {
+            let range = PeerRange { prefix, limit, template: Arc::new(peer) };
+            callers.add_range(&range, address.place, findings);
+            ranges.push(Arc::new(range));
+            places.ranges.push(table.place);
+            continue;
+        }
+        is_new(&mut addresses, peer.endpoint(), address.place, findings, || "another peer has this address".to_owned());
+        callers.add(&peer, address.place, findings);
         peers.push(Arc::new(peer));
         places.peers.push(table.place);
     }
     groups.finish(findings);
-    let bgp = common.local_as.zip(common.router_id).map(|(local_as, router_id)| Bgp { local_as, router_id, peers });
+    callers.finish(findings);
+    let Common { local_as, router_id, listen, .. } = common;
+    let bgp = local_as.zip(router_id).map(|(local_as, router_id)| Bgp { local_as, router_id, peers, ranges, listen });
     (bgp, references, places)
 }
 
@@ -99,6 +114,7 @@ fn read_common(table: &Section, findings: &mut Findings) -> Common {
         hold_time: hold_time.unwrap_or(DEFAULT_HOLD_TIME),
         connect_retry: connect_retry.unwrap_or(DEFAULT_CONNECT_RETRY),
         port: table.get("port").and_then(|item| item.integer(1..=u16::MAX, findings)).unwrap_or(PORT),
+        listen: table.get("listen").map(|item| listen(&item, findings)).unwrap_or_default(),
     }
 }
 
@@ -109,16 +125,18 @@ fn read_peer(
     name: Option<&str>,
     common: &Common,
     findings: &mut Findings,
-) -> Option<Peer> {
-    read_mode(table, findings);
+) -> Option<(Peer, Option<(Prefix, usize)>)> {
+    let mode = mode(table, findings);
     let local_as = match table.get("local_as") {
         Some(item) => asn(&item, findings),
         None => common.local_as,
     };
     let peer_as = table.need("peer_as", findings).and_then(|item| peer_as(&item, findings));
-    let address = peer_address(address_item, findings);
+    let whereabouts = Whereabouts::read(address_item, findings);
+    let address = whereabouts.as_ref().map(Whereabouts::address);
+    let range = whereabouts.as_ref().zip(mode).and_then(|(it, mode)| it.range(table, mode, findings));
     let port = table.get("port").map_or(Some(common.port), |item| item.integer(1..=u16::MAX, findings));
-    let source = table.get("source").and_then(|item| source(&item, address.as_ref().map(|(a, _)| *a), findings));
+    let source = table.get("source").and_then(|item| source(&item, address, findings));
     let transport = transport(table, findings);
     let families = match table.get("families") {
         Some(item) => families(&item, findings),
@@ -131,16 +149,16 @@ fn read_peer(
     let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
     let attributes = attributes(table, findings);
     let export = table.get("export").map(|item| export(&item, findings));
-    let (address, zone) = address?;
     let session = SessionParameters {
-        zone,
+        zone: whereabouts?.zone(),
         port: port?,
         source,
+        mode: mode?,
         transport: transport?,
         families: families?,
         extended_next_hop: extended_next_hop.unwrap_or(false),
         hold_time: hold_time.unwrap_or(common.hold_time),
-        ..SessionParameters::new(address, peer_as?, local_as?, common.router_id?)
+        ..SessionParameters::new(address?, peer_as?, local_as?, common.router_id?)
     };
     let live = LiveParameters {
         connect_retry: connect_retry.unwrap_or(common.connect_retry),
@@ -150,6 +168,12 @@ fn read_peer(
         export: export.unwrap_or_default(),
     };
     let peer = Peer { name: name?.into(), session, live };
+    look_at_attributes(&peer, table, findings);
+    Some((peer, range))
+}
+
+/// Attributes that are not for external peers.
+fn look_at_attributes(peer: &Peer, table: &Section, findings: &mut Findings) {
     if let (Some(item), false) = (table.get("local_pref"), peer.is_internal()) {
         let who = if table.is_own("local_pref") { "this one is external" } else { "this group has external peers" };
         let message = format!(
@@ -164,17 +188,6 @@ fn read_peer(
             let message = format!("`{community}` is not transitive: it is not sent to external peers (RFC 4360 §6)");
             findings.error(item.key_place, message);
         }
-    }
-    Some(peer)
-}
-
-fn read_mode(table: &Section, findings: &mut Findings) {
-    let Some(item) = table.get("mode") else { return };
-    let Some(text) = item.string(findings) else { return };
-    if schema::UNSUPPORTED_MODES.contains(&text) {
-        findings.error(item.place, format!("`mode = \"{text}\"` is not supported by this version, only \"active\""));
-    } else {
-        item.choice(&[("active", ())], findings);
     }
 }
 

@@ -17,8 +17,10 @@ pub(super) static DAEMON: Schema = Schema {
     keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "drain_time", "log"],
 };
 
-pub(super) static BGP: Schema =
-    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "group", "peer"] };
+pub(super) static BGP: Schema = Schema {
+    title: "[bgp]",
+    keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "listen", "group", "peer"],
+};
 
 pub(super) static PEER: Schema = Schema {
     title: "[[bgp.peer]]",
@@ -35,6 +37,7 @@ pub(super) static PEER: Schema = Schema {
         "peer_as",
         "local_as",
         "mode",
+        "limit",
         "families",
         "next_hop_ipv4",
         "next_hop_ipv6",
@@ -54,7 +57,7 @@ pub(super) static PEER: Schema = Schema {
 pub(super) static GROUP: Schema = Schema { title: "[bgp.group.NAME]", keys: PEER.keys };
 
 /// The keys of [`PEER`] that a group cannot have.
-pub(super) static OF_EACH_PEER: &[&str] = &["name", "address", "group"];
+pub(super) static OF_EACH_PEER: &[&str] = &["name", "address", "group", "limit"];
 
 pub(super) static EXPORT: Schema = Schema { title: "`export`", keys: &["accept", "reject"] };
 
@@ -148,12 +151,9 @@ pub(super) static ALL: &[&Schema] = &[
 static UNSUPPORTED: &[(&str, &[&str])] = &[
     ("the file", &["glb", "gobgp"]),
     ("[daemon]", &["http_listen", "state_file"]),
-    ("[bgp]", &["listen", "graceful_restart"]),
+    ("[bgp]", &["graceful_restart"]),
     ("[[bgp.peer]]", &["role", "graceful_restart", "bfd"]),
 ];
-
-/// Values that belong to the interface but to no version yet, by their key.
-pub(super) static UNSUPPORTED_MODES: &[&str] = &["passive", "both"];
 
 impl Schema {
     pub(super) fn is_unsupported(&self, key: &str) -> bool {

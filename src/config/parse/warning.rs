@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::findings::{Findings, Place};
+use super::passive::can_be_reached;
 use super::{aggregate, daemon, peer, service, vip};
 use crate::config::{Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Service, Workers};
 use crate::prefix::{Family, Prefix};
@@ -29,13 +30,19 @@ pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
         findings.warning(top, "there is no [bgp]: nothing will be announced to anybody");
         return;
     };
-    if bgp.peers.is_empty() {
+    if bgp.peers.is_empty() && bgp.ranges.is_empty() {
         let place = places.peers.bgp.unwrap_or(top);
         findings.warning(place, "there is no [[bgp.peer]]: nothing will be announced to anybody");
         return;
     }
-    for (peer, place) in bgp.peers.iter().zip(&places.peers.peers) {
+    for (peer, place) in peers(bgp).zip(places.peers.peers.iter().chain(&places.peers.ranges)) {
         look_at_next_hops(peer, *place, config, findings);
+        look_at_mode(peer, *place, bgp, findings);
+    }
+    if let (false, false, Some(place)) =
+        (bgp.listen.is_empty(), peers(bgp).any(|peer| peer.session.mode.accepts()), places.peers.bgp)
+    {
+        findings.warning(place, "`listen` is of no use: no peer has `mode = \"passive\"` or \"both\"");
     }
     look_at_vips(bgp, config, places, findings);
 }
@@ -114,9 +121,25 @@ fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut 
     }
 }
 
+/// All peers, with one for each range.
+fn peers(bgp: &Bgp) -> impl Iterator<Item = &Peer> {
+    bgp.peers.iter().chain(bgp.ranges.iter().map(|range| &range.template)).map(AsRef::as_ref)
+}
+
+fn look_at_mode(peer: &Peer, place: Place, bgp: &Bgp, findings: &mut Findings) {
+    if peer.session.mode.accepts() && !can_be_reached(peer, &bgp.listen) {
+        let (name, mode, family) = (&peer.name, peer.session.mode.name(), Family::of(peer.session.address));
+        let message = format!(
+            "peer `{name}` is to connect to us (`mode = \"{mode}\"`), but no address in `listen` of [bgp] is there for it: \
+             it connects over {family}"
+        );
+        findings.warning(place, message);
+    }
+}
+
 fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Findings) {
     let is_told = |vip: &Prefix| {
-        bgp.peers.iter().any(|peer| peer.session.families.contains(&vip.family()) && peer.live.export.allows(vip))
+        peers(bgp).any(|peer| peer.session.families.contains(&vip.family()) && peer.live.export.allows(vip))
     };
     let untold = config.vips.keys().filter(|vip| !is_told(vip));
     for (vip, place) in untold.filter_map(|vip| places.vips.vips.get(vip).map(|place| (vip, place))) {
@@ -131,9 +154,7 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
     for (prefix, place) in &places.vips.degraded {
         let Some(vip) = config.vips.get(prefix) else { continue };
         let OnDown::Degrade(degraded) = &vip.on_down else { continue };
-        let told = bgp
-            .peers
-            .iter()
+        let told = peers(bgp)
             .filter(|peer| peer.session.families.contains(&prefix.family()) && peer.live.export.allows(prefix));
         let same: Vec<String> = told
             .filter(|peer| is_same_to(peer, &vip.attributes, degraded))
@@ -148,7 +169,7 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
             findings.warning(*place, message);
         }
     }
-    if !bgp.peers.iter().any(|peer| peer.is_internal()) {
+    if !peers(bgp).any(Peer::is_internal) {
         let told_internally = [&places.vips.told_internally, &places.aggregates.told_internally];
         for place in told_internally.iter().flat_map(|told| &told.local_prefs) {
             findings.warning(*place, "`local_pref` is sent to internal peers only, and no peer is internal");

@@ -174,6 +174,8 @@ impl Work {
                 Output::Connect(peer, id, config) => self.connections.open(peer, id, config),
                 Output::Send(peer, id, bytes) => self.connections.send(peer, id, &bytes),
                 Output::Close(peer, id) => self.connections.close(now, peer, id),
+                // Nobody listens, so nobody arrives.
+                Output::Accept(..) | Output::TurnAway(..) | Output::Refused(_) => {}
                 Output::Notice(peer, notice) => {
                     let at = wall_clock().timestamp(now);
                     let status = self.speaker.peer_named(&peer.name).map(Peer::status);

@@ -91,9 +91,9 @@ fn drains_survive_a_restart_as_text() {
     assert_eq!(after.vip_state(), VipState::Drained, "and never announced");
     let targets: Vec<String> = after.engine.drains().iter().map(|(target, _)| target.to_string()).collect();
     assert_eq!(targets, ["web", "peer/tor"], "what has ended meanwhile is left");
-    assert!(after.engine.speaker.is_drained("tor"));
+    assert!(after.engine.speaker.peer_named("tor").unwrap().status().drained);
     after.run(50 * SECOND);
-    assert!(!after.engine.speaker.is_drained("tor"), "by the wall clock");
+    assert!(!after.engine.speaker.peer_named("tor").unwrap().status().drained, "by the wall clock");
 }
 
 #[test]

@@ -30,6 +30,12 @@ pub(crate) fn session(neighbour: &Neighbour, options: &str, families: &[&'static
     protocol(&plan.families(families).with(options))
 }
 
+/// The same, and BIRD connects.
+pub(crate) fn dialling(neighbour: &Neighbour, options: &str, families: &[&'static str]) -> String {
+    let plan = Plan { hold_time: None, ..Plan::new(neighbour) };
+    protocol(&plan.families(families).with(options).dials())
+}
+
 /// The session as it is wanted.
 pub(crate) fn protocol(plan: &Plan) -> String {
     let Neighbour { local_address, local_as, address, asn } = &plan.neighbour;
@@ -38,7 +44,8 @@ pub(crate) fn protocol(plan: &Plan) -> String {
         Some(hops) => format!("multihop {hops};"),
         None => "direct;".to_owned(),
     };
-    lines.extend([reach, "strict bind yes;".to_owned(), "passive yes;".to_owned()]);
+    lines.extend([reach, "strict bind yes;".to_owned()]);
+    lines.push(if plan.dials { "connect delay time 1; connect retry time 2;" } else { "passive yes;" }.to_owned());
     lines.extend(["error wait time 1, 2;".to_owned(), "graceful restart off;".to_owned()]);
     lines.extend(plan.interface.as_ref().map(|interface| format!("interface \"{interface}\";")));
     lines.extend(plan.hold_time.map(|seconds| format!("hold time {seconds};")));

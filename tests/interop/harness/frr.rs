@@ -95,7 +95,8 @@ impl Frr {
 /// `router bgp` with this neighbour and no other.
 fn configuration(router_id: &str, plan: &Plan) -> String {
     let Neighbour { local_address, local_as, address, asn } = &plan.neighbour;
-    let mut lines = vec![format!("remote-as {asn}"), "passive".to_owned(), "graceful-restart-disable".to_owned()];
+    let mut lines = vec![format!("remote-as {asn}"), "graceful-restart-disable".to_owned()];
+    lines.push(if plan.dials { "timers connect 2" } else { "passive" }.to_owned());
     match &plan.interface {
         Some(interface) => lines.push(format!("interface {interface}")),
         None => lines.push(format!("update-source {local_address}")),

@@ -61,6 +61,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
     // It cannot listen on an address with a zone.
     let listen = if zone.is_empty() { local_address.to_string() } else { "::".to_owned() };
     let hold_time = plan.hold_time.unwrap_or(90);
+    let passive = !plan.dials;
     let mut lines: Vec<String> =
         plan.password.iter().map(|password| format!("    auth-password = \"{password}\"")).collect();
     lines.extend(plan.lines.iter().cloned());
@@ -94,7 +95,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
 {}
   [neighbors.transport.config]
     local-address = "{local_address}{zone}"
-    passive-mode = true
+    passive-mode = {passive}
   [neighbors.timers.config]
     hold-time = {hold_time}
     keepalive-interval = {}

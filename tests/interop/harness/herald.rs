@@ -99,6 +99,15 @@ impl Herald {
         (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// What another one says that shall start beside it with this configuration, and does not.
+    pub(crate) fn failure_of_another(&self, config: &str) -> String {
+        let (socket, file) = (self.dir.join("another.sock"), self.dir.join("another.toml"));
+        fs::write(&file, format!("[daemon]\ncontrol_socket = \"{}\"\n{config}", socket.display())).unwrap();
+        let output = self.command(&["run", "--config", file.to_str().unwrap()]);
+        assert!(!output.status.success(), "it has started and ended");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     fn command(&self, arguments: &[&str]) -> Output {
         self.namespace.output(BINARY, arguments)
     }

@@ -58,12 +58,14 @@ macro_rules! kind {
 }
 pub(crate) use kind;
 
-/// A session: passive, takes everything and sends nothing. What is not said is the router's default.
+/// A session: passive unless it is to dial, takes everything and sends nothing. What is not said is the router's default.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) neighbour: Neighbour,
     pub(crate) families: Vec<&'static str>,
     pub(crate) hold_time: Option<u16>,
+    /// The router connects.
+    pub(crate) dials: bool,
     pub(crate) password: Option<String>,
     /// RFC 5082: how many hops away the neighbour may be.
     pub(crate) ttl_security: Option<u8>,
@@ -88,6 +90,7 @@ impl Plan {
             neighbour: neighbour.clone(),
             families: vec!["ipv4", "ipv6"],
             hold_time: Some(90),
+            dials: false,
             password: None,
             ttl_security: None,
             multihop: None,
@@ -104,6 +107,10 @@ impl Plan {
 
     pub(crate) fn hold_time(self, seconds: u16) -> Plan {
         Plan { hold_time: Some(seconds), ..self }
+    }
+
+    pub(crate) fn dials(self) -> Plan {
+        Plan { dials: true, ..self }
     }
 
     pub(crate) fn password(self, password: &str) -> Plan {

@@ -6,6 +6,7 @@
 
 mod address;
 mod attribute;
+mod capabilities;
 mod check;
 mod daemon;
 mod export;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::address::{families, host_address, host_ipv4, host_ipv6, interface, is_link_local, peer_address};
 use super::attribute::{asn, attributes};
+use super::capabilities::{self, check_relation, seen_as};
 use super::daemon::absolute_path;
 use super::export::export;
 use super::findings::{Findings, Place, quote};
@@ -14,7 +15,7 @@ use super::table::{Item, Section, optional};
 use super::{is_new, name, schema};
 use crate::config::peer::{DEFAULT_CONNECT_RETRY, DEFAULT_HOLD_TIME, PORT};
 use crate::config::{
-    Asn, Bgp, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer, PeerAs, Reach,
+    Asn, Bgp, Confederation, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer, PeerAs, Reach,
     SessionParameters, Transport,
 };
 use crate::prefix::Family;
@@ -22,6 +23,7 @@ use crate::prefix::Family;
 /// What `[bgp]` says for all peers. `None` where it is wrong or missing, which has been reported.
 struct Common {
     local_as: Option<Asn>,
+    confederation: Option<Confederation>,
     router_id: Option<Ipv4Addr>,
     hold_time: HoldTime,
     connect_retry: Duration,
@@ -85,8 +87,10 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
 fn read_common(table: &Section, findings: &mut Findings) -> Common {
     let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
     let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
+    let local_as = table.need("local_as", findings).and_then(|item| asn(&item, findings));
     Common {
-        local_as: table.need("local_as", findings).and_then(|item| asn(&item, findings)),
+        local_as,
+        confederation: capabilities::confederation(table, local_as, findings),
         router_id: table.need("router_id", findings).and_then(|item| router_id(&item, findings)),
         hold_time: hold_time.unwrap_or(DEFAULT_HOLD_TIME),
         connect_retry: connect_retry.unwrap_or(DEFAULT_CONNECT_RETRY),
@@ -103,11 +107,8 @@ fn read_peer(
     findings: &mut Findings,
 ) -> Option<Peer> {
     read_mode(table, findings);
-    let local_as = match table.get("local_as") {
-        Some(item) => asn(&item, findings),
-        None => common.local_as,
-    };
-    let peer_as = table.need("peer_as", findings).and_then(|item| peer_as(&item, findings));
+    let local_as = optional(table.get("local_as").map(|item| asn(&item, findings)));
+    let peer_as = table.need("peer_as", findings).and_then(|item| peer_as(&item, common, findings));
     let address = peer_address(address_item, findings);
     let port = table.get("port").map_or(Some(common.port), |item| item.integer(1..=u16::MAX, findings));
     let source = table.get("source").and_then(|item| source(&item, address.as_ref().map(|(a, _)| *a), findings));
@@ -120,10 +121,13 @@ fn read_peer(
     let next_hop_ipv6 = table.get("next_hop_ipv6").and_then(|item| next_hop_ipv6(&item, findings));
     let extended_next_hop = table.get("extended_next_hop").and_then(|item| item.boolean(findings));
     let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
+    let capabilities = capabilities::capabilities(table, findings);
     let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
     let attributes = attributes(table, findings);
     let export = table.get("export").map(|item| export(&item, findings));
     let (address, zone) = address?;
+    let peer_as = peer_as?;
+    let local_as = seen_as(local_as?, common.local_as, peer_as, common.confederation.as_ref());
     let session = SessionParameters {
         zone,
         port: port?,
@@ -132,7 +136,9 @@ fn read_peer(
         families: families?,
         extended_next_hop: extended_next_hop.unwrap_or(false),
         hold_time: hold_time.unwrap_or(common.hold_time),
-        ..SessionParameters::new(address, peer_as?, local_as?, common.router_id?)
+        confederation: common.confederation.clone(),
+        capabilities,
+        ..SessionParameters::new(address, peer_as, local_as?, common.router_id?)
     };
     let live = LiveParameters {
         connect_retry: connect_retry.unwrap_or(common.connect_retry),
@@ -142,18 +148,7 @@ fn read_peer(
         export: export.unwrap_or_default(),
     };
     let peer = Peer { name: name?.into(), session, live };
-    if let (Some(item), false) = (table.get("local_pref"), peer.is_internal()) {
-        let message = "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and this one is external: \
-                       use `med`, `as_path_prepend` or `communities`";
-        findings.error(item.key_place, message);
-    }
-    if let (Some(item), false) = (table.get("communities"), peer.is_internal()) {
-        for community in peer.live.attributes.extended_communities.iter().filter(|community| !community.is_transitive())
-        {
-            let message = format!("`{community}` is not transitive: it is not sent to external peers (RFC 4360 §6)");
-            findings.error(item.key_place, message);
-        }
-    }
+    check_relation(&peer, table, findings);
     Some(peer)
 }
 
@@ -180,11 +175,16 @@ fn router_id(item: &Item, findings: &mut Findings) -> Option<Ipv4Addr> {
     None
 }
 
-fn peer_as(item: &Item, findings: &mut Findings) -> Option<PeerAs> {
+fn peer_as(item: &Item, common: &Common, findings: &mut Findings) -> Option<PeerAs> {
     if item.is_string() {
         return item.choice(&[("internal", PeerAs::Internal), ("external", PeerAs::External)], findings);
     }
-    asn(item, findings).map(PeerAs::Number)
+    let number = asn(item, findings)?;
+    if common.confederation.as_ref().is_some_and(|whole| whole.identifier == number) {
+        let message = format!("`peer_as`: {number} is our own confederation: give the AS that the peer has within it");
+        findings.error(item.place, message);
+    }
+    Some(PeerAs::Number(number))
 }
 
 /// RFC 4271 §4.2: 0, or at least 3 seconds.

@@ -15,7 +15,19 @@ pub(super) static DAEMON: Schema =
     Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
 
 pub(super) static BGP: Schema =
-    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "peer"] };
+    Schema {
+    title: "[bgp]",
+    keys: &[
+        "local_as",
+        "router_id",
+        "confederation",
+        "confederation_members",
+        "hold_time",
+        "connect_retry",
+        "port",
+        "peer",
+    ],
+};
 
 pub(super) static PEER: Schema = Schema {
     title: "[[bgp.peer]]",
@@ -35,6 +47,11 @@ pub(super) static PEER: Schema = Schema {
         "next_hop_ipv4",
         "next_hop_ipv6",
         "extended_next_hop",
+        "extended_messages",
+        "role",
+        "role_strict",
+        "advertise_version",
+        "advertise_hostname",
         "hold_time",
         "connect_retry",
         "origin",
@@ -133,7 +150,7 @@ static UNSUPPORTED: &[(&str, &[&str])] = &[
     ("the file", &["glb", "gobgp"]),
     ("[daemon]", &["http_listen", "state_file"]),
     ("[bgp]", &["listen", "graceful_restart"]),
-    ("[[bgp.peer]]", &["role", "graceful_restart", "bfd"]),
+    ("[[bgp.peer]]", &["graceful_restart", "bfd"]),
 ];
 
 /// Values that belong to the interface but to no version yet, by their key.

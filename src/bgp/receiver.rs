@@ -308,6 +308,7 @@ mod tests {
             communities: vec![],
             large_communities: vec![],
             extended_communities: vec![],
+            only_to_customer: None,
         }
     }
 

@@ -298,6 +298,7 @@ mod tests {
             communities: vec![],
             large_communities: vec![],
             extended_communities: vec![],
+            only_to_customer: None,
         }
     }
 
@@ -377,6 +378,7 @@ mod tests {
                 .map(|_| LargeCommunity(rng.bits() as u32, rng.bits() as u32, rng.bits() as u32))
                 .collect(),
             extended_communities: (0..rng.below(few)).map(|_| ExtendedCommunity(rng.bits().to_be_bytes())).collect(),
+            only_to_customer: optional(rng).map(Asn),
         }
     }
 

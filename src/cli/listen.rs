@@ -147,6 +147,8 @@ enum What<'a> {
         communities: Vec<String>,
         large_communities: Vec<String>,
         extended_communities: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        only_to_customer: Option<Asn>,
     },
     Withdraw {
         prefix: String,
@@ -163,12 +165,18 @@ enum What<'a> {
     },
 }
 
-/// A number, or for an AS_SET a list of them.
+/// A number, or for an AS_SET a list of them. What lies within a confederation is told apart by a word.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Hop<'a> {
     Asn(Asn),
     Set(&'a [Asn]),
+    ConfedSequence {
+        confed_sequence: &'a [Asn],
+    },
+    ConfedSet {
+        confed_set: &'a [Asn],
+    },
 }
 
 fn hops(path: &[Segment]) -> Vec<Hop<'_>> {
@@ -177,6 +185,8 @@ fn hops(path: &[Segment]) -> Vec<Hop<'_>> {
         match segment {
             Segment::Sequence(asns) => hops.extend(asns.iter().copied().map(Hop::Asn)),
             Segment::Set(asns) => hops.push(Hop::Set(asns)),
+            Segment::ConfedSequence(asns) => hops.push(Hop::ConfedSequence { confed_sequence: asns }),
+            Segment::ConfedSet(asns) => hops.push(Hop::ConfedSet { confed_set: asns }),
         }
     }
     hops
@@ -199,6 +209,7 @@ fn json_line(report: &Report) -> serde_json::Result<String> {
             communities: texts(&attributes.communities),
             large_communities: texts(&attributes.large_communities),
             extended_communities: texts(&attributes.extended_communities),
+            only_to_customer: attributes.only_to_customer,
         },
         Event::Withdraw(prefix) => What::Withdraw { prefix: prefix.to_string() },
         Event::Malformed(fault) => {
@@ -244,6 +255,8 @@ pub(super) fn describe(attributes: &PathAttributes) -> String {
         .map(|hop| match hop {
             Hop::Asn(asn) => asn.to_string(),
             Hop::Set(asns) => format!("{{{}}}", texts(asns).join(" ")),
+            Hop::ConfedSequence { confed_sequence } => format!("({})", texts(confed_sequence).join(" ")),
+            Hop::ConfedSet { confed_set } => format!("({{{}}})", texts(confed_set).join(" ")),
         })
         .collect();
     words.push(if path.is_empty() { "empty path".to_owned() } else { format!("path {}", path.join(" ")) });
@@ -256,6 +269,7 @@ pub(super) fn describe(attributes: &PathAttributes) -> String {
     if !communities.is_empty() {
         words.push(format!("communities {}", communities.join(" ")));
     }
+    words.extend(attributes.only_to_customer.map(|asn| format!("only to customer {asn}")));
     words.join(", ")
 }
 
@@ -307,6 +321,7 @@ mod tests {
             communities: vec!["65000:100".parse().unwrap()],
             large_communities: vec![LargeCommunity(1, 2, 3)],
             extended_communities: vec!["rt:192.0.2.1:5".parse().unwrap()],
+            only_to_customer: None,
         };
         let cause = Cause::Received(Notification::administrative_shutdown("\x1b[2J"));
         for (event, json, human) in [

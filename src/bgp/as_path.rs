@@ -38,10 +38,9 @@ impl Segment {
     /// The AS numbers, in order.
     pub fn asns(&self) -> &[Asn] {
         match self {
-            Segment::Set(asns)
-            | Segment::Sequence(asns)
-            | Segment::ConfedSequence(asns)
-            | Segment::ConfedSet(asns) => asns,
+            Segment::Set(asns) | Segment::Sequence(asns) | Segment::ConfedSequence(asns) | Segment::ConfedSet(asns) => {
+                asns
+            }
         }
     }
 
@@ -241,7 +240,11 @@ mod tests {
                 vec![confed(&[5]), sequence(&[70_000])],
                 vec![confed(&[7, 6]), sequence(&[8, 70_000])],
             ),
-            (vec![confed(&[7]), sequence(&[trans])], vec![sequence(&[70_000])], vec![confed(&[7]), sequence(&[70_000])]),
+            (
+                vec![confed(&[7]), sequence(&[trans])],
+                vec![sequence(&[70_000])],
+                vec![confed(&[7]), sequence(&[70_000])],
+            ),
             // Longer than the AS_PATH: someone shortened that, so AS4_PATH is not of this route any more.
             (vec![sequence(&[8])], vec![sequence(&[70_000, 2])], vec![sequence(&[8])]),
         ] {

@@ -77,7 +77,7 @@ fn path_attributes(config: &config::Peer, relation: Relation, next_hop: NextHop,
         // RFC 4271 §5.1.2: empty to our own AS, and so without prepends: the peer would find its own AS in the path and
         // drop the route as a loop (§9.1.2).
         Relation::Internal => Vec::new(),
-        // RFC 5065 §4.1 b. Its length counts for nothing (§5.3), so prepends would do nothing.
+        // RFC 5065 §4.1. Its length counts for nothing (§5.3), so prepends would do nothing.
         Relation::Confederation => vec![Segment::ConfedSequence(vec![local_as])],
         Relation::External => {
             let path = vec![local_as; 1 + usize::from(prepend)];
@@ -95,7 +95,7 @@ fn path_attributes(config: &config::Peer, relation: Relation, next_hop: NextHop,
         as_path,
         next_hop,
         med: vip.med.or(peer.med),
-        // RFC 4271 §5.1.5: to our own AS always, to others never; in a confederation to all of it (RFC 5065 §4.1).
+        // RFC 4271 §5.1.5: to our own AS always, to others never; in a confederation to all of it (RFC 5065 §5.2).
         local_pref: relation.is_within().then(|| vip.local_pref.or(peer.local_pref).unwrap_or(DEFAULT_LOCAL_PREF)),
         communities: join(&vip.communities, &peer.communities),
         large_communities: join(&vip.large_communities, &peer.large_communities),
@@ -177,6 +177,7 @@ mod tests {
             hold_time: HoldTime::OFF,
             encoding: Encoding { four_octet_as: true, mp_ipv4: extended_next_hop, max_len: 4096 },
             extended_next_hop,
+            enhanced_refresh: false,
             internal,
         }
     }

@@ -1,6 +1,6 @@
 //! BGP-4 as an announcer speaks it: bytes in and events in, bytes out and actions out. No sockets, no clock.
 //!
-//! [`wire`] reads and writes octets, [`message`] frames them, [`open`], [`attribute`], [`as_path`], [`nlri`] and
+//! [`wire`] reads and writes octets, [`message`] frames them, [`open`], [`capability`], [`attribute`], [`as_path`], [`nlri`] and
 //! [`update`] are what the messages hold, [`error`] is what a NOTIFICATION says. [`fsm`] is one connection, and [`cause`]
 //! why it ended. [`peer`] is one neighbour that we announce to: [`export`] is how a route looks to it, [`adj_rib_out`]
 //! what it has been told. [`speaker`] is all of them, with the routes that they shall have. [`receiver`] is one that announces to us.
@@ -13,12 +13,14 @@
 pub mod adj_rib_out;
 pub mod as_path;
 pub mod attribute;
+pub mod capability;
 pub mod cause;
 pub mod error;
 pub mod export;
 pub mod fsm;
 pub mod message;
 pub mod nlri;
+pub mod omission;
 pub mod open;
 pub mod peer;
 mod received;

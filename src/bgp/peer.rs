@@ -5,6 +5,7 @@
 
 mod attempt;
 mod feed;
+mod refusal;
 mod retry;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -13,8 +14,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use feed::Feed;
+use refusal::Refusals;
 use retry::Backoff;
 
+use super::capability::Capability;
 use super::error::Notification;
 use super::fsm::{Connection, Session};
 use super::update::Encoding;
@@ -80,6 +83,8 @@ pub enum Notice {
     NoNextHop(Family),
     /// The peer did not offer this family.
     FamilyNotNegotiated(Family),
+    /// The peer refuses some of our capabilities: they are left out from now on, these in all.
+    LeftOut(Vec<Capability>),
     /// The initial routes of this family are out, and so is End-of-RIB.
     Synchronised(Family, usize),
     /// The attributes of so many routes, this one among them, do not fit a message: the peer does not get them.
@@ -124,6 +129,14 @@ pub struct PeerStatus {
     pub remote_as: Option<config::Asn>,
     /// The peer's BGP Identifier, when there is a session.
     pub remote_id: Option<std::net::Ipv4Addr>,
+    /// What the peer says that it can do, when there is a session.
+    pub capabilities: Vec<Capability>,
+    /// What is left out of our OPEN because the peer refuses it.
+    pub left_out: Vec<Capability>,
+    /// What the peer says that it is, safe to show.
+    pub remote_software: Option<String>,
+    /// What the peer says that it is called, safe to show.
+    pub remote_hostname: Option<String>,
     /// Negotiated, when there is a session.
     pub hold_time: Option<config::HoldTime>,
     /// Our address on the session.
@@ -156,8 +169,7 @@ pub struct Peer {
     state: State,
     timers: Timers<Timer, 2>,
     backoff: Backoff,
-    /// The next attempt goes without capabilities.
-    plain_open: bool,
+    refusals: Refusals,
     released: bool,
     stopped: bool,
     /// Of the next attempt.
@@ -204,7 +216,7 @@ impl Peer {
             state: State::Idle,
             timers,
             backoff: Backoff::default(),
-            plain_open: false,
+            refusals: Refusals::default(),
             released: false,
             stopped: false,
             next_conn: 0,
@@ -243,6 +255,8 @@ impl Peer {
     pub fn configure(&mut self, now: Instant, next: Arc<config::Peer>, rib: &Rib) {
         let change = self.change(&next);
         self.config = next;
+        // Whoever reloads may have a router that takes everything.
+        self.refusals = Refusals::default();
         match change {
             Change::Keep => {}
             Change::Readvertise => {
@@ -379,6 +393,13 @@ impl Peer {
             retry_at: self.timers.at(Timer::Retry),
             remote_as: session.map(|session| session.open.asn),
             remote_id: session.map(|session| session.open.router_id),
+            capabilities: session.map(|session| session.open.capabilities.clone()).unwrap_or_default(),
+            left_out: match &self.phase {
+                Phase::Up(link) => link.connection.terms().left_out(),
+                Phase::Idle | Phase::Connect(_) => self.refusals.left_out(&self.config.session),
+            },
+            remote_software: session.and_then(|session| session.open.software_version()),
+            remote_hostname: session.and_then(|session| session.open.host_name()),
             hold_time: session.map(|session| session.hold_time),
             local_address: match &self.phase {
                 Phase::Up(link) => Some(link.local),

@@ -171,12 +171,8 @@ enum What<'a> {
 enum Hop<'a> {
     Asn(Asn),
     Set(&'a [Asn]),
-    ConfedSequence {
-        confed_sequence: &'a [Asn],
-    },
-    ConfedSet {
-        confed_set: &'a [Asn],
-    },
+    ConfedSequence { confed_sequence: &'a [Asn] },
+    ConfedSet { confed_set: &'a [Asn] },
 }
 
 fn hops(path: &[Segment]) -> Vec<Hop<'_>> {
@@ -311,7 +307,15 @@ mod tests {
         };
         let encoding = Encoding { four_octet_as: true, mp_ipv4: false, max_len: MAX_LEN };
         let families = vec![Family::Ipv4];
-        let session = Session { open, families, hold_time, encoding, extended_next_hop: false, internal: false };
+        let session = Session {
+            open,
+            families,
+            hold_time,
+            encoding,
+            extended_next_hop: false,
+            enhanced_refresh: false,
+            internal: false,
+        };
         let attributes = PathAttributes {
             origin: Origin::Igp,
             as_path: vec![Segment::Sequence(vec![Asn(65001)]), Segment::Set(vec![Asn(2), Asn(3)])],

@@ -37,8 +37,7 @@ pub enum Role {
 
 impl Role {
     /// All, in the order of their numbers (RFC 9234 §4.1).
-    pub const ALL: [Role; 5] =
-        [Role::Provider, Role::RouteServer, Role::RouteServerClient, Role::Customer, Role::Peer];
+    pub const ALL: [Role; 5] = [Role::Provider, Role::RouteServer, Role::RouteServerClient, Role::Customer, Role::Peer];
 
     /// As written in configuration and output.
     pub fn name(self) -> &'static str {
@@ -105,7 +104,7 @@ pub enum Relation {
 }
 
 impl Relation {
-    /// Whether LOCAL_PREF and what is not transitive stay within: neither leaves a confederation (RFC 5065 §4.1,
+    /// Whether LOCAL_PREF and what is not transitive stay within: neither leaves a confederation (RFC 5065 §5.2,
     /// RFC 4360 §6).
     pub fn is_within(self) -> bool {
         self != Relation::External

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::feed::Feed;
+use super::refusal::Refusals;
 use super::{Action, Cause, ConnId, Link, Notice, Peer, Phase, State, Suspects, Timer, retry};
 use crate::bgp::error::Notification;
-use crate::bgp::fsm::{self, Connection, Offer, Terms};
-use crate::prefix::Family;
+use crate::bgp::fsm::{self, Connection};
 use crate::rib::Rib;
 
 /// UPDATEs are made until so many octets wait for TCP ...
@@ -47,15 +47,7 @@ impl Peer {
 
     pub(super) fn connected(&mut self, now: Instant, id: ConnId, local: SocketAddr, remote: SocketAddr) {
         self.timers.clear();
-        let terms = Terms {
-            local_as: self.config.session.local_as,
-            router_id: self.config.session.router_id,
-            hold_time: self.config.session.hold_time,
-            families: Offer::Families(self.config.session.families.clone()),
-            peer_as: Some(self.config.session.peer_as),
-            extended_next_hop: self.config.session.extended_next_hop,
-            capabilities: !self.plain_open,
-        };
+        let terms = self.refusals.terms(now, &self.config.session);
         let connection = Connection::new(now, terms, self.rng.bits());
         let (local, remote) = (local.ip(), remote.ip());
         self.phase = Phase::Up(Box::new(Link { id, connection, local, remote, feed: None, paused: false }));
@@ -87,7 +79,7 @@ impl Peer {
 
     /// Forgets all failures: what comes next is another session.
     pub(super) fn start_over(&mut self, now: Instant) {
-        self.plain_open = false;
+        self.refusals = Refusals::default();
         self.backoff.reset();
         self.told_causes.clear();
         if !self.stopped {
@@ -154,14 +146,15 @@ impl Peer {
         if link.feed.is_some_and(|(established, _)| now >= established + retry::STABLE) {
             self.backoff.reset();
         }
-        let was_plain = std::mem::replace(&mut self.plain_open, false);
-        // RFC 5492 §3: a peer that cannot take capabilities may take an OPEN without. Some say so with the subcode that
-        // is meant for a capability that they miss. The attempt after that has them again: it may have been replaced.
-        let refused = matches!(cause, Cause::Received(Notification { code: 2, subcode: 4 | 7, .. }));
-        let try_plain = refused && !was_plain && self.config.session.families.contains(&Family::Ipv4);
+        let retry = match &cause {
+            Cause::Received(notification) => self.refusals.answered(now, link.connection.terms(), notification),
+            _ => None,
+        };
         self.idle(now, cause);
-        if try_plain && !self.stopped {
-            self.plain_open = true;
+        if let Some(retry) = retry
+            && !self.stopped
+        {
+            self.actions.extend(retry.news.map(|left_out| Action::Notice(Notice::LeftOut(left_out))));
             self.timers.set(Timer::Retry, Some(now + retry::shortest(self.config.live.connect_retry)));
         }
     }

@@ -37,7 +37,8 @@ pub(super) fn check_relation(peer: &Peer, table: &Section, findings: &mut Findin
             let communities = &peer.live.attributes.extended_communities;
             for community in communities.iter().filter(|community| !community.is_transitive()) {
                 let Some(item) = table.get("communities") else { continue };
-                let message = format!("`{community}` is not transitive: it is not sent to external peers (RFC 4360 §6)");
+                let message =
+                    format!("`{community}` is not transitive: it is not sent to external peers (RFC 4360 §6)");
                 findings.error(item.key_place, message);
             }
             return;
@@ -59,7 +60,10 @@ pub(super) fn confederation(table: &Section, local_as: Option<Asn>, findings: &m
         .collect();
     let Some(item) = table.get("confederation") else {
         if let Some(item) = members_item {
-            findings.error(item.key_place, "`confederation_members` needs `confederation`, the AS that all of them are to others");
+            findings.error(
+                item.key_place,
+                "`confederation_members` needs `confederation`, the AS that all of them are to others",
+            );
         }
         return None;
     };

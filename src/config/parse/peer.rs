@@ -15,8 +15,8 @@ use super::table::{Item, Section, optional};
 use super::{is_new, name, schema};
 use crate::config::peer::{DEFAULT_CONNECT_RETRY, DEFAULT_HOLD_TIME, PORT};
 use crate::config::{
-    Asn, Bgp, Confederation, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer, PeerAs, Reach,
-    SessionParameters, Transport,
+    Asn, Bgp, Confederation, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer,
+    PeerAs, Reach, SessionParameters, Transport,
 };
 use crate::prefix::Family;
 

@@ -14,8 +14,7 @@ pub(super) static ROOT: Schema = Schema { title: "the file", keys: &["daemon", "
 pub(super) static DAEMON: Schema =
     Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
 
-pub(super) static BGP: Schema =
-    Schema {
+pub(super) static BGP: Schema = Schema {
     title: "[bgp]",
     keys: &[
         "local_as",

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::findings::{Findings, Place};
 use super::{daemon, peer, service, vip};
-use crate::config::{Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Relation, Service, Workers};
+use crate::config::{
+    Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Relation, Service, Workers,
+};
 use crate::prefix::{Family, Prefix};
 
 /// Where the warnings point.
@@ -157,7 +159,10 @@ fn is_same_to(peer: &Peer, one: &Attributes, other: &Attributes) -> bool {
             (relation == Relation::External).then(|| vip.as_path_prepend.or(own.as_path_prepend).unwrap_or(0)),
             vip.communities.iter().chain(&own.communities).copied().collect::<BTreeSet<_>>(),
             vip.large_communities.iter().chain(&own.large_communities).copied().collect::<BTreeSet<_>>(),
-            extended.filter(|community| relation.is_within() || community.is_transitive()).copied().collect::<BTreeSet<_>>(),
+            extended
+                .filter(|community| relation.is_within() || community.is_transitive())
+                .copied()
+                .collect::<BTreeSet<_>>(),
         )
     };
     told(one) == told(other)

@@ -7,8 +7,9 @@
 //!
 //! RFC 4271 (BGP-4), 4760 (multiprotocol), 2545 (IPv6 next hops), 5492 (capabilities), 6793 (4-octet AS numbers),
 //! 2918 (route refresh), 1997 and 8092 (communities), 4724 §2 (End-of-RIB), 4486, 6608, 9003 and 9384 (NOTIFICATIONs),
-//! 6286 (identifiers), 7606 (errors in UPDATEs), 7607 (AS 0), 8950 (IPv6 next hops of IPv4 routes), 9687 (send hold timer). Of others one rule each: 7313 §5
-//! (ROUTE-REFRESH of a wrong length), 9072 (long OPENs).
+//! 6286 (identifiers), 7606 (errors in UPDATEs), 7607 (AS 0), 8950 (IPv6 next hops of IPv4 routes), 9687 (send hold timer),
+//! 5065 (confederations), 7313 (enhanced route refresh), 8654 (extended messages), 9072 (long OPENs), 9234 (roles);
+//! draft-ietf-idr-software-version, draft-walton-bgp-hostname-capability.
 
 pub mod adj_rib_out;
 pub mod as_path;

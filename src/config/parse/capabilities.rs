@@ -99,3 +99,156 @@ pub(super) fn seen_as(
     };
     own.or_else(|| confederation.filter(is_outside).map(|whole| whole.identifier)).or(common)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, SessionParameters, Source, parse};
+
+    /// `[bgp]` with these lines, and a peer with those.
+    fn text(bgp: &str, peer: &str) -> String {
+        format!("[bgp]\nlocal_as = 65010\nrouter_id = '10.0.0.1'\n{bgp}\n[[bgp.peer]]\naddress = '10.0.0.2'\n{peer}\n")
+    }
+
+    fn parsed(text: &str) -> Result<Config, Vec<String>> {
+        let source = Source { name: "f".into(), text: text.to_owned() };
+        parse(&[source]).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    fn session(bgp: &str, peer: &str) -> SessionParameters {
+        let config = parsed(&text(bgp, peer)).unwrap_or_else(|errors| panic!("{errors:?}"));
+        config.bgp.unwrap().peers[0].session.clone()
+    }
+
+    const WHOLE: &str = "confederation = 65000\nconfederation_members = [65011, 65010, 65011]";
+
+    #[test]
+    fn errors() {
+        for (bgp, peer, expected) in [
+            (
+                "",
+                "peer_as = 1\nrole = 'costumer'",
+                "f:8:8: `role` must be \"provider\" or \"rs\" or \"rs-client\" or \"customer\" or \"peer\", not `costumer`; \
+                 did you mean `customer`?",
+            ),
+            ("", "peer_as = 1\nrole_strict = true", "f:8:1: `role_strict` needs `role`"),
+            (
+                "",
+                "peer_as = 1\nextended_messages = 1",
+                "f:8:21: `extended_messages` must be true or false, not the integer 1",
+            ),
+            (
+                "",
+                "peer_as = 65010\nrole = 'peer'",
+                "f:8:1: `role` is for external peers (RFC 9234 §4), and this one is internal",
+            ),
+            (
+                "",
+                "peer_as = 'internal'\nrole = 'peer'",
+                "f:8:1: `role` is for external peers (RFC 9234 §4), and this one is internal",
+            ),
+            (
+                WHOLE,
+                "peer_as = 65011\nrole = 'peer'",
+                "f:9:1: `role` is for external peers (RFC 9234 §4), and this one is in our confederation",
+            ),
+            (
+                WHOLE,
+                "peer_as = 64512\nlocal_pref = 1",
+                "f:9:1: `local_pref` is not sent to external peers (RFC 4271 §5.1.5), and this one is external: use `med`, \
+                 `as_path_prepend` or `communities`",
+            ),
+            (
+                WHOLE,
+                "peer_as = 65000",
+                "f:8:11: `peer_as`: 65000 is our own confederation: give the AS that the peer has within it",
+            ),
+            (
+                "confederation_members = [65011]",
+                "peer_as = 1",
+                "f:4:1: `confederation_members` needs `confederation`, the AS that all of them are to others",
+            ),
+            (
+                "confederation = 65010",
+                "peer_as = 1",
+                "f:4:17: `confederation`: 65010 is `local_as`, too: that must be our own AS within the confederation (RFC 5065 §4)",
+            ),
+            (
+                "confederation = 65000\nconfederation_members = [65011, 65000]",
+                "peer_as = 1",
+                "f:5:33: `confederation_members`: 65000 is the confederation itself, not a member of it",
+            ),
+            (
+                "confederation = 65000\nconfederation_members = [0]",
+                "peer_as = 1",
+                "f:5:26: `confederation_members` must be from 1 to 4294967295, not 0",
+            ),
+        ] {
+            let text = text(bgp, peer);
+            assert_eq!(parsed(&text).unwrap_err(), [expected], "in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn values_arrive() {
+        assert_eq!(session("", "peer_as = 1").capabilities, Capabilities::default());
+        let all = "peer_as = 1\nextended_messages = true\nrole = 'rs-client'\nrole_strict = true\nadvertise_version = true\n\
+                   advertise_hostname = true";
+        let expected = Capabilities {
+            extended_messages: true,
+            role: Some(Role::RouteServerClient),
+            role_strict: true,
+            software_version: Some(SOFTWARE_VERSION.into()),
+            hostname: Some("".into()),
+        };
+        assert_eq!(session("", all).capabilities, expected);
+        // Only who asked for it says the name.
+        for (peer, hostname) in [(all, Some("vm1")), ("peer_as = 1", None)] {
+            let mut config = parsed(&text("", peer)).unwrap();
+            config.give_hostname("vm1");
+            assert_eq!(config.bgp.unwrap().peers[0].session.capabilities.hostname.as_deref(), hostname);
+        }
+    }
+
+    #[test]
+    fn in_a_confederation_it_depends_who_looks() {
+        for (peer, seen, relation) in [
+            ("peer_as = 65011\nlocal_pref = 7", 65010, Relation::Confederation),
+            ("peer_as = 65010", 65010, Relation::Internal),
+            ("peer_as = 'internal'", 65010, Relation::Internal),
+            ("peer_as = 64512\nrole = 'customer'", 65000, Relation::External),
+            ("peer_as = 'external'", 65000, Relation::External),
+            ("peer_as = 64512\nlocal_as = 64999", 64999, Relation::External),
+            ("peer_as = 65011\nlocal_as = 65011", 65011, Relation::Internal),
+        ] {
+            let session = session(WHOLE, peer);
+            assert_eq!((session.local_as, session.relation()), (Asn(seen), relation), "{peer}");
+            assert_eq!(session.confederation.unwrap().members, [Asn(65010), Asn(65011)]);
+        }
+    }
+
+    /// What a reload of `[bgp]` costs which peer, by the keys that say so.
+    #[test]
+    fn a_confederation_that_grows_disturbs_only_those_that_it_concerns() {
+        let more = "confederation = 65000\nconfederation_members = [65011, 65012]";
+        for (before, after, peer, keys) in [
+            (WHOLE, more, "peer_as = 65011", &[][..]),
+            (WHOLE, more, "peer_as = 'external'", &[]),
+            (WHOLE, more, "peer_as = 65012", &["local_as", "confederation_members"]),
+            ("", WHOLE, "peer_as = 65011", &["confederation_members"]),
+            ("", WHOLE, "peer_as = 64512", &["confederation"]),
+            ("", WHOLE, "peer_as = 'internal'", &[]),
+        ] {
+            assert_eq!(session(before, peer).changes(&session(after, peer)), keys, "{peer}");
+        }
+        let plain = session("", "peer_as = 1");
+        for (line, key) in [
+            ("extended_messages = true", "extended_messages"),
+            ("role = 'peer'", "role"),
+            ("advertise_version = true", "advertise_version"),
+            ("advertise_hostname = true", "advertise_hostname"),
+        ] {
+            assert_eq!(plain.changes(&session("", &format!("peer_as = 1\n{line}"))), [key]);
+        }
+    }
+}

@@ -19,6 +19,7 @@ mod harness {
 }
 
 mod as_numbers;
+mod capabilities;
 mod checks;
 mod families;
 mod loopback;

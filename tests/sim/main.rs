@@ -21,7 +21,7 @@ use plan::Plan;
 use world::World;
 
 /// Rules, and how often a sweep tests each at least.
-const RULES: [&str; 22] = [
+const RULES: [&str; 23] = [
     "a verdict wakes the loop",
     "announce",
     "announced while starved",
@@ -30,6 +30,7 @@ const RULES: [&str; 22] = [
     "bounded wakes",
     "dead is gone",
     "end of rib",
+    "enhanced refresh",
     "hold-up",
     "keepalive",
     "no busy loop",

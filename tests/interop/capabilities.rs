@@ -132,7 +132,14 @@ fn extended_messages_carry_a_table_in_few_pieces() {
         server.kill();
         wait::until_equal("every withdrawal", &Table::new(), || bird.table());
         let captured = capture.finish();
-        assert_eq!(captured.complaints(), Vec::<String>::new());
+        // Wireshark's dissector of Debian 12 takes any message above 4,096 octets for a malformed one; nothing else.
+        let mut complaints = captured.complaints();
+        complaints.retain(|line| {
+            !line
+                .split_once("Length is invalid ")
+                .is_some_and(|(_, length)| extended && length.parse::<usize>().is_ok_and(|length| length > 4096))
+        });
+        assert_eq!(complaints, Vec::<String>::new());
         let updates = lengths(&captured, "2");
         assert_eq!(updates.iter().any(|length| *length > 4096), extended, "{updates:?}");
         assert!(updates.len() <= if extended { 12 } else { 40 }, "{updates:?}");
@@ -234,6 +241,16 @@ fn write_message(stream: &mut TcpStream, kind: u8, body: &[u8]) {
     stream.write_all(&message).unwrap();
 }
 
+/// Ends with the test, however that ends.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A router that refuses one capability by name, and takes the session without.
 #[test]
 fn a_capability_that_is_refused_is_left_out() {
@@ -250,11 +267,9 @@ fn a_capability_that_is_refused_is_left_out() {
     );
     std::fs::write(dir.join("herald.toml"), config).unwrap();
     let log = std::fs::File::create(dir.join("herald.log")).unwrap();
-    let mut daemon = std::process::Command::new(env!("CARGO_BIN_EXE_herald"))
-        .args(["run", "--config", dir.join("herald.toml").to_str().unwrap()])
-        .stderr(log)
-        .spawn()
-        .unwrap();
+    let mut daemon = std::process::Command::new(env!("CARGO_BIN_EXE_herald"));
+    daemon.args(["run", "--config", dir.join("herald.toml").to_str().unwrap()]).stderr(log);
+    let _daemon = Daemon(daemon.spawn().unwrap());
     let accept = || {
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -275,7 +290,7 @@ fn a_capability_that_is_refused_is_left_out() {
     let mut stream = accept();
     let (kind, open) = read_message(&mut stream);
     assert!(kind == 1 && !contains(&open, &ROLE) && contains(&open, version.as_bytes()), "{open:?}");
-    let capabilities = [&[1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0xfd, 0xe8][..], b"\x4b\x08\x07R 1.2\x1b"].concat();
+    let capabilities = [&[1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0xfd, 0xe8][..], b"\x4b\x07\x06R 1.2\x1b"].concat();
     let length = u8::try_from(capabilities.len()).unwrap();
     let parameters = [&[length + 2, 2, length][..], &capabilities].concat();
     write_message(&mut stream, 1, &[&[4, 0xfd, 0xe8, 0, 90, 10, 0, 0, 9][..], &parameters].concat());
@@ -306,6 +321,4 @@ fn a_capability_that_is_refused_is_left_out() {
     assert!(status(false).contains("refuses role customer"), "{}", status(false));
     let log = std::fs::read_to_string(dir.join("herald.log")).unwrap();
     assert!(log.contains("peer router refuses what we can do: trying without role customer"), "{log}");
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
 }

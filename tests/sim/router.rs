@@ -194,7 +194,7 @@ impl Traits {
         match kind {
             0 => keepalive[3] = 0xfe,
             1 => keepalive[17] = 18,
-            2 => keepalive[16..19].copy_from_slice(&[16, 1, 2]),
+            2 => keepalive[16..19].copy_from_slice(&[16, 1, 4]),
             3 => return wire::message(wire::KEEPALIVE, &[0]),
             4 => keepalive[18] = 9,
             5 => return wire::message(wire::UPDATE, &[0, 9, 0, 0]),

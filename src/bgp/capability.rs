@@ -205,10 +205,10 @@ pub(super) fn role_of(number: u8) -> Option<Role> {
 
 /// A length of one octet and a text, cut at a character to what there is room for.
 fn text(text: &str) -> Vec<u8> {
-    let end = text.floor_char_boundary(TEXT_MAX);
-    let octets = text.as_bytes().get(..end).unwrap_or_default();
+    let longest = text.len().min(TEXT_MAX);
+    let text = (0..=longest).rev().find_map(|end| text.get(..end)).unwrap_or_default();
     let mut out = Vec::new();
-    let written = prefixed_u8(&mut out, |out| out.extend_from_slice(octets));
+    let written = prefixed_u8(&mut out, |out| out.extend_from_slice(text.as_bytes()));
     debug_assert!(written.is_ok(), "cut above");
     out
 }

@@ -446,6 +446,13 @@ impl Link {
         rules.count("enhanced refresh");
     }
 
+    /// This prefix has come, or gone, since the answer began.
+    fn renew(&mut self, prefix: &Prefix) {
+        for stale in self.stale.iter_mut().flatten() {
+            stale.remove(prefix);
+        }
+    }
+
     fn update(&mut self, name: &str, update: wire::Update, rules: &mut Rules) {
         rules.updates += 1;
         assert!(rules.may_send, "{name}: UPDATE before the first verdicts");
@@ -459,12 +466,12 @@ impl Link {
             rules.count("withdraw");
             assert!(self.routes.remove(&prefix).is_some(), "{name}: {prefix} withdrawn, but it was not announced");
             self.owed.remove(&prefix);
-            self.stale.iter_mut().flatten().for_each(|stale| drop(stale.remove(&prefix)));
+            self.renew(&prefix);
         }
         let route = Arc::new(update.route);
         for prefix in update.announced {
             rules.count("announce");
-            self.stale.iter_mut().flatten().for_each(|stale| drop(stale.remove(&prefix)));
+            self.renew(&prefix);
             let old = self.routes.insert(prefix, route.clone());
             let again = old.as_ref() == Some(&route);
             let may_again = self.owed.remove(&prefix) || self.doubled.remove(&prefix);

@@ -2,9 +2,10 @@
 //!
 //! Pure: services' states come in, wanted routes go out through [`Announce::poll_route`].
 //!
-//! A VIP is healthy when every service on it is up. `vip` holds the rules for one VIP; this file holds all of them,
-//! the start-up wait, and the end.
+//! A VIP is healthy when every service on it is up. `vip` holds the rules for one VIP, `aggregate` those for prefixes that
+//! cover VIPs; this file holds all of them, the start-up wait, and the end.
 
+mod aggregate;
 #[cfg(test)]
 mod tests;
 mod vip;
@@ -16,7 +17,10 @@ use std::time::{Duration, Instant};
 use crate::config::{Attributes, Community, Config};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
+use aggregate::Aggregates;
 use vip::{Stage, Vip};
+
+pub use aggregate::{AggregateCause, AggregateEvent, AggregateState, AggregateStatus, Tally};
 
 /// What a VIP is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +87,7 @@ pub struct VipStatus {
     pub since: Instant,
 }
 
-/// The state of all VIPs.
+/// The state of all VIPs and aggregates.
 #[derive(Debug)]
 pub struct Announce {
     stage: Stage,
@@ -97,12 +101,14 @@ pub struct Announce {
     services: Vec<(ServiceHealth, Vec<usize>)>,
     /// VIPs with no service down and one undecided.
     undecided: usize,
-    /// VIPs whose route is wanted.
+    aggregates: Aggregates,
+    /// VIPs and aggregates whose route is wanted.
     announced: usize,
     holds: Deadlines<usize>,
     /// The latest word on each route that changed.
     routes: BTreeMap<Prefix, Option<Arc<Attributes>>>,
     events: VecDeque<VipEvent>,
+    aggregate_events: VecDeque<AggregateEvent>,
     /// Attributes with GRACEFUL_SHUTDOWN added, so that VIPs that shared theirs still do.
     draining: BTreeMap<Arc<Attributes>, Arc<Attributes>>,
     /// VIPs looked at, to see that cost follows the change.
@@ -121,10 +127,12 @@ impl Announce {
             vips: Vec::new(),
             services: Vec::new(),
             undecided: 0,
+            aggregates: Aggregates::default(),
             announced: 0,
             holds: Deadlines::new(),
             routes: BTreeMap::new(),
             events: VecDeque::new(),
+            aggregate_events: VecDeque::new(),
             draining: BTreeMap::new(),
             #[cfg(test)]
             touched: 0,
@@ -136,6 +144,7 @@ impl Announce {
     /// Events from before that were not polled are dropped: their indexes no longer mean anything.
     pub fn configure(&mut self, now: Instant, config: &Config, health: &dyn Fn(usize) -> ServiceHealth) {
         self.events.clear();
+        self.aggregate_events.clear();
         let began = *self.began.get_or_insert(now);
         if self.stage == Stage::StartUp {
             self.stage_ends = Some(vip::later(began, config.daemon.startup_deadline));
@@ -159,6 +168,15 @@ impl Announce {
         }
         for vip in before.into_values() {
             self.remove(&vip);
+        }
+        let vips = &self.vips;
+        let index = |vip: &Prefix| vips.binary_search_by_key(vip, |vip| vip.prefix).ok();
+        for aggregate in self.aggregates.configure(config, &index) {
+            self.aggregate_events.extend(aggregate.end());
+            if aggregate.wanted.is_some() {
+                self.announced -= 1;
+                self.routes.insert(aggregate.prefix, None);
+            }
         }
         self.release_if_ready();
         self.review_all(now);
@@ -196,6 +214,7 @@ impl Announce {
             for index in &vips {
                 self.review(now, *index);
             }
+            self.review_aggregates(now);
         }
         self.services[service].1 = vips;
     }
@@ -213,6 +232,7 @@ impl Announce {
         while let Some(index) = self.holds.expire(now) {
             self.review(now, index);
         }
+        self.review_aggregates(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
@@ -228,6 +248,11 @@ impl Announce {
     /// The next change to tell of.
     pub fn poll_event(&mut self) -> Option<VipEvent> {
         self.events.pop_front()
+    }
+
+    /// The next change of an aggregate to tell of; after those of VIPs.
+    pub fn poll_aggregate_event(&mut self) -> Option<AggregateEvent> {
+        self.aggregate_events.pop_front()
     }
 
     /// Whether the start-up wait is over: peers may be sent routes.
@@ -264,6 +289,11 @@ impl Announce {
         self.vips.get(index)?.shown
     }
 
+    /// An aggregate at a glance.
+    pub fn aggregate(&self, prefix: &Prefix) -> Option<AggregateStatus> {
+        self.aggregates.status(prefix)
+    }
+
     /// Ends the start-up wait when nothing is left to wait for; tells whether it did.
     fn release_if_ready(&mut self) -> bool {
         if self.stage != Stage::StartUp || self.undecided > 0 {
@@ -278,6 +308,8 @@ impl Announce {
         for index in 0..self.vips.len() {
             self.review(now, index);
         }
+        self.aggregates.touch_all();
+        self.review_aggregates(now);
     }
 
     /// Brings one VIP to what it should be doing now.
@@ -295,6 +327,7 @@ impl Announce {
         };
         self.holds.set(index, hold);
         self.events.extend(vip.show(now, state, cause));
+        self.aggregates.note(index, vip.prefix, state);
 
         let mut wanted = vip.attributes(state);
         if self.stage == Stage::Draining {
@@ -304,6 +337,27 @@ impl Announce {
             self.announced = self.announced + usize::from(wanted.is_some()) - usize::from(vip.wanted.is_some());
             vip.wanted.clone_from(&wanted);
             self.routes.insert(vip.prefix, wanted);
+        }
+    }
+
+    /// Brings the aggregates whose members have changed to what they should be doing now.
+    fn review_aggregates(&mut self, now: Instant) {
+        while let Some(aggregate) = self.aggregates.next_touched() {
+            #[cfg(test)]
+            {
+                self.touched += 1;
+            }
+            self.aggregate_events.extend(aggregate.review(now, self.stage));
+            let mut wanted = aggregate.attributes();
+            if self.stage == Stage::Draining {
+                wanted = wanted.map(|attributes| with_graceful_shutdown(&mut self.draining, attributes));
+            }
+            if wanted != aggregate.wanted {
+                let (is, was) = (usize::from(wanted.is_some()), usize::from(aggregate.wanted.is_some()));
+                self.announced = self.announced + is - was;
+                aggregate.wanted.clone_from(&wanted);
+                self.routes.insert(aggregate.prefix, wanted);
+            }
         }
     }
 }

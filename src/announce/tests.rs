@@ -1,5 +1,7 @@
 //! Announce from the outside, in virtual time.
 
+mod aggregate;
+
 use VipState::{Announced, Degraded, Holding, Withdrawn};
 
 use super::*;
@@ -62,12 +64,14 @@ struct World {
     /// How often it was told something.
     told: usize,
     events: Vec<VipEvent>,
+    aggregate_events: Vec<AggregateEvent>,
 }
 
 impl World {
     fn new(config: &Config, marks: &str) -> World {
         let (core, routes) = (Announce::new(), BTreeMap::new());
-        let mut world = World { now: origin(), core, routes, told: 0, events: Vec::new() };
+        let mut world =
+            World { now: origin(), core, routes, told: 0, events: Vec::new(), aggregate_events: Vec::new() };
         world.configure(config, marks);
         world
     }
@@ -103,6 +107,7 @@ impl World {
             };
         }
         self.events.extend(std::iter::from_fn(|| self.core.poll_event()));
+        self.aggregate_events.extend(std::iter::from_fn(|| self.core.poll_aggregate_event()));
     }
 
     fn vip(&self, n: usize) -> (VipState, VipCause) {

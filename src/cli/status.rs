@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::age::age;
 use super::client;
 use crate::driver::status::Status;
+use crate::engine::aggregate::AggregateLine;
 use crate::engine::status::{BackendLine, PeerLine, ServiceLine, VipLine};
 use crate::wall::Timestamp;
 
@@ -89,6 +90,7 @@ impl<'a> Page<'a> {
     fn text(mut self) -> String {
         self.head();
         self.vips();
+        self.aggregates();
         self.services();
         self.peers();
         self.text
@@ -132,6 +134,33 @@ impl<'a> Page<'a> {
             };
             let age = self.since(vip.since);
             self.line(&format!("  {:<width$}  {state}  {age:>6}  {why}", vip.address));
+        }
+    }
+
+    /// Not at all where there are none: few have any.
+    fn aggregates(&mut self) {
+        let mut aggregates: Vec<&AggregateLine> = self.status.engine.aggregates.iter().collect();
+        if aggregates.is_empty() {
+            return;
+        }
+        let is_told = |line: &AggregateLine| line.state == "announced" && !line.peers.is_empty();
+        aggregates.sort_by_key(|line| (is_told(line), Mood::of(&line.state)));
+        let good = aggregates.iter().filter(|line| is_told(line)).count();
+        self.heading("Aggregates", good, aggregates.len(), "announced");
+        let width = widest(aggregates.iter().map(|line| line.prefix.as_str()));
+        for line in aggregates {
+            let mood = if is_told(line) { Mood::Good } else { Mood::of(&line.state).min(Mood::Unsure) };
+            let state = self.paint(mood, &format!("{:<9}", line.state));
+            let AggregateLine { prefix, healthy, members, required, .. } = line;
+            let count = format!("{healthy} of {members} healthy, {required} required");
+            let why = match (line.state.as_str(), line.peers.as_slice()) {
+                ("announced", []) => format!("{count}; no peer has it"),
+                ("announced", peers) => format!("{count}; to {}", peers.join(", ")),
+                ("holding", _) => format!("{count}; {}", line.reason),
+                _ => line.reason.clone(),
+            };
+            let age = self.since(line.since);
+            self.line(&format!("  {prefix:<width$}  {state}  {age:>6}  {why}"));
         }
     }
 
@@ -254,6 +283,12 @@ mod tests {
             {"address": "2001:db8::1/128", "state": "announced", "since": "2026-01-01T00:56:48.000Z",
              "reason": "all services are up", "services": ["web"], "peers": []}
         ],
+        "aggregates": [
+            {"prefix": "192.0.2.0/24", "state": "withdrawn", "since": "2026-01-01T00:59:18.000Z",
+             "reason": "1 of 2 members healthy, 2 required", "healthy": 1, "members": 2, "required": 2, "peers": []},
+            {"prefix": "2001:db8::/48", "state": "announced", "since": "2026-01-01T00:56:48.000Z",
+             "reason": "1 of 1 member healthy, 1 required", "healthy": 1, "members": 1, "required": 1, "peers": ["tor-a"]}
+        ],
         "services": [
             {"name": "web", "up": true, "state": "up", "since": "2026-01-01T00:56:48.000Z", "available": 1, "required": 1,
              "backends": [{"address": "10.1.0.11:8080", "state": "up", "since": "2026-01-01T00:56:48.000Z", "weight": 1,
@@ -293,6 +328,10 @@ VIPs: 1 of 3 announced
   192.0.2.20/32    withdrawn     42s  service mail is down: 0 of 1 backends available, 1 required
   2001:db8::1/128  announced   3m12s  no peer has it
   192.0.2.1/32     announced   3m12s  to tor-a, tor-b
+
+Aggregates: 1 of 2 announced
+  192.0.2.0/24   withdrawn     42s  1 of 2 members healthy, 2 required
+  2001:db8::/48  announced   3m12s  1 of 1 healthy, 1 required; to tor-a
 
 Services: 1 of 2 up
   mail  down          42s  0 of 1 available, 1 required

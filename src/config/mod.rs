@@ -45,6 +45,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Every address that a service stands on, with how it is announced (`[[vip]]`, or defaults).
     pub vips: BTreeMap<Prefix, Vip>,
+    /// `[[aggregate]]`: prefixes that cover VIPs. None of them is a VIP.
+    pub aggregates: BTreeMap<Prefix, Aggregate>,
     /// Files that the configuration names: the driver looks at them before it takes the configuration.
     pub references: Vec<FileReference>,
     /// What is allowed but probably not meant.
@@ -156,7 +158,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// `required`: when a service is up.
+/// `required`: when a service is up, or an aggregate announced. What is said of backends here goes for members, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Required {
     /// At least so many backends count; 0 is always up.
@@ -217,6 +219,17 @@ pub enum OnDown {
     Withdraw,
     /// Announced with these attributes instead.
     Degrade(Arc<Attributes>),
+}
+
+/// `[[aggregate]]`: a prefix that is announced while enough of the VIPs within it are healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aggregate {
+    /// Keys of [`Config::vips`], in order; never empty.
+    pub members: Vec<Prefix>,
+    /// How many members must be announced with their healthy attributes.
+    pub required: Required,
+    /// Of its route.
+    pub attributes: Arc<Attributes>,
 }
 
 /// A file that the configuration names.

@@ -5,12 +5,14 @@
 //! whatever is still known.
 
 mod address;
+mod aggregate;
 mod attribute;
 mod capabilities;
 mod check;
 mod daemon;
 mod export;
 mod findings;
+mod group;
 mod http;
 mod peer;
 mod schema;
@@ -66,18 +68,24 @@ fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<
     let mut checks = check::Checks::read(&roots, &mut findings);
     let (services, service_places) = service::read(&roots, &mut checks, &mut findings);
     let (vips, vip_places) = vip::read(&roots, &service_places, &mut findings);
+    let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, &mut findings);
     let (checks, check_references) = checks.finish(&mut findings);
     references.extend(check_references);
 
-    let mut config = Config { daemon, bgp, checks, services, vips, references, warnings: Vec::new() };
+    let mut config = Config { daemon, bgp, checks, services, vips, aggregates, references, warnings: Vec::new() };
     let nothing = roots.iter().all(|root| !root.has("bgp") && !root.has("service"));
     if nothing && !findings.is_incomplete() {
         let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \
                        and [bgp] with a [[bgp.peer]] to announce them to";
         findings.error(Place { file: 0, offset: 0 }, message);
     }
-    let places =
-        warning::Places { daemon: daemon_places, peers: peer_places, services: service_places, vips: vip_places };
+    let places = warning::Places {
+        daemon: daemon_places,
+        peers: peer_places,
+        services: service_places,
+        vips: vip_places,
+        aggregates: aggregate_places,
+    };
     warning::look(&config, &places, &mut findings);
     config.warnings = findings.finish()?;
     Ok(config)
@@ -103,13 +111,15 @@ fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable
 
 /// A drop-in adds; what is one for all stands in the main file.
 fn refuse_in_drop_in(root: &Section, findings: &mut Findings) {
-    const MAY: &str = "a drop-in may hold [[service]], [[vip]], [[bgp.peer]] and [checks.NAME]";
+    const MAY: &str =
+        "a drop-in may hold [[service]], [[vip]], [[aggregate]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]";
     if let Some(daemon) = root.get("daemon") {
         findings.error(daemon.key_place, format!("[daemon] belongs in the main file; {MAY}"));
     }
     let Some(bgp) = root.get("bgp") else { return };
     let keys = bgp.entries(findings).unwrap_or_default();
-    let misplaced = keys.iter().filter(|key| key.name != "peer" && schema::BGP.keys.contains(&key.name));
+    let misplaced =
+        keys.iter().filter(|key| !["group", "peer"].contains(&key.name) && schema::BGP.keys.contains(&key.name));
     for key in misplaced {
         findings.error(key.key_place, format!("`{}` of [bgp] belongs in the main file; {MAY}", key.name));
     }
@@ -141,15 +151,20 @@ fn is_new<K: Ord>(
 /// A name of the operator's choice: it shall be told apart in a line of text and in `service/address:port`.
 fn name<'t>(item: &table::Item<'t>, findings: &mut Findings) -> Option<&'t str> {
     let text = item.string(findings)?;
-    let fault = if text.is_empty() {
-        "must not be empty"
-    } else if text.chars().count() > 128 {
-        "must have at most 128 characters"
-    } else if text.chars().any(|c| c.is_control() || c == '/') || text.trim() != text {
-        "must not hold slashes or control characters, nor begin or end with a space"
-    } else {
-        return Some(text);
-    };
+    let Some(fault) = why_no_name(text) else { return Some(text) };
     findings.error(item.place, format!("`{}` {fault}", item.name));
     None
+}
+
+/// Why a text cannot be a name.
+fn why_no_name(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("must not be empty")
+    } else if text.chars().count() > 128 {
+        Some("must have at most 128 characters")
+    } else if text.chars().any(|c| c.is_control() || c == '/') || text.trim() != text {
+        Some("must not hold slashes or control characters, nor begin or end with a space")
+    } else {
+        None
+    }
 }

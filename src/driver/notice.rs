@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use log::Level;
 
-use crate::announce::{VipCause, VipEvent, VipState};
+use crate::announce::{AggregateCause, AggregateEvent, AggregateState, VipCause, VipEvent, VipState};
 use crate::bgp::peer::{self, PeerStatus, State};
 use crate::config::{self, Config, Diagnostic};
+use crate::engine::aggregate::AggregateReason;
 use crate::engine::{self, PeerReload, status::Reason};
 use crate::health::{HealthEvent, ServiceState};
 
@@ -108,6 +109,12 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
             Some(VipState::Holding) => "VIPs holding",
             None => "VIPs removed",
         }),
+        engine::Notice::Aggregate(event) => Some(match event.to {
+            Some(AggregateState::Announced) => "aggregates announced",
+            Some(AggregateState::Withdrawn) => "aggregates withdrawn",
+            Some(AggregateState::Holding) => "aggregates holding",
+            None => "aggregates removed",
+        }),
         engine::Notice::Peer(..) | engine::Notice::PeerReload(..) => None,
     }
 }
@@ -159,6 +166,7 @@ fn word_engine(subjects: &Subjects, notice: &engine::Notice, say: &mut dyn FnMut
     let line = match notice {
         engine::Notice::Health(event) => health(subjects, event),
         engine::Notice::Vip(event, reason) => vip(event, reason),
+        engine::Notice::Aggregate(event) => Some(aggregate(event)),
         engine::Notice::Peer(peer, notice) => peer_line(peer, notice),
         engine::Notice::PeerReload(name, change) => Some(peer_reload(name, change)),
     };
@@ -244,6 +252,26 @@ fn vip(event: &VipEvent, reason: &Reason) -> Option<(Level, String)> {
         (_, Some(VipState::Withdrawn)) => (Level::Warn, format!("vip {vip} not announced: {reason}")),
     };
     Some(line)
+}
+
+fn aggregate(event: &AggregateEvent) -> (Level, String) {
+    let AggregateEvent { aggregate, from, to, cause, tally, tipped_by } = *event;
+    let reason = AggregateReason { cause, tally, tipped_by };
+    match (from, to) {
+        (_, None) => (Level::Info, format!("aggregate {aggregate} removed")),
+        (_, Some(AggregateState::Announced)) if cause == AggregateCause::Stopping => {
+            (Level::Info, format!("aggregate {aggregate} announced with GRACEFUL_SHUTDOWN: {reason}"))
+        }
+        (_, Some(AggregateState::Announced)) => (Level::Info, format!("aggregate {aggregate} announced: {reason}")),
+        (_, Some(AggregateState::Holding)) => (Level::Debug, format!("aggregate {aggregate} holding: {reason}")),
+        (Some(AggregateState::Announced), Some(AggregateState::Withdrawn)) => {
+            (Level::Warn, format!("aggregate {aggregate} withdrawn: {reason}"))
+        }
+        (Some(AggregateState::Withdrawn), Some(AggregateState::Withdrawn)) => {
+            (Level::Debug, format!("aggregate {aggregate} still withdrawn: {reason}"))
+        }
+        (_, Some(AggregateState::Withdrawn)) => (Level::Warn, format!("aggregate {aggregate} not announced: {reason}")),
+    }
 }
 
 fn peer_line(peer: &config::Peer, notice: &peer::Notice) -> Option<(Level, String)> {

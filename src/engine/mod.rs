@@ -6,6 +6,7 @@
 //!
 //! Changes run downhill only: health → announce → RIB → peers → outputs. No core calls another.
 
+pub mod aggregate;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::announce::{Announce, ServiceHealth, VipEvent, VipState};
+use crate::announce::{AggregateEvent, Announce, ServiceHealth, VipEvent, VipState};
 use crate::bgp::error::Notification;
 use crate::bgp::peer::{self, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
@@ -68,6 +69,8 @@ pub enum Notice {
     Health(HealthEvent),
     /// A VIP changed, and why.
     Vip(VipEvent, Reason),
+    /// An aggregate changed, and why.
+    Aggregate(AggregateEvent),
     /// A peer changed.
     Peer(Arc<config::Peer>, peer::Notice),
     /// What a reload does to a peer; told before it happens.
@@ -229,8 +232,11 @@ impl Engine {
             known = Some(reason.clone());
             self.outputs.push_back(Output::Notice(Notice::Vip(event, reason)));
         }
-        while let Some((vip, wanted)) = self.announce.poll_route() {
-            self.speaker.set(vip, wanted);
+        while let Some(event) = self.announce.poll_aggregate_event() {
+            self.outputs.push_back(Output::Notice(Notice::Aggregate(event)));
+        }
+        while let Some((prefix, wanted)) = self.announce.poll_route() {
+            self.speaker.set(prefix, wanted);
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
+use super::aggregate::AggregateLine;
 use crate::announce::{VipCause, VipState};
 use crate::bgp::peer::Peer;
 use crate::config::{self, Backend, Config};
@@ -20,6 +21,8 @@ use crate::wall::{Timestamp, WallClock};
 pub struct Status {
     /// In the order of their addresses.
     pub vips: Vec<VipLine>,
+    /// In the order of their addresses.
+    pub aggregates: Vec<AggregateLine>,
     /// In the order of the configuration.
     pub services: Vec<ServiceLine>,
     /// In the order of the configuration.
@@ -238,6 +241,7 @@ impl Engine {
         let peers: Vec<&Peer> = in_order.filter_map(|peer| by_name.get(&peer.name).copied()).collect();
         Status {
             vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
+            aggregates: self.aggregate_lines(&peers, clock),
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
             peers: peers.iter().map(|peer| peer_line(peer, clock)).collect(),
         }

@@ -1,4 +1,4 @@
-//! Herald against real routers: BIRD and GoBGP in network namespaces, nginx as backends, the real binary.
+//! Herald against real routers: BIRD, FRR and GoBGP in network namespaces, nginx as backends, the real binary.
 //!
 //! Needs root, and the Debian packages that `tests/run` installs. What is asserted is always the router's own table
 //! or the wire, never Herald's word; Herald's status only tells when it has noticed something.
@@ -8,18 +8,22 @@
 mod harness {
     pub(crate) mod bird;
     pub(crate) mod capture;
+    pub(crate) mod frr;
     pub(crate) mod gobgp;
     pub(crate) mod herald;
     pub(crate) mod lab;
     pub(crate) mod nginx;
+    pub(crate) mod plan;
     pub(crate) mod process;
     pub(crate) mod router;
     pub(crate) mod site;
     pub(crate) mod wait;
 }
 
+mod aggregates;
 mod as_numbers;
 mod capabilities;
+mod ceases;
 mod checks;
 mod families;
 mod loopback;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::harness::bird::{self, Bird};
-use crate::harness::gobgp::GoBgp;
 use crate::harness::herald::Herald;
 use crate::harness::nginx::Nginx;
+use crate::harness::plan::{Kind, Plan};
 use crate::harness::router::{Neighbour, Router, Session, Table};
 use crate::harness::site::{self, BACKENDS, Site};
 use crate::harness::wait;
@@ -144,7 +143,7 @@ impl Story {
         assert_eq!(status.code(), Some(0), "{status}");
         let said = wait::until("the end of the session", || {
             let log = self.router.log()[log_before..].to_owned();
-            let shut = self.router.shutdown_marks().iter().all(|mark| log.contains(mark));
+            let shut = self.router.received_marks(6, 2).iter().all(|mark| log.contains(mark));
             if shut { Ok(log) } else { Err(format!("no Administrative Shutdown in\n{log}")) }
         });
         assert!(self.router.session().is_err(), "after {session:?}: {}", said.0);
@@ -153,13 +152,10 @@ impl Story {
     }
 }
 
-fn story(router: &str, internal: bool, ipv6: bool) {
+fn story(kind: Kind, internal: bool, ipv6: bool) {
     let site = Site::new();
     let neighbour = site::neighbour(ipv6, if internal { 65001 } else { 65000 }, 65001);
-    let router: Box<dyn Router> = match router {
-        "bird" => Box::new(Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour))),
-        _ => Box::new(GoBgp::start(&site.router, "10.99.1.1", &neighbour)),
-    };
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
     let mut story = Story::begin(&site, neighbour, router);
     let first = story.expected(50, &site::VIPS);
     story.until_holds("the first announcement", &first);
@@ -171,40 +167,60 @@ fn story(router: &str, internal: bool, ipv6: bool) {
 
 #[test]
 fn bird_external_over_ipv4() {
-    story("bird", false, false);
+    story(Kind::Bird, false, false);
 }
 
 #[test]
 fn bird_external_over_ipv6() {
-    story("bird", false, true);
+    story(Kind::Bird, false, true);
 }
 
 #[test]
 fn bird_internal_over_ipv4() {
-    story("bird", true, false);
+    story(Kind::Bird, true, false);
 }
 
 #[test]
 fn bird_internal_over_ipv6() {
-    story("bird", true, true);
+    story(Kind::Bird, true, true);
+}
+
+#[test]
+fn frr_external_over_ipv4() {
+    story(Kind::Frr, false, false);
+}
+
+#[test]
+fn frr_external_over_ipv6() {
+    story(Kind::Frr, false, true);
+}
+
+#[test]
+fn frr_internal_over_ipv4() {
+    story(Kind::Frr, true, false);
+}
+
+#[test]
+fn frr_internal_over_ipv6() {
+    story(Kind::Frr, true, true);
 }
 
 #[test]
 fn gobgp_external_over_ipv4() {
-    story("gobgp", false, false);
+    story(Kind::GoBgp, false, false);
 }
 
 #[test]
 fn gobgp_external_over_ipv6() {
-    story("gobgp", false, true);
+    story(Kind::GoBgp, false, true);
 }
 
 #[test]
 fn gobgp_internal_over_ipv4() {
-    story("gobgp", true, false);
+    story(Kind::GoBgp, true, false);
 }
 
 #[test]
 fn gobgp_internal_over_ipv6() {
-    story("gobgp", true, true);
+    story(Kind::GoBgp, true, true);
 }

@@ -203,6 +203,7 @@ impl World {
                     }
                 }
             }
+            Notice::Aggregate(event) => self.tell(format_args!("{event:?}")),
             Notice::Peer(peer, notice) => {
                 self.tell(format_args!("{}: {notice:?}", peer.name));
                 let peer::Notice::State { from, to, .. } = notice else { return };

@@ -284,6 +284,12 @@ impl Plan {
         for (address, keys) in self.vips.iter().filter(|(address, _)| standing.contains(*address)) {
             write!(text, "[[vip]]\naddress = \"{address}\"\n{keys}").unwrap();
         }
+        for (prefix, start) in [("192.0.2.0/24", "192.0.2."), ("2001:db8::/32", "2001:db8:")] {
+            if standing.iter().any(|address| address.starts_with(start)) {
+                let required = REQUIRED[self.services.len() % REQUIRED.len()];
+                write!(text, "[[aggregate]]\nprefix = \"{prefix}\"\nrequired = {required}\nmed = 77\n").unwrap();
+            }
+        }
         text
     }
 

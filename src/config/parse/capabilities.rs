@@ -25,13 +25,18 @@ pub(super) fn capabilities(table: &Section, findings: &mut Findings) -> Capabili
 
 /// Reports what does not go with what the peer is to us.
 pub(super) fn check_relation(peer: &Peer, table: &Section, findings: &mut Findings) {
-    let what = match peer.relation() {
-        Relation::Internal => "this one is internal",
-        Relation::Confederation => "this one is in our confederation",
-        Relation::External => {
+    let what = match (peer.relation(), table.is_own("role")) {
+        (Relation::Internal, true) => "this one is internal",
+        (Relation::Internal, false) => "this group has internal peers",
+        (Relation::Confederation, true) => "this one is in our confederation",
+        (Relation::Confederation, false) => "this group has peers in our confederation",
+        (Relation::External, _) => {
             if let Some(item) = table.get("local_pref") {
-                let message = "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and this one is external: \
-                               use `med`, `as_path_prepend` or `communities`";
+                let who = if table.is_own("local_pref") { "this one is external" } else { "this group has external peers" };
+                let message = format!(
+                    "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and {who}: \
+                     use `med`, `as_path_prepend` or `communities`"
+                );
                 findings.error(item.key_place, message);
             }
             let communities = &peer.live.attributes.extended_communities;

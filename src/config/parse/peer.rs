@@ -1,6 +1,6 @@
-//! `[bgp]` and `[[bgp.peer]]`.
+//! `[bgp]` and `[[bgp.peer]]`. What a peer does not set comes from its group, if it has one, then from `[bgp]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::capabilities::{self, check_relation, seen_as};
 use super::daemon::absolute_path;
 use super::export::export;
 use super::findings::{Findings, Place, quote};
+use super::group::Groups;
 use super::table::{Item, Section, optional};
 use super::{is_new, name, schema};
 use crate::config::peer::{DEFAULT_CONNECT_RETRY, DEFAULT_HOLD_TIME, PORT};
@@ -42,10 +43,12 @@ pub(super) struct Places {
 /// `[bgp]` with its peers, and the files that they name.
 pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, Vec<FileReference>, Places) {
     let mut places = Places::default();
+    let mut groups = Groups::default();
     let mut tables = Vec::new();
     let mut common = None;
     for (file, root) in roots.iter().enumerate() {
         let Some(table) = root.get("bgp").and_then(|item| item.section(&schema::BGP, findings)) else { continue };
+        groups.read(&table, findings);
         tables.extend(table.sections("peer", &schema::PEER, findings));
         if file == 0 {
             places.bgp = Some(table.place);
@@ -59,8 +62,9 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         return (None, Vec::new(), places);
     };
     let (mut names, mut addresses) = (BTreeMap::new(), BTreeMap::new());
-    let (mut peers, mut references) = (Vec::new(), Vec::new());
-    for table in &tables {
+    let (mut peers, mut references, mut passwords) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for table in tables {
+        let table = groups.complete(table, findings);
         let Some(address) = table.need("address", findings) else { continue };
         let given_name = table.get("name");
         let named = given_name.unwrap_or(address);
@@ -71,15 +75,19 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         if let Some(name) = is_named {
             is_new(&mut names, name, named.place, findings, || format!("peer name {} is taken", quote(name)));
         }
-        let Some(peer) = read_peer(table, &address, is_named, &common, findings) else { continue };
+        let Some(peer) = read_peer(&table, &address, is_named, &common, findings) else { continue };
         is_new(&mut addresses, peer.endpoint(), address.place, findings, || "another peer has this address".to_owned());
-        if let (Some(password), Some(item)) = (&peer.session.transport.password, table.get("password_file")) {
+        // Once for a group.
+        if let (Some(password), Some(item)) = (&peer.session.transport.password, table.get("password_file"))
+            && passwords.insert(item.place)
+        {
             let (position, path) = (findings.position(item.place), password.file.clone());
             references.push(FileReference { position, path, role: FileRole::Password });
         }
         peers.push(Arc::new(peer));
         places.peers.push(table.place);
     }
+    groups.finish(findings);
     let bgp = common.local_as.zip(common.router_id).map(|(local_as, router_id)| Bgp { local_as, router_id, peers });
     (bgp, references, places)
 }
@@ -217,7 +225,7 @@ fn source(item: &Item, peer: Option<IpAddr>, findings: &mut Findings) -> Option<
 fn transport(table: &Section, findings: &mut Findings) -> Option<Transport> {
     let file = optional(table.get("password_file").map(|item| absolute_path(&item, findings)));
     let interface = optional(table.get("interface").map(|item| interface(&item, findings)));
-    let (ttl_security, multihop) = (table.get("ttl_security"), table.get("multihop"));
+    let (ttl_security, multihop) = table.rivals("ttl_security", "multihop");
     let reach = match (ttl_security, multihop) {
         (Some(ttl_security), Some(multihop)) => {
             let message = "`multihop` and `ttl_security` exclude each other: `ttl_security` says how many hops away \

@@ -9,7 +9,8 @@ pub(super) struct Schema {
     pub(super) keys: &'static [&'static str],
 }
 
-pub(super) static ROOT: Schema = Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip"] };
+pub(super) static ROOT: Schema =
+    Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip", "aggregate"] };
 
 pub(super) static DAEMON: Schema =
     Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
@@ -24,6 +25,7 @@ pub(super) static BGP: Schema = Schema {
         "hold_time",
         "connect_retry",
         "port",
+        "group",
         "peer",
     ],
 };
@@ -33,6 +35,7 @@ pub(super) static PEER: Schema = Schema {
     keys: &[
         "name",
         "address",
+        "group",
         "port",
         "source",
         "password_file",
@@ -61,6 +64,12 @@ pub(super) static PEER: Schema = Schema {
         "export",
     ],
 };
+
+/// What peers of a group share: everything but [`OF_EACH_PEER`].
+pub(super) static GROUP: Schema = Schema { title: "[bgp.group.NAME]", keys: PEER.keys };
+
+/// The keys of [`PEER`] that a group cannot have.
+pub(super) static OF_EACH_PEER: &[&str] = &["name", "address", "group"];
 
 pub(super) static EXPORT: Schema = Schema { title: "`export`", keys: &["accept", "reject"] };
 
@@ -126,7 +135,12 @@ pub(super) static VIP: Schema = Schema {
 pub(super) static DEGRADED: Schema =
     Schema { title: "`degraded`", keys: &["origin", "med", "local_pref", "as_path_prepend", "communities"] };
 
-/// All of them.
+pub(super) static AGGREGATE: Schema = Schema {
+    title: "[[aggregate]]",
+    keys: &["prefix", "required", "members", "origin", "med", "local_pref", "as_path_prepend", "communities"],
+};
+
+/// All of them, but for [`GROUP`], which is [`PEER`] again.
 pub(super) static ALL: &[&Schema] = &[
     &ROOT,
     &DAEMON,
@@ -141,6 +155,7 @@ pub(super) static ALL: &[&Schema] = &[
     &BACKEND,
     &VIP,
     &DEGRADED,
+    &AGGREGATE,
 ];
 
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do
@@ -157,7 +172,8 @@ pub(super) static UNSUPPORTED_MODES: &[&str] = &["passive", "both"];
 
 impl Schema {
     pub(super) fn is_unsupported(&self, key: &str) -> bool {
-        UNSUPPORTED.iter().any(|(title, keys)| *title == self.title && keys.contains(&key))
+        let own_title = if self.title == GROUP.title { PEER.title } else { self.title };
+        UNSUPPORTED.iter().any(|(title, keys)| *title == own_title && keys.contains(&key))
     }
 }
 

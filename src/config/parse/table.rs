@@ -15,6 +15,16 @@ pub(super) struct Section<'t> {
     table: &'t DeTable<'t>,
     /// Of its header.
     pub(super) place: Place,
+    base: Option<Base<'t>>,
+}
+
+/// Where the keys are that a table does not set itself.
+#[derive(Clone, Copy)]
+struct Base<'t> {
+    table: &'t DeTable<'t>,
+    file: usize,
+    /// Keys that are not taken from there.
+    but: &'static [&'static str],
 }
 
 /// A value, and the key that it belongs to.
@@ -54,7 +64,12 @@ impl<'t> Section<'t> {
             }
             findings.error(place, format!("unknown key {quoted} in {title}{hint}"));
         }
-        Section { schema, table, place }
+        Section { schema, table, place, base: None }
+    }
+
+    /// The same, with the keys of `base`, `but` for these, where it has none of its own.
+    pub(super) fn based_on(self, base: &Section<'t>, but: &'static [&'static str]) -> Section<'t> {
+        Section { base: Some(Base { table: base.table, file: base.place.file, but }), ..self }
     }
 
     pub(super) fn has(&self, key: &'static str) -> bool {
@@ -64,14 +79,31 @@ impl<'t> Section<'t> {
     /// The value of a key.
     pub(super) fn get(&self, key: &'static str) -> Option<Item<'t>> {
         debug_assert!(self.schema.keys.contains(&key), "{key} is not in the schema of {}", self.schema.title);
-        let (name, value) = self.table.get_key_value(key)?;
-        let at = |offset| Place { file: self.place.file, offset };
+        let own = self.table.get_key_value(key).map(|entry| (entry, self.place.file));
+        let base = self.base.filter(|base| !base.but.contains(&key));
+        let inherited = || base.and_then(|base| Some((base.table.get_key_value(key)?, base.file)));
+        let ((name, value), file) = own.or_else(inherited)?;
+        let at = |offset| Place { file, offset };
         Some(Item {
             name: name.get_ref(),
             value: value.get_ref(),
             place: at(value.span().start),
             key_place: at(name.span().start),
         })
+    }
+
+    /// Whether the key is in the table itself.
+    pub(super) fn is_own(&self, key: &'static str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The values of two keys that exclude each other: one that is the table's own supersedes the other of its base.
+    pub(super) fn rivals(&self, one: &'static str, other: &'static str) -> (Option<Item<'t>>, Option<Item<'t>>) {
+        match (self.is_own(one), self.is_own(other)) {
+            (true, false) => (self.get(one), None),
+            (false, true) => (None, self.get(other)),
+            (true, true) | (false, false) => (self.get(one), self.get(other)),
+        }
     }
 
     /// The value of a key that must be there.

@@ -1,3 +1,6 @@
+mod aggregate;
+mod group;
+
 use super::*;
 use crate::config::{BodyMatch, HoldTime, NextHop6, OnDown, PeerAs, ProbeKind, Required, StatusRange, Workers};
 use crate::rng::Rng;
@@ -591,13 +594,13 @@ fn drop_ins_add_and_never_override() {
         ("[[vip]]\naddress = '192.0.2.1'", "drop-in:2:11: VIP `192.0.2.1/32` has a [[vip]], already at main:18:11"),
         (
             "[daemon]\nworkers = 1",
-            "drop-in:1:2: [daemon] belongs in the main file; a drop-in may hold [[service]], [[vip]], [[bgp.peer]] and \
-             [checks.NAME]",
+            "drop-in:1:2: [daemon] belongs in the main file; a drop-in may hold [[service]], [[vip]], [[aggregate]], \
+             [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]",
         ),
         (
             "[bgp]\nlocal_as = 2",
             "drop-in:2:1: `local_as` of [bgp] belongs in the main file; a drop-in may hold [[service]], [[vip]], \
-             [[bgp.peer]] and [checks.NAME]",
+             [[aggregate]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]",
         ),
     ] {
         assert_eq!(errors_of(&[source("main", BASE), source("drop-in", text)]), [expected]);

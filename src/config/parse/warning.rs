@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::findings::{Findings, Place};
-use super::{daemon, peer, service, vip};
+use super::{aggregate, daemon, peer, service, vip};
 use crate::config::{
     Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Relation, Service, Workers,
 };
@@ -15,6 +15,7 @@ pub(super) struct Places {
     pub(super) peers: peer::Places,
     pub(super) services: service::Places,
     pub(super) vips: vip::Places,
+    pub(super) aggregates: aggregate::Places,
 }
 
 pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
@@ -75,7 +76,11 @@ fn look_at_service(service: &Service, place: Place, findings: &mut Findings) {
 /// Whether the peer is to be told of any VIP of this family.
 fn wants(peer: &Peer, family: Family, config: &Config) -> bool {
     peer.session.families.contains(&family)
-        && config.vips.keys().any(|vip| vip.family() == family && peer.live.export.allows(vip))
+        && config
+            .vips
+            .keys()
+            .chain(config.aggregates.keys())
+            .any(|prefix| prefix.family() == family && peer.live.export.allows(prefix))
 }
 
 /// A route needs a next hop of its family, and the session's own address is not always one.
@@ -115,6 +120,11 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
         let message = format!("VIP `{vip}` will not be announced: `export` or `families` of every peer rules it out");
         findings.warning(*place, message);
     }
+    for (prefix, place) in places.aggregates.aggregates.iter().filter(|(prefix, _)| !is_told(prefix)) {
+        let message =
+            format!("aggregate `{prefix}` will not be announced: `export` or `families` of every peer rules it out");
+        findings.warning(*place, message);
+    }
     for (prefix, place) in &places.vips.degraded {
         let Some(vip) = config.vips.get(prefix) else { continue };
         let OnDown::Degrade(degraded) = &vip.on_down else { continue };
@@ -136,10 +146,11 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
         }
     }
     if !bgp.peers.iter().any(|peer| peer.relation().is_within()) {
-        for place in &places.vips.local_prefs {
+        let told_internally = [&places.vips.told_internally, &places.aggregates.told_internally];
+        for place in told_internally.iter().flat_map(|told| &told.local_prefs) {
             findings.warning(*place, "`local_pref` is sent to internal peers only, and no peer is internal");
         }
-        for place in &places.vips.non_transitive {
+        for place in told_internally.iter().flat_map(|told| &told.non_transitive) {
             let message = "a community that is not transitive is sent to internal peers only, and no peer is internal";
             findings.warning(*place, message);
         }

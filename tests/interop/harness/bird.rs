@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 
 use super::lab::Namespace;
+use super::plan::Plan;
 use super::process::Process;
 use super::router::{Neighbour, Route, Router, Session, Table};
 use super::wait;
@@ -20,18 +21,40 @@ pub(crate) struct Bird {
 
 /// A passive session for both families that takes everything and sends nothing.
 pub(crate) fn receiver(neighbour: &Neighbour) -> String {
-    session(neighbour, "hold time 90;", &["ipv4", "ipv6"])
+    protocol(&Plan::new(neighbour))
 }
 
 /// A passive session with these options and families.
-pub(crate) fn session(neighbour: &Neighbour, options: &str, families: &[&str]) -> String {
-    let Neighbour { local_address, local_as, address, asn } = neighbour;
-    let channel = |family: &&str| format!("  {family} {{ import all; import table off; export none; }};\n");
-    let channels: String = families.iter().map(channel).collect();
-    format!(
-        "protocol bgp dut {{\n  local {local_address} as {local_as};\n  neighbor {address} as {asn};\n  direct;\n  \
-         strict bind yes;\n  passive yes;\n  error wait time 1, 2;\n  graceful restart off;\n  {options}\n{channels}}}\n"
-    )
+pub(crate) fn session(neighbour: &Neighbour, options: &str, families: &[&'static str]) -> String {
+    let plan = Plan { hold_time: None, ..Plan::new(neighbour) };
+    protocol(&plan.families(families).with(options))
+}
+
+/// The session as it is wanted.
+pub(crate) fn protocol(plan: &Plan) -> String {
+    let Neighbour { local_address, local_as, address, asn } = &plan.neighbour;
+    let mut lines = vec![format!("local {local_address} as {local_as};"), format!("neighbor {address} as {asn};")];
+    let reach = match plan.ttl_security.filter(|hops| *hops > 1).or(plan.multihop) {
+        Some(hops) => format!("multihop {hops};"),
+        None => "direct;".to_owned(),
+    };
+    lines.extend([reach, "strict bind yes;".to_owned(), "passive yes;".to_owned()]);
+    lines.extend(["error wait time 1, 2;".to_owned(), "graceful restart off;".to_owned()]);
+    lines.extend(plan.interface.as_ref().map(|interface| format!("interface \"{interface}\";")));
+    lines.extend(plan.hold_time.map(|seconds| format!("hold time {seconds};")));
+    lines.extend(plan.password.as_ref().map(|password| format!("password \"{password}\";")));
+    lines.extend(plan.ttl_security.map(|_| "ttl security on;".to_owned()));
+    lines.extend(plan.lines.iter().cloned());
+
+    let channel = |family: &&str| {
+        let mut lines = vec!["import all;".to_owned(), "import table off;".to_owned(), "export none;".to_owned()];
+        lines.extend((plan.extended_next_hop && *family == "ipv4").then(|| "extended next hop on;".to_owned()));
+        lines.extend(plan.prefix_limit.map(|prefixes| format!("import limit {prefixes} action restart;")));
+        lines.extend(plan.family_lines.iter().cloned());
+        format!("  {family} {{ {} }};\n", lines.join(" "))
+    };
+    let channels: String = plan.families.iter().map(channel).collect();
+    format!("protocol bgp dut {{\n  {}\n{channels}}}\n", lines.join("\n  "))
 }
 
 impl Bird {
@@ -125,8 +148,38 @@ impl Router for Bird {
         fs::read_to_string(self.dir.join("bird.log")).unwrap_or_default()
     }
 
-    fn shutdown_marks(&self) -> Vec<&'static str> {
-        vec!["dut: Received: Administrative shutdown"]
+    fn received_marks(&self, code: u8, subcode: u8) -> Vec<String> {
+        let name = match (code, subcode) {
+            (2, 2) => "Bad peer AS",
+            (4, 0) => "Hold timer expired",
+            (6, 2) => "Administrative shutdown",
+            (6, 3) => "Peer de-configured",
+            (6, 6) => "Other configuration change",
+            other => panic!("what does BIRD call {other:?}?"),
+        };
+        vec![format!("dut: Received: {name}")]
+    }
+
+    fn hold_timer_mark(&self) -> &'static str {
+        "dut: Error: Hold timer expired"
+    }
+
+    fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String> {
+        let text = self.ask(&format!("show route all {prefix}"))?;
+        let (_, value) = text.split_once("BGP.next_hop: ").ok_or_else(|| text.clone())?;
+        Ok(value.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn refresh(&self) {
+        self.ask("reload in dut").unwrap();
+    }
+
+    fn shut(&self, text: &str) {
+        self.ask(&format!("disable dut \"{text}\"")).unwrap();
+    }
+
+    fn unshut(&self) {
+        self.ask("enable dut").unwrap();
     }
 
     fn complaints(&self) -> Vec<String> {

@@ -34,6 +34,11 @@ impl Capture {
         Capture { file, process }
     }
 
+    /// What it has until now, while it goes on.
+    pub(crate) fn so_far(&self) -> Captured {
+        Captured(self.file.clone())
+    }
+
     /// Ends it.
     pub(crate) fn finish(mut self) -> Captured {
         self.process.signal(Signal::INT);

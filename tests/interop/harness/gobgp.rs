@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::lab::Namespace;
+use super::plan::Plan;
 use super::process::Process;
 use super::router::{Neighbour, Route, Router, Session, Table};
 use super::wait;
@@ -15,52 +16,28 @@ use super::wait;
 pub(crate) struct GoBgp {
     namespace: Namespace,
     dir: PathBuf,
-    neighbour: Neighbour,
+    /// Its address, as GoBGP calls it.
+    neighbour: String,
     process: Option<Process>,
 }
 
 impl GoBgp {
     /// Writes the configuration and starts it: passive, both families, takes everything and sends nothing.
     pub(crate) fn start(namespace: &Namespace, router_id: &str, neighbour: &Neighbour) -> GoBgp {
-        GoBgp::start_with(namespace, router_id, neighbour, "")
+        GoBgp::start_plan(namespace, router_id, &Plan::new(neighbour))
     }
 
     /// The same, with these options of `neighbors.config`, and tables of `neighbors` after them.
     pub(crate) fn start_with(namespace: &Namespace, router_id: &str, neighbour: &Neighbour, options: &str) -> GoBgp {
+        GoBgp::start_plan(namespace, router_id, &Plan::new(neighbour).with(options))
+    }
+
+    /// With this session.
+    pub(crate) fn start_plan(namespace: &Namespace, router_id: &str, plan: &Plan) -> GoBgp {
         let dir = namespace.dir(&format!("gobgp-{}", namespace.role));
-        let Neighbour { local_address, local_as, address, asn } = neighbour;
-        let text = format!(
-            r#"[global.config]
-  as = {local_as}
-  router-id = "{router_id}"
-  port = 179
-  local-address-list = ["{local_address}"]
-[global.apply-policy.config]
-  default-import-policy = "accept-route"
-  default-export-policy = "reject-route"
-[[neighbors]]
-  [neighbors.config]
-    peer-as = {asn}
-    neighbor-address = "{address}"
-{options}
-  [neighbors.transport.config]
-    local-address = "{local_address}"
-    passive-mode = true
-  [neighbors.timers.config]
-    hold-time = 90
-    keepalive-interval = 30
-    connect-retry = 2
-    idle-hold-time-after-reset = 2
-  [[neighbors.afi-safis]]
-    [neighbors.afi-safis.config]
-      afi-safi-name = "ipv4-unicast"
-  [[neighbors.afi-safis]]
-    [neighbors.afi-safis.config]
-      afi-safi-name = "ipv6-unicast"
-"#
-        );
-        fs::write(dir.join("gobgpd.toml"), text).unwrap();
-        let mut gobgp = GoBgp { namespace: namespace.clone(), dir, neighbour: neighbour.clone(), process: None };
+        fs::write(dir.join("gobgpd.toml"), configuration(router_id, plan)).unwrap();
+        let neighbour = address(plan);
+        let mut gobgp = GoBgp { namespace: namespace.clone(), dir, neighbour, process: None };
         Router::start(&mut gobgp);
         gobgp
     }
@@ -76,6 +53,69 @@ impl GoBgp {
     }
 }
 
+/// How GoBGP calls the neighbour.
+fn address(plan: &Plan) -> String {
+    let address = plan.neighbour.address;
+    plan.interface.as_ref().map_or(address.to_string(), |interface| format!("{address}%{interface}"))
+}
+
+/// A configuration with this neighbour and no other.
+fn configuration(router_id: &str, plan: &Plan) -> String {
+    let Neighbour { local_address, local_as, asn, .. } = &plan.neighbour;
+    let zone = plan.interface.as_ref().map(|interface| format!("%{interface}")).unwrap_or_default();
+    let hold_time = plan.hold_time.unwrap_or(90);
+    let mut lines: Vec<String> =
+        plan.password.iter().map(|password| format!("    auth-password = \"{password}\"")).collect();
+    lines.extend(plan.ttl_security.map(|hops| {
+        format!("  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = {}", 256 - u16::from(hops))
+    }));
+    lines.extend(
+        plan.multihop
+            .map(|hops| format!("  [neighbors.ebgp-multihop.config]\n    enabled = true\n    multihop-ttl = {hops}")),
+    );
+    lines.extend(plan.lines.iter().cloned());
+    let mut family_lines: Vec<String> = plan.family_lines.clone();
+    family_lines.extend(
+        plan.prefix_limit
+            .map(|prefixes| format!("    [neighbors.afi-safis.prefix-limit.config]\n      max-prefixes = {prefixes}")),
+    );
+    let family_lines = family_lines.join("\n");
+    let families = plan.families.iter().map(|family| {
+        format!(
+            "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      \
+             afi-safi-name = \"{family}-unicast\"\n{family_lines}\n"
+        )
+    });
+    format!(
+        r#"[global.config]
+  as = {local_as}
+  router-id = "{router_id}"
+  port = 179
+  local-address-list = ["{local_address}{zone}"]
+[global.apply-policy.config]
+  default-import-policy = "accept-route"
+  default-export-policy = "reject-route"
+[[neighbors]]
+  [neighbors.config]
+    peer-as = {asn}
+    neighbor-address = "{}"
+{}
+  [neighbors.transport.config]
+    local-address = "{local_address}{zone}"
+    passive-mode = true
+  [neighbors.timers.config]
+    hold-time = {hold_time}
+    keepalive-interval = {}
+    connect-retry = 2
+    idle-hold-time-after-reset = 2
+{}"#,
+        address(plan),
+        lines.join("\n"),
+        (hold_time / 3).max(1),
+        families.collect::<String>()
+    )
+}
+
 impl Router for GoBgp {
     fn start(&mut self) {
         let config = self.dir.join("gobgpd.toml");
@@ -84,7 +124,7 @@ impl Router for GoBgp {
         let mut process = Process::start(&self.namespace, &self.dir.join("gobgpd.log"), "gobgpd", &arguments);
         wait::until("GoBGP to know its neighbour", || {
             process.assert_running();
-            self.ask(&["neighbor", &self.neighbour.address.to_string()])
+            self.ask(&["neighbor", &self.neighbour])
         });
         self.process = Some(process);
     }
@@ -115,7 +155,7 @@ impl Router for GoBgp {
 
     fn session(&self) -> Result<Session, String> {
         const ESTABLISHED: u64 = 6;
-        let neighbour = self.ask(&["neighbor", &self.neighbour.address.to_string()])?;
+        let neighbour = self.ask(&["neighbor", &self.neighbour])?;
         let state = &neighbour["state"];
         if state["session_state"] != ESTABLISHED {
             return Err(format!("session state {}", state["session_state"]));
@@ -131,8 +171,31 @@ impl Router for GoBgp {
         fs::read_to_string(self.dir.join("gobgpd.log")).unwrap_or_default()
     }
 
-    fn shutdown_marks(&self) -> Vec<&'static str> {
-        vec!["received notification", "\"Code\":6", "\"Subcode\":2"]
+    fn received_marks(&self, code: u8, subcode: u8) -> Vec<String> {
+        vec!["received notification".to_owned(), format!("\"Code\":{code},"), format!("\"Subcode\":{subcode},")]
+    }
+
+    fn hold_timer_mark(&self) -> &'static str {
+        "hold timer expired"
+    }
+
+    /// It shows no link-local one.
+    fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String> {
+        let route = self.table()?.remove(prefix).ok_or(format!("no {prefix}"))?;
+        Ok(vec![route.next_hop])
+    }
+
+    /// It has what it was sent, and asks nobody.
+    fn refresh(&self) {
+        unreachable!("GoBGP sends no ROUTE-REFRESH");
+    }
+
+    fn shut(&self, text: &str) {
+        self.namespace.run("gobgp", &["neighbor", &self.neighbour, "shutdown", "--reason", text]);
+    }
+
+    fn unshut(&self) {
+        self.namespace.run("gobgp", &["neighbor", &self.neighbour, "enable"]);
     }
 
     fn complaints(&self) -> Vec<String> {

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use super::herald::Herald;
 use super::lab::{Lab, Namespace};
 use super::nginx::Nginx;
@@ -159,4 +161,33 @@ pub(crate) fn wait_for_backends(herald: &Herald) {
 /// Waits for the session, and gives it.
 pub(crate) fn established(router: &dyn Router) -> Session {
     wait::until("the session", || router.session()).0
+}
+
+/// Waits until the router has the routes of [`config`], with this and no other attributes.
+#[track_caller]
+pub(crate) fn wait_for_routes(neighbour: &Neighbour, router: &dyn Router) -> Table {
+    let table = plain_table(neighbour, router, &VIPS);
+    wait::until_equal("the routes", &table, || router.table());
+    table
+}
+
+/// Waits until the router's log tells of this NOTIFICATION from Herald.
+#[track_caller]
+pub(crate) fn wait_for_notification(router: &dyn Router, code: u8, subcode: u8) {
+    let marks = router.received_marks(code, subcode);
+    wait::until("the NOTIFICATION in the router's log", || {
+        let log = router.log();
+        if marks.iter().all(|mark| log.contains(mark)) { Ok(()) } else { Err(format!("no {marks:?} in\n{log}")) }
+    });
+}
+
+/// Waits until Herald's status gives a reason with all these words for why there is no session.
+#[track_caller]
+pub(crate) fn wait_for_reason(herald: &Herald, words: &[&str]) -> Value {
+    let reason = wait::until("the reason", || {
+        let peer = herald.peer("router")?;
+        let reason = peer["last_error"].as_str().unwrap_or_default();
+        if words.iter().all(|word| reason.contains(word)) { Ok(peer) } else { Err(peer.to_string()) }
+    });
+    reason.0
 }

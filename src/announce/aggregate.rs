@@ -1,0 +1,271 @@
+//! Prefixes that cover VIPs: announced while enough of their members are.
+//!
+//! An aggregate keeps counts. A VIP that changes what it is to its aggregates touches those, and nothing is scanned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::VipState;
+use super::vip::Stage;
+use crate::config::{self, Attributes, Config};
+use crate::prefix::Prefix;
+
+/// What an aggregate is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregateState {
+    /// Announced.
+    Announced,
+    /// Not announced.
+    Withdrawn,
+    /// Not announced yet: waiting for first verdicts.
+    Holding,
+}
+
+/// Why an aggregate is doing it. The numbers are in its [`Tally`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregateCause {
+    /// Enough members are healthy, or were, and whether they still are is not known yet.
+    Enough,
+    /// Too few members are healthy.
+    TooFew,
+    /// The daemon has just started, and waits for first verdicts.
+    StartUp,
+    /// The daemon is stopping.
+    Stopping,
+}
+
+/// The members of an aggregate, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Announced with their healthy attributes.
+    pub healthy: usize,
+    /// All.
+    pub members: usize,
+    /// How many must be healthy.
+    pub required: usize,
+}
+
+/// An aggregate changed its state or the reason for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AggregateEvent {
+    /// Which.
+    pub aggregate: Prefix,
+    /// Before; `None` for a new one.
+    pub from: Option<AggregateState>,
+    /// Now; `None` for one that is no longer configured.
+    pub to: Option<AggregateState>,
+    /// Why.
+    pub cause: AggregateCause,
+    /// How many members are healthy, and how many must be.
+    pub tally: Tally,
+    /// The member that made the difference, when it was one.
+    pub tipped_by: Option<Prefix>,
+}
+
+/// An aggregate at a glance.
+#[derive(Clone, Copy, Debug)]
+pub struct AggregateStatus {
+    /// What it is doing.
+    pub state: AggregateState,
+    /// Why.
+    pub cause: AggregateCause,
+    /// Since when it is in this state.
+    pub since: Instant,
+    /// How many members are healthy, and how many must be.
+    pub tally: Tally,
+}
+
+/// What a VIP is to the aggregates that it is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// It does not count.
+    #[default]
+    Out,
+    /// It may count once it is decided, or its `hold_up` has passed.
+    Open,
+    /// It counts.
+    Healthy,
+}
+
+impl Standing {
+    /// A degraded member is announced, but not healthy.
+    fn of(state: VipState) -> Standing {
+        match state {
+            VipState::Announced => Standing::Healthy,
+            VipState::Holding => Standing::Open,
+            VipState::Degraded | VipState::Withdrawn => Standing::Out,
+        }
+    }
+}
+
+/// All aggregates.
+#[derive(Debug, Default)]
+pub(super) struct Aggregates {
+    /// In the order of their prefixes.
+    pub(super) list: Vec<Aggregate>,
+    /// For each VIP, by its index, what it is to these aggregates.
+    members: Vec<(Standing, Vec<usize>)>,
+    /// Aggregates with a member that changed.
+    touched: BTreeSet<usize>,
+}
+
+/// One aggregate.
+#[derive(Debug)]
+pub(super) struct Aggregate {
+    pub(super) prefix: Prefix,
+    attributes: Arc<Attributes>,
+    tally: Tally,
+    /// Members that may yet count.
+    open: usize,
+    /// A healthy member ceased to be so since the last review.
+    lost: bool,
+    tipped_by: Option<Prefix>,
+    shown: Option<(AggregateState, AggregateCause, Instant)>,
+    /// The route that was last asked for.
+    pub(super) wanted: Option<Arc<Attributes>>,
+}
+
+impl Aggregates {
+    /// Replaces the configuration: all members are out until they are [noted](Self::note). `vip` finds the index of a VIP.
+    /// Returns the aggregates that are no longer configured.
+    pub(super) fn configure(&mut self, config: &Config, vip: &dyn Fn(&Prefix) -> Option<usize>) -> Vec<Aggregate> {
+        let mut before: BTreeMap<Prefix, Aggregate> =
+            std::mem::take(&mut self.list).into_iter().map(|aggregate| (aggregate.prefix, aggregate)).collect();
+        self.members = vec![Default::default(); config.vips.len()];
+        for (index, (prefix, config)) in config.aggregates.iter().enumerate() {
+            for member in config.members.iter().filter_map(vip) {
+                self.members[member].1.push(index);
+            }
+            self.list.push(Aggregate::new(*prefix, config, before.remove(prefix)));
+        }
+        self.touch_all();
+        before.into_values().collect()
+    }
+
+    /// A VIP is in this state.
+    pub(super) fn note(&mut self, index: usize, vip: Prefix, state: VipState) {
+        let Some((standing, aggregates)) = self.members.get_mut(index) else { return };
+        let before = std::mem::replace(standing, Standing::of(state));
+        if before == *standing {
+            return;
+        }
+        for index in aggregates {
+            self.list[*index].count(vip, before, *standing);
+            self.touched.insert(*index);
+        }
+    }
+
+    /// All are to be reviewed; no single member is the reason for what that brings.
+    pub(super) fn touch_all(&mut self) {
+        self.touched.extend(0..self.list.len());
+        for aggregate in &mut self.list {
+            aggregate.tipped_by = None;
+        }
+    }
+
+    /// The next one that is to be reviewed.
+    pub(super) fn next_touched(&mut self) -> Option<&mut Aggregate> {
+        let index = self.touched.pop_first()?;
+        self.list.get_mut(index)
+    }
+
+    /// An aggregate at a glance.
+    pub(super) fn status(&self, prefix: &Prefix) -> Option<AggregateStatus> {
+        let index = self.list.binary_search_by_key(prefix, |aggregate| aggregate.prefix).ok()?;
+        let aggregate = self.list.get(index)?;
+        let (state, cause, since) = aggregate.shown?;
+        Some(AggregateStatus { state, cause, since, tally: aggregate.tally })
+    }
+}
+
+impl Aggregate {
+    /// As configured, going on from what it was `before`.
+    fn new(prefix: Prefix, config: &config::Aggregate, before: Option<Aggregate>) -> Aggregate {
+        let members = config.members.len();
+        let (shown, wanted) = before.map_or((None, None), |before| (before.shown, before.wanted));
+        Aggregate {
+            prefix,
+            attributes: config.attributes.clone(),
+            tally: Tally { healthy: 0, members, required: config.required.of(members) },
+            open: 0,
+            lost: false,
+            tipped_by: None,
+            shown,
+            wanted,
+        }
+    }
+
+    fn count(&mut self, vip: Prefix, before: Standing, now: Standing) {
+        let was_enough = self.tally.healthy >= self.tally.required;
+        match before {
+            Standing::Healthy => self.tally.healthy -= 1,
+            Standing::Open => self.open -= 1,
+            Standing::Out => {}
+        }
+        match now {
+            Standing::Healthy => self.tally.healthy += 1,
+            Standing::Open => self.open += 1,
+            Standing::Out => {}
+        }
+        self.lost |= before == Standing::Healthy;
+        if was_enough != (self.tally.healthy >= self.tally.required) {
+            self.tipped_by = Some(vip);
+        }
+    }
+
+    /// As a service does: in between, when it takes members that are not decided yet to know, it keeps its state, but not
+    /// past the loss of a member.
+    fn is_enough(&self) -> bool {
+        let Tally { healthy, required, .. } = self.tally;
+        let in_reach = healthy + self.open >= required && !self.lost;
+        healthy >= required || (in_reach && self.wanted.is_some())
+    }
+
+    fn decide(&self, stage: Stage) -> (AggregateState, AggregateCause) {
+        let enough = self.is_enough();
+        match stage {
+            Stage::StartUp => (AggregateState::Holding, AggregateCause::StartUp),
+            Stage::Released if enough => (AggregateState::Announced, AggregateCause::Enough),
+            Stage::Draining if enough && self.wanted.is_some() => (AggregateState::Announced, AggregateCause::Stopping),
+            Stage::Released | Stage::Draining if !enough => (AggregateState::Withdrawn, AggregateCause::TooFew),
+            Stage::Released | Stage::Draining | Stage::Stopped => (AggregateState::Withdrawn, AggregateCause::Stopping),
+        }
+    }
+
+    /// Takes on the state that it should be in; what there is to tell of it.
+    pub(super) fn review(&mut self, now: Instant, stage: Stage) -> Option<AggregateEvent> {
+        let (state, cause) = self.decide(stage);
+        self.lost = false;
+        let tipped_by = self.tipped_by.take();
+        let before = self.shown;
+        let since = before.filter(|before| before.0 == state).map_or(now, |before| before.2);
+        self.shown = Some((state, cause, since));
+        let same = before.is_some_and(|before| (before.0, before.1) == (state, cause));
+        (!same).then_some(AggregateEvent {
+            aggregate: self.prefix,
+            from: before.map(|before| before.0),
+            to: Some(state),
+            cause,
+            tally: self.tally,
+            tipped_by,
+        })
+    }
+
+    /// The attributes of its route in the state that it is in; `None` for no route.
+    pub(super) fn attributes(&self) -> Option<Arc<Attributes>> {
+        self.shown.filter(|shown| shown.0 == AggregateState::Announced).map(|_| self.attributes.clone())
+    }
+
+    /// It is no longer configured: what there is to tell of that.
+    pub(super) fn end(&self) -> Option<AggregateEvent> {
+        self.shown.map(|(state, cause, _)| AggregateEvent {
+            aggregate: self.prefix,
+            from: Some(state),
+            to: None,
+            cause,
+            tally: self.tally,
+            tipped_by: None,
+        })
+    }
+}

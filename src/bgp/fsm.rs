@@ -254,17 +254,7 @@ impl Connection {
                 self.arm_hold(now);
                 self.actions.push_back(Action::Update(body));
             }
-            (State::Established, Event::Message(Message::RouteRefresh(Refresh::Request(family)))) => {
-                // RFC 2918 §4: a family that is not in use is ignored.
-                if self.session.as_ref().is_some_and(|session| session.families.contains(&family)) {
-                    self.actions.push_back(Action::Refresh(family));
-                }
-            }
-            // The frame of an answer that we never asked for (RFC 7313 §4).
-            (
-                State::Established,
-                Event::Message(Message::RouteRefresh(Refresh::Begin(_) | Refresh::End(_) | Refresh::Other)),
-            ) => {}
+            (State::Established, Event::Message(Message::RouteRefresh(refresh))) => self.take_refresh(refresh),
 
             (_, Event::Message(Message::Notification(notification))) => self.end(Cause::Received(notification)),
             (
@@ -326,6 +316,19 @@ impl Connection {
                 self.enter(State::OpenConfirm);
             }
             Err((notification, why)) => self.fail(now, notification, why),
+        }
+    }
+
+    fn take_refresh(&mut self, refresh: Refresh) {
+        match refresh {
+            // RFC 2918 §4: a family that is not in use is ignored.
+            Refresh::Request(family) => {
+                if self.session.as_ref().is_some_and(|session| session.families.contains(&family)) {
+                    self.actions.push_back(Action::Refresh(family));
+                }
+            }
+            // The frame of an answer that we never asked for (RFC 7313 §4), and what nobody has said yet.
+            Refresh::Begin(_) | Refresh::End(_) | Refresh::Other => {}
         }
     }
 
@@ -393,7 +396,7 @@ mod tests {
     use super::*;
     use crate::bgp::capability::Capability;
     use crate::bgp::omission::Omissions;
-    use crate::config::{Asn, Capabilities, HoldTime};
+    use crate::config::{Asn, Capabilities, HoldTime, Role};
 
     fn terms(asn: u32, families: Offer) -> Terms {
         Terms {
@@ -525,6 +528,27 @@ mod tests {
                 assert_eq!((session.extended_next_hop, session.encoding.mp_ipv4), (expected, expected));
             }
         }
+    }
+
+    /// Whatever the peer is, a mirror is its counterpart, and takes its messages.
+    #[test]
+    fn a_mirror_takes_roles_and_messages_as_they_come() {
+        for role in Role::ALL {
+            let capabilities = Capabilities {
+                role: Some(role),
+                role_strict: true,
+                extended_messages: true,
+                ..Capabilities::default()
+            };
+            let pair = Pair::new([Terms { capabilities, ..terms(1, both()) }, terms(2, Offer::Mirror { asn: false })]);
+            assert_eq!(pair.states(), [State::Established; 2], "{role}");
+            let session = pair.ends[0].session().unwrap();
+            assert!(session.open.capabilities.contains(&Capability::role(role.counterpart())));
+            assert_eq!((session.encoding.max_len, session.enhanced_refresh), (65_535, true));
+        }
+        let pair = Pair::new([terms(1, both()), terms(2, Offer::Mirror { asn: false })]);
+        let session = pair.ends[0].session().unwrap();
+        assert_eq!((session.encoding.max_len, session.open.roles().count()), (4096, 0));
     }
 
     #[test]

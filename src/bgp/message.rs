@@ -286,7 +286,7 @@ pub(super) fn family_of(afi: u16, safi: u8) -> Option<Family> {
 mod tests {
     use super::*;
     use crate::bgp::open::Capability;
-    use crate::config::{Asn, HoldTime};
+    use crate::config::{Asn, HoldTime, Role};
     use crate::rng::Rng;
 
     fn hex(text: &str) -> Vec<u8> {
@@ -325,6 +325,18 @@ mod tests {
                     "003b01 04 5ba0 00f0 0a630101 1e 021c 010400010001 010400020001 0200 40020078 4104fa56ea00 4600 4700",
                 ),
                 open(4_200_000_000, [10, 99, 1, 1], 240, bird.concat()),
+            ),
+            // The same, with a role and extended messages.
+            (
+                framed(
+                    "003a01 04 fde8 005a 0a000009 1d 021b 010400010001 010400020001 0200 0600 090100 41040000fde8 4600",
+                ),
+                {
+                    let [refresh, more] = [Capability::RouteRefresh, Capability::extended_message()];
+                    let (role, asn) = (Capability::role(Role::Provider), Capability::FourOctetAs(Asn(65000)));
+                    let last = vec![refresh, more, role, asn, Capability::enhanced_route_refresh()];
+                    open(65000, [10, 0, 0, 9], 90, [both(), last].concat())
+                },
             ),
             // BIRD 2.0.12: an UPDATE with AS_TRANS and AS4_PATH, requests for both families, a shutdown with a text.
             (
@@ -413,6 +425,42 @@ mod tests {
         inbox.clear();
         inbox.push(&stream);
         assert_eq!(inbox.next(), Ok(messages.first().cloned()));
+    }
+
+    /// RFC 8654 §4: only what both sides may expect, and only where it is of use.
+    #[test]
+    fn extended_messages() {
+        let header = |length: u16, kind: u8| [&MARKER[..], &length.to_be_bytes(), &[kind]].concat();
+        let first = |bytes: &[u8]| {
+            let mut inbox = Inbox::default();
+            inbox.take_extended();
+            inbox.push(bytes);
+            inbox.next()
+        };
+        for (length, kind) in [(4097, UPDATE), (65_535, UPDATE), (65_535, NOTIFICATION), (65_535, ROUTE_REFRESH)] {
+            assert_eq!(first(&header(length, kind)), Ok(None), "{length} {kind}");
+        }
+        for (length, kind) in [(4097, OPEN), (65_535, OPEN), (4097, KEEPALIVE)] {
+            assert_eq!(first(&header(length, kind)), Err(Notification::new(1, 2, length.to_be_bytes())));
+        }
+        // One of the longest, in pieces, costs itself and the last piece.
+        let body = [&[0, 0, 0xff, 0xe8][..], &[7; 0xffe8]].concat();
+        let whole = [header(65_535, UPDATE), body.clone()].concat();
+        let mut inbox = Inbox::default();
+        inbox.take_extended();
+        let mut read = 0;
+        for piece in whole.repeat(3).chunks(1000) {
+            inbox.push(piece);
+            while let Some(message) = inbox.next().unwrap() {
+                assert_eq!(message, Message::Update(body.clone()));
+                read += 1;
+            }
+            assert!(inbox.bytes.len() <= 2 * EXTENDED_MAX_LEN + 1000, "{}", inbox.bytes.len());
+        }
+        assert_eq!(read, 3);
+        inbox.clear();
+        inbox.push(&header(65_535, UPDATE));
+        assert_eq!(inbox.next(), Ok(None), "what was said stays said");
     }
 
     #[test]

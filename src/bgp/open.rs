@@ -262,6 +262,34 @@ mod tests {
         assert!(!open(vec![Capability::extended_next_hop()]).takes_extended_next_hop(), "without multiprotocol IPv4");
     }
 
+    /// FRR 8.4.4, in as many parameters.
+    #[test]
+    fn golden_bytes_from_frr() {
+        let parameters = [
+            0x48, 2, 6, 1, 4, 0, 1, 0, 1, 2, 2, 0x80, 0, 2, 2, 2, 0, 2, 2, 0x46, 0, 2, 6, 0x41, 4, 0, 0, 0xfd, 0xe8, 2,
+            2, 6, 0, 2, 3, 9, 1, 0, 2, 6, 0x45, 4, 0, 1, 1, 1, 2, 8, 0x49, 6, 4, b'f', b'r', b'r', b'1', 0, 2, 4, 0x40,
+            2, 0xc0, 0x78, 2, 9, 0x47, 7, 0, 1, 1, 0x80, 0, 0, 0,
+        ];
+        let frr = Open::decode(&body(&parameters)).unwrap();
+        let names: Vec<_> = frr.capabilities.iter().map(ToString::to_string).collect();
+        let expected = [
+            "multiprotocol ipv4",
+            "prestandard-route-refresh",
+            "route-refresh",
+            "enhanced-route-refresh",
+            "four-octet-as 65000",
+            "extended-message",
+            "role provider",
+            "add-path",
+            "fqdn",
+            "graceful-restart",
+            "long-lived-graceful-restart",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!((frr.host_name().as_deref(), frr.software_version()), (Some("frr1"), None));
+        assert_eq!(frr.roles().collect::<Vec<_>>(), [[0]]);
+    }
+
     #[test]
     fn extended_lengths() {
         // RFC 9072: the one-octet length means nothing then, unless it is 0.

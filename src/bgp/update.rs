@@ -505,6 +505,18 @@ mod tests {
                 extended,
                 "198.51.100.1/32",
             ),
+            // BIRD 2.0.12, a provider.
+            (
+                WIDE,
+                "0000001b4001010040020602010000fde84003047f000001c023040000fde818c63364",
+                PathAttributes {
+                    as_path: path(&[65000]),
+                    next_hop: NextHop::Ipv4(Ipv4Addr::LOCALHOST),
+                    only_to_customer: Some(Asn(65000)),
+                    ..base()
+                },
+                "198.51.100.0/24",
+            ),
             // BIRD 2.0.12 to a 4-octet speaker, to a 2-octet speaker; GoBGP 3.10.
             (
                 WIDE,

@@ -327,6 +327,11 @@ mod tests {
             extended_communities: vec!["rt:192.0.2.1:5".parse().unwrap()],
             only_to_customer: None,
         };
+        let within = PathAttributes {
+            as_path: vec![Segment::ConfedSequence(vec![Asn(65010)]), Segment::ConfedSet(vec![Asn(4), Asn(5)])],
+            only_to_customer: Some(Asn(65001)),
+            ..attributes.clone()
+        };
         let cause = Cause::Received(Notification::administrative_shutdown("\x1b[2J"));
         for (event, json, human) in [
             (
@@ -338,6 +343,11 @@ mod tests {
                 Event::Announce("192.0.2.1".parse().unwrap(), Arc::new(attributes)),
                 r#""event":"announce","prefix":"192.0.2.1/32","next_hop":["127.0.0.1"],"as_path":[65001,[2,3]],"origin":"igp","med":null,"local_pref":100,"communities":["65000:100"],"large_communities":["1:2:3"],"extended_communities":["rt:192.0.2.1:5"]}"#,
                 "announce     192.0.2.1/32        next hop 127.0.0.1, path 65001 {2 3}, origin igp, local pref 100, communities 65000:100 1:2:3 rt:192.0.2.1:5",
+            ),
+            (
+                Event::Announce("192.0.2.1".parse().unwrap(), Arc::new(within)),
+                r#""event":"announce","prefix":"192.0.2.1/32","next_hop":["127.0.0.1"],"as_path":[{"confed_sequence":[65010]},{"confed_set":[4,5]}],"origin":"igp","med":null,"local_pref":100,"communities":["65000:100"],"large_communities":["1:2:3"],"extended_communities":["rt:192.0.2.1:5"],"only_to_customer":65001}"#,
+                "announce     192.0.2.1/32        next hop 127.0.0.1, path (65010) ({4 5}), origin igp, local pref 100, communities 65000:100 1:2:3 rt:192.0.2.1:5, only to customer 65001",
             ),
             (
                 Event::Withdraw("2001:db8::/32".parse().unwrap()),

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use crate::harness::bird::{self, Bird};
 use crate::harness::capture::{Capture, Captured};
+use crate::harness::frr::Frr;
 use crate::harness::herald::Herald;
+use crate::harness::plan::Plan;
 use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
@@ -224,6 +226,27 @@ fn a_confederation_is_one_to_others_and_many_within() {
     table.values_mut().for_each(|route| route.as_path = vec![65500; 2]);
     wait::until_equal("the routes", &table, || bird.table());
     assert_eq!(herald.peer("router").unwrap()["local_as"], json!(65500));
+}
+
+/// FRR that is told to be strict refuses what it does not know, and names it.
+#[test]
+fn frr_is_told_no_more_than_it_can_bear() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let plan = Plan {
+        lines: vec!["strict-capability-match".to_owned(), "local-role provider".to_owned()],
+        ..Plan::new(&neighbour)
+    };
+    let frr = Frr::start(&site.router, "10.99.1.1", &plan);
+    let _server = site.server(0);
+    let options = "role = \"customer\"\nadvertise_version = true\nadvertise_hostname = true\nextended_messages = true";
+    let herald = Herald::start(&site.herald, &site::config(&neighbour, options));
+    wait::until_equal("the routes", &site::plain_table(&neighbour, &frr, &site::VIPS), || frr.table());
+    let peer = herald.peer("router").unwrap();
+    assert_eq!(peer["left_out"], json!(["software-version"]), "{peer}");
+    assert_eq!(peer["remote_hostname"], json!("frr"), "{peer}");
+    let log = herald.log();
+    assert!(log.contains("peer router refuses what we can do: trying without software-version"), "{log}");
 }
 
 /// The next message: its type and body.

@@ -32,7 +32,8 @@ pub(super) fn check_relation(peer: &Peer, table: &Section, findings: &mut Findin
         (Relation::Confederation, false) => "this group has peers in our confederation",
         (Relation::External, _) => {
             if let Some(item) = table.get("local_pref") {
-                let who = if table.is_own("local_pref") { "this one is external" } else { "this group has external peers" };
+                let who =
+                    if table.is_own("local_pref") { "this one is external" } else { "this group has external peers" };
                 let message = format!(
                     "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and {who}: \
                      use `med`, `as_path_prepend` or `communities`"

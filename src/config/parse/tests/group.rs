@@ -61,7 +61,8 @@ fn of_two_keys_that_exclude_each_other_the_peers_own_wins() {
 #[test]
 fn faults_of_a_group_are_told_once_and_where_they_stand() {
     let ten: String = (2..12).map(|n| peer(&format!("address = '10.0.0.{n}'"))).collect();
-    let group = "[bgp.group.tor]\npeer_as = 0\nhold_time = '1s'\nlocal_pref = 5\nname = 'x'\nhold_tmie = '3s'\nbfd = true\n";
+    let group =
+        "[bgp.group.tor]\npeer_as = 0\nhold_time = '1s'\nlocal_pref = 5\nname = 'x'\nhold_tmie = '3s'\nbfd = true\n";
     expect_errors(
         &with_bgp(&format!("{group}{ten}")),
         &[

@@ -20,9 +20,8 @@ fn an_administrative_shutdown_is_shown_with_its_text(kind: Kind) {
     let table = site::wait_for_routes(&neighbour, &*router);
 
     router.shut("card swap");
-    site::wait_for_reason(&herald, &["peer sent Cease/Administrative Shutdown: \"card swap\""]);
-    let log = herald.log();
-    assert!(log.contains("peer router down: peer sent Cease/Administrative Shutdown: \"card swap\""), "{log}");
+    let why = "peer router down: peer sent Cease/Administrative Shutdown: \"card swap\"";
+    site::wait_for_log(&herald, why);
     wait::stays("no routes", Duration::from_secs(1), &Table::new(), || router.table());
     router.unshut();
     wait::until_equal("the routes", &table, || router.table());
@@ -34,7 +33,12 @@ with_routers!(administrative_shutdown, an_administrative_shutdown_is_shown_with_
 fn the_prefix_limit_is_named_and_backed_off_from(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);
-    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour).prefix_limit(2));
+    let limit = match kind {
+        Kind::Bird => "import limit 2 action restart;",
+        Kind::Frr => "maximum-prefix 2",
+        Kind::GoBgp => "    [neighbors.afi-safis.prefix-limit.config]\n      max-prefixes = 2",
+    };
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour).with_family(limit));
     let _server = site.server(0);
     let good = site::config(&neighbour, "");
     let herald = Herald::start(&site.herald, &good);
@@ -43,9 +47,7 @@ fn the_prefix_limit_is_named_and_backed_off_from(kind: Kind) {
     let vips: Vec<String> = (2..6).map(|last| format!("\"192.0.2.{last}\"")).collect();
     let more = good.clone() + &site::service("more", &vips.join(", "));
     herald.reload_good(&more);
-    site::wait_for_reason(&herald, &["peer sent Cease/Maximum Number of Prefixes Reached"]);
-    let log = herald.log();
-    assert!(log.contains("peer router down: peer sent Cease/Maximum Number of Prefixes Reached"), "{log}");
+    site::wait_for_log(&herald, "peer router down: peer sent Cease/Maximum Number of Prefixes Reached");
     let ends = || herald.peer("router").map(|peer| peer["established_count"].as_u64().unwrap());
     let before = ends().unwrap();
     // With waits of 500 ms, and twice as long each time, there is no room for more.

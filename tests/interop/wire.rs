@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::harness::capture::{Capture, Captured};
 use crate::harness::herald::Herald;
+use crate::harness::nginx::Nginx;
 use crate::harness::plan::{Kind, Plan, with_routers};
 use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
@@ -94,6 +95,18 @@ fn is_clean(kind: Kind, internal: bool, ipv6: bool) {
 
 with_routers!(external_over_ipv4_is_clean, |kind| is_clean(kind, false, false));
 with_routers!(internal_over_ipv6_is_clean, |kind| is_clean(kind, true, true));
+
+/// What every test relies on: a message that is wrong fails the test that sent it, whatever it is about. Here an UPDATE
+/// whose ORIGIN is longer than the message.
+#[test]
+#[should_panic(expected = "Wireshark has something against what was sent")]
+fn a_malformed_message_fails_its_test() {
+    let site = Site::new();
+    let _listener = Nginx::start(&site.router, "router", &["10.99.1.1:179"]);
+    let update = format!("{}\\x00\\x1b\\x02\\x00\\x00\\x00\\x04\\x40\\x01\\xff\\x00", "\\xff".repeat(16));
+    let send = format!("exec 3<>/dev/tcp/10.99.1.1/179 && printf '{update}' >&3");
+    site.herald.run("bash", &["-c", &send]);
+}
 
 /// Messages filled to the limit of 4,096 octets, announced and withdrawn: a router must find every prefix in them.
 fn many_routes(site: &Site, neighbour: &Neighbour, router: &dyn Router, each: u16) {

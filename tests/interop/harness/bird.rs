@@ -49,7 +49,6 @@ pub(crate) fn protocol(plan: &Plan) -> String {
     let channel = |family: &&str| {
         let mut lines = vec!["import all;".to_owned(), "import table off;".to_owned(), "export none;".to_owned()];
         lines.extend((plan.extended_next_hop && *family == "ipv4").then(|| "extended next hop on;".to_owned()));
-        lines.extend(plan.prefix_limit.map(|prefixes| format!("import limit {prefixes} action restart;")));
         lines.extend(plan.family_lines.iter().cloned());
         format!("  {family} {{ {} }};\n", lines.join(" "))
     };

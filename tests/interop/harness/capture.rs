@@ -20,7 +20,7 @@ pub(crate) struct Captured(PathBuf);
 impl Capture {
     /// Captures from now on.
     pub(crate) fn start(namespace: &Namespace, interface: &str) -> Capture {
-        let dir = namespace.dir(&format!("capture-{}", namespace.role));
+        let dir = namespace.dir(&format!("capture-{}-{interface}", namespace.role));
         let (file, log) = (dir.join("bgp.pcap"), dir.join("tcpdump.log"));
         // Immediate: otherwise the kernel keeps packets back, and the last ones would be lost at the end.
         let mut arguments = vec!["-i", interface, "--immediate-mode", "-U", "-s", "0", "-Z", "root"];
@@ -57,7 +57,38 @@ impl Captured {
 
     /// Warnings, errors and malformed packets, as far as BGP is to blame.
     pub(crate) fn complaints(&self) -> Vec<String> {
-        let text = run("tshark", &["-r", self.0.to_str().unwrap(), "-q", "-z", "expert,warn"]);
+        self.complaints_about("bgp")
+    }
+
+    /// The same about the frames that pass this filter.
+    fn complaints_about(&self, filter: &str) -> Vec<String> {
+        let text = run("tshark", &["-r", self.0.to_str().unwrap(), "-q", "-z", &format!("expert,warn,{filter}")]);
         text.lines().filter(|line| line.split_whitespace().nth(2) == Some("BGP")).map(str::to_owned).collect()
+    }
+}
+
+/// Watches everything that a namespace sends, over all its interfaces; when dropped, fails the test if Wireshark has
+/// something against it.
+pub(crate) struct Judge {
+    capture: Option<Capture>,
+    // Its lab has the file.
+    _namespace: Namespace,
+}
+
+impl Judge {
+    pub(crate) fn watch(namespace: &Namespace) -> Judge {
+        Judge { capture: Some(Capture::start(namespace, "any")), _namespace: namespace.clone() }
+    }
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // What comes in on the pseudo-interface for all of them has another type: 4 is what goes out.
+        let captured = self.capture.take().unwrap().finish();
+        let complaints = captured.complaints_about("bgp && sll.pkttype == 4");
+        assert!(complaints.is_empty(), "Wireshark has something against what was sent: {complaints:#?}");
     }
 }

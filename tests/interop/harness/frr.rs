@@ -48,12 +48,17 @@ impl Frr {
 
     /// What `vtysh` answers to commands of bgpd, one after the other.
     pub(crate) fn ask(&self, commands: &[&str]) -> Result<String, String> {
+        let commands: Vec<&str> = commands.iter().flat_map(|command| ["-c", command]).collect();
+        self.vtysh(&[&["-d", "bgpd"], &commands[..]].concat())
+    }
+
+    fn vtysh(&self, arguments: &[&str]) -> Result<String, String> {
         let dir = self.dir.to_str().unwrap();
-        let mut arguments = vec!["--vty_socket", dir, "--config_dir", dir, "-d", "bgpd"];
-        arguments.extend(commands.iter().flat_map(|command| ["-c", command]));
-        let output = self.namespace.output("vtysh", &arguments);
+        let place = ["--vty_socket", dir, "--config_dir", dir];
+        let output = self.namespace.output("vtysh", &[&place, arguments].concat());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() { Ok(text) } else { Err(format!("vtysh {commands:?}: {text}")) }
+        let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(text) } else { Err(format!("vtysh {arguments:?}: {text}{error}")) }
     }
 
     /// One line of the neighbour's configuration more, or with `no ` less, while it runs.
@@ -102,7 +107,6 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
     lines.extend(plan.extended_next_hop.then(|| "capability extended-nexthop".to_owned()));
     lines.extend(plan.lines.iter().cloned());
     let mut family_lines = vec!["activate".to_owned(), "route-map NONE out".to_owned()];
-    family_lines.extend(plan.prefix_limit.map(|prefixes| format!("maximum-prefix {prefixes}")));
     family_lines.extend(plan.family_lines.iter().cloned());
 
     let line = |indent: &str, line: &String| format!("{indent}neighbor {address} {line}\n");
@@ -134,6 +138,8 @@ impl Router for Frr {
         let bgpd = self.run("bgpd");
         self.processes = Some([bgpd, zebra]);
         wait::until("FRR to answer", || self.ask(&["show bgp summary"]));
+        let log = self.log();
+        assert!(!log.contains("on config line"), "{log}");
     }
 
     fn kill(&mut self) {
@@ -217,10 +223,16 @@ impl Router for Frr {
 
     fn complaints(&self) -> Vec<String> {
         let log = self.log();
-        // It ceases when it is stopped; and while it starts, it misses addresses that zebra has yet to tell it.
+        // It ceases when it is stopped. Until zebra has told it of its interfaces it complains about many things, and
+        // resets (5/0) whoever is there by then.
+        let address = self.neighbour.address.to_string();
+        let reset = log.contains("nexthop_set failed");
+        let own = ["nexthop_set failed", "bgp_getsockname(): failed"];
         let is_grave = |line: &&str| {
-            let sent = line.contains("%NOTIFICATION: sent") && !line.contains(" 6/");
-            sent || line.contains("[EC ") && !line.contains("waiting until one is created")
+            let excused = line.contains(" 6/") || reset && line.contains(" 5/0 ");
+            let sent = line.contains("%NOTIFICATION: sent") && !excused;
+            let error = line.contains("[EC ") && line.contains(&address);
+            sent || error && !own.iter().any(|text| line.contains(text))
         };
         log.lines().filter(is_grave).map(str::to_owned).collect()
     }

@@ -71,8 +71,6 @@ pub(crate) struct Plan {
     pub(crate) multihop: Option<u8>,
     /// RFC 8950.
     pub(crate) extended_next_hop: bool,
-    /// More routes of a family than this end the session.
-    pub(crate) prefix_limit: Option<u32>,
     /// Of a session between link-local addresses.
     pub(crate) interface: Option<String>,
     /// Lines of the neighbour's own configuration, in the router's language: of BIRD's `protocol`, of GoBGP's
@@ -94,7 +92,6 @@ impl Plan {
             ttl_security: None,
             multihop: None,
             extended_next_hop: false,
-            prefix_limit: None,
             interface: None,
             lines: Vec::new(),
             family_lines: Vec::new(),
@@ -123,10 +120,6 @@ impl Plan {
 
     pub(crate) fn extended_next_hop(self) -> Plan {
         Plan { extended_next_hop: true, ..self }
-    }
-
-    pub(crate) fn prefix_limit(self, prefixes: u32) -> Plan {
-        Plan { prefix_limit: Some(prefixes), ..self }
     }
 
     pub(crate) fn interface(self, interface: &str) -> Plan {

@@ -154,6 +154,7 @@ impl Announce {
             std::mem::take(&mut self.vips).into_iter().map(|vip| (vip.prefix, vip)).collect();
         self.undecided = 0;
         self.holds.clear();
+        self.vips.reserve_exact(config.vips.len());
         for (index, (prefix, config)) in config.vips.iter().enumerate() {
             for service in &config.services {
                 if let Some((_, vips)) = self.services.get_mut(*service) {

@@ -5,6 +5,9 @@
 //! why it ended. [`peer`] is one neighbour that we announce to: [`export`] is how a route looks to it, [`adj_rib_out`]
 //! what it has been told. [`speaker`] is all of them, with the routes that they shall have. [`receiver`] is one that announces to us.
 //!
+//! A program that wants to announce routes and has no wish for sockets takes [`crate::Speaker`]; one with a loop of its own
+//! begins at [`speaker`].
+//!
 //! RFC 4271 (BGP-4), 4760 (multiprotocol), 2545 (IPv6 next hops), 5492 (capabilities), 6793 (4-octet AS numbers),
 //! 2918 (route refresh), 1997 and 8092 (communities), 4724 §2 (End-of-RIB), 4486, 6608, 9003 and 9384 (NOTIFICATIONs),
 //! 6286 (identifiers), 7606 (errors in UPDATEs), 7607 (AS 0), 8950 (IPv6 next hops of IPv4 routes), 9687 (send hold timer),

@@ -376,6 +376,12 @@ impl Peer {
         self.feed().is_some_and(|feed| feed.told().has_told(prefix))
     }
 
+    /// The routes that this peer has been told of and not of their withdrawal.
+    pub fn advertised(&self) -> impl Iterator<Item = &Prefix> {
+        let told = self.feed().map(Feed::told);
+        told.into_iter().flat_map(|told| Family::ALL.into_iter().flat_map(|family| told.told_after(family, None)))
+    }
+
     /// At a glance.
     pub fn status(&self) -> PeerStatus {
         let session = self.session();

@@ -3,6 +3,90 @@
 //! [`Speaker::handle`] what happens on connections, say with [`Speaker::set`] what shall be announced, then drain
 //! [`Speaker::poll_output`]: that is when routes go out, so that whatever changed in one turn shares UPDATEs. Routes are a
 //! level, not an edge: each peer is sent the difference between what shall be and what it has been told.
+//!
+//! This is for programs with sockets and a loop of their own; [`crate::Speaker`] is the same on a thread. Such a loop does
+//! three things, in any order and as often as it likes:
+//!
+//! 1. What happened on a connection goes in: [`Speaker::handle`], with the ids that came with [`Output::Connect`]. What
+//!    comes of a connection after it was closed, by either side, is ignored.
+//! 2. What is to be done comes out: [`Speaker::flush`], then [`Speaker::poll_output`] until it is empty. Octets of
+//!    [`Output::Send`] that the kernel has taken are reported ([`Event::Sent`]): more are made only as they go, so that a
+//!    router that does not read costs little memory.
+//! 3. Time passes: [`Speaker::handle_timeout`] at [`Speaker::poll_timeout`].
+//!
+//! Here the router is a [`Receiver`](super::receiver::Receiver) in the same program, and the loop a function:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Instant;
+//!
+//! use herald::bgp::peer::{Event, Notice};
+//! use herald::bgp::receiver::{self, Options, Receiver};
+//! use herald::bgp::speaker::{Output, Speaker};
+//! use herald::config::{Asn, Attributes, Peer, PeerAs, SessionParameters};
+//! use herald::prefix::Family;
+//!
+//! /// Carries octets both ways until nobody has anything to say; what the router saw, and what the speaker says of it.
+//! fn run(now: Instant, speaker: &mut Speaker, router: &mut Receiver) -> (Vec<receiver::Event>, Vec<Notice>) {
+//!     let (mut seen, mut notices, mut connection) = (vec![], vec![], None);
+//!     loop {
+//!         speaker.handle_timeout(now);
+//!         speaker.flush(now);
+//!         let mut is_idle = true;
+//!         while let Some(output) = speaker.poll_output() {
+//!             is_idle = false;
+//!             match output {
+//!                 Output::Connect(peer, id, _) => {
+//!                     connection = Some((peer, id));
+//!                     let (local, remote) = ("10.0.0.1:40000".parse().unwrap(), "10.0.0.9:179".parse().unwrap());
+//!                     speaker.handle(now, peer, id, Event::Connected { local, remote });
+//!                 }
+//!                 Output::Send(peer, id, octets) => {
+//!                     connection = Some((peer, id));
+//!                     router.receive(now, &octets);
+//!                     speaker.handle(now, peer, id, Event::Sent(octets.len()));
+//!                 }
+//!                 Output::Close(..) => {}
+//!                 Output::Notice(_, notice) => notices.push(notice),
+//!             }
+//!         }
+//!         while let Some(action) = router.poll_action() {
+//!             is_idle = false;
+//!             match (action, connection) {
+//!                 (receiver::Action::Send(octets), Some((peer, id))) => {
+//!                     router.sent(now, octets.len());
+//!                     speaker.handle(now, peer, id, Event::Bytes(&octets));
+//!                 }
+//!                 (receiver::Action::Send(_), None) => {}
+//!                 (receiver::Action::Report(event), _) => seen.push(event),
+//!             }
+//!         }
+//!         if is_idle && speaker.poll_timeout().is_none_or(|at| at > now) {
+//!             return (seen, notices);
+//!         }
+//!     }
+//! }
+//!
+//! let now = Instant::now();
+//! let mut router = Receiver::new(now, &Options { local_as: Some(Asn(65000)), ..Options::default() }, 1);
+//! let mut speaker = Speaker::new(2);
+//! let (router_address, router_id) = ([10, 0, 0, 9].into(), [10, 0, 0, 1].into());
+//! let session = SessionParameters::new(router_address, PeerAs::Number(Asn(65000)), Asn(65001), router_id);
+//! speaker.configure(now, &[Arc::new(Peer::new("router", session))]);
+//! speaker.set("192.0.2.1/32".parse().unwrap(), Some(Arc::default()));
+//! speaker.release(now);
+//!
+//! let (seen, notices) = run(now, &mut speaker, &mut router);
+//! assert!(matches!(&seen[1], receiver::Event::Announce(prefix, _) if prefix.to_string() == "192.0.2.1/32"));
+//! assert!(seen.contains(&receiver::Event::EndOfRib(Family::Ipv4)));
+//! assert!(notices.contains(&Notice::Synchronised(Family::Ipv4, 1)));
+//!
+//! // Only what changes is sent.
+//! let attributes = Attributes { med: Some(10), ..Attributes::default() };
+//! speaker.set("192.0.2.2/32".parse().unwrap(), Some(Arc::new(attributes)));
+//! let (seen, _) = run(now, &mut speaker, &mut router);
+//! assert!(matches!(&seen[..], [receiver::Event::Announce(_, attributes)] if attributes.med == Some(10)));
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -78,6 +162,17 @@ impl Speaker {
     /// `prefix` shall be announced with these attributes, or not at all. Goes out with [`flush`](Self::flush).
     pub fn set(&mut self, prefix: Prefix, wanted: Option<Arc<Attributes>>) {
         self.rib.set(prefix, wanted);
+    }
+
+    /// These routes and no others shall be announced. O(routes), but what goes out is the difference.
+    pub fn replace(&mut self, routes: BTreeMap<Prefix, Arc<Attributes>>) {
+        let gone: Vec<_> = self.rib.prefixes().filter(|prefix| !routes.contains_key(prefix)).copied().collect();
+        for prefix in gone {
+            self.rib.set(prefix, None);
+        }
+        for (prefix, attributes) in routes {
+            self.rib.set(prefix, Some(attributes));
+        }
     }
 
     /// The routes that all peers shall have.
@@ -164,6 +259,15 @@ impl Speaker {
             peer.handle(now, conn, event, &self.rib);
             self.touched.insert(id);
         }
+    }
+
+    /// Sends this peer all of its routes again; false when there is no such peer. O(peers).
+    pub fn refresh(&mut self, now: Instant, name: &str) -> bool {
+        let named = self.peers.iter_mut().find(|(_, peer)| &*peer.config().name == name);
+        let Some((id, peer)) = named else { return false };
+        peer.refresh(now, &self.rib);
+        self.touched.insert(*id);
+        true
     }
 
     /// Runs the timers that are due.

@@ -1,8 +1,7 @@
 //! `herald listen`: accepts BGP sessions and prints what it receives.
 
-use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use crossbeam_channel::{Receiver, bounded, select};
@@ -10,7 +9,7 @@ use serde::Serialize;
 
 use crate::bgp::attribute::{PathAttributes, Segment};
 use crate::bgp::receiver::{Event, Options};
-use crate::cli::complain;
+use crate::cli::{complain, signal};
 use crate::config::Asn;
 use crate::driver::listen::{Listener, Report};
 
@@ -64,7 +63,7 @@ enum Failure {
 }
 
 fn listen(args: &Args) -> Result<(), Failure> {
-    let signals = signals().map_err(Failure::Signal)?;
+    let signals = signal::signals().map_err(Failure::Signal)?;
     let (sink, reports) = bounded(QUEUE);
     let options = Options { local_as: args.local_as.map(Asn), ..Options::default() };
     // A report that nobody takes any more is of no use to anybody.
@@ -102,21 +101,6 @@ fn print_all(listener: &Listener, reports: &Receiver<Report>, signals: &Receiver
             }
         }
     }
-}
-
-/// A message for the first SIGTERM or SIGINT.
-fn signals() -> io::Result<Receiver<()>> {
-    let (mut readable, writable) = UnixStream::pair()?;
-    for signal in [libc::SIGTERM, libc::SIGINT] {
-        signal_hook::low_level::pipe::register(signal, writable.try_clone()?)?;
-    }
-    let (sender, receiver) = bounded(1);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        // Whatever ends the wait, an error too, must not leave a process that no signal can stop.
-        let _ = readable.read(&mut [0]);
-        let _ = sender.send(());
-    })?;
-    Ok(receiver)
 }
 
 /// One object of `--json`, as documented.

@@ -8,6 +8,8 @@ mod client;
 mod demo;
 mod listen;
 mod run;
+mod signal;
+mod speak;
 mod status;
 
 use std::io::{self, Write};
@@ -41,6 +43,9 @@ enum Command {
     /// Accept BGP sessions and print what is received; import nothing anywhere
     #[command(after_help = listen::HELP)]
     Listen(listen::Args),
+    /// Speak BGP by hand: announce, change and withdraw prefixes to a peer, with any attribute and no health checks
+    #[command(after_help = speak::HELP)]
+    Speak(Box<speak::Args>),
     /// Play the whole story on this machine: backends, the daemon and a router, all real, over loopback
     #[command(after_help = demo::HELP)]
     Demo(demo::Args),
@@ -62,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Run(file) => run::run(&file.config, chosen.as_deref()),
         Command::CheckConfig(file) => check_config::run(&file.config),
         Command::Listen(args) => listen::run(&args),
+        Command::Speak(args) => speak::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Status(args) => status::run(&args, &client::socket(chosen)),
     }

@@ -26,7 +26,7 @@ pub use capabilities::{Capabilities, Confederation, Relation, Role};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
-pub use parse::{parse, parse_incomplete};
+pub use parse::{parse, parse_attributes, parse_incomplete, peer_keys};
 pub use peer::{LiveParameters, Peer, SessionParameters};
 pub use transport::{Password, Reach, Secret, Transport};
 

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
-use super::{Config, Diagnostic, Source};
+use super::{Attributes, Config, Diagnostic, Source};
 use findings::{Findings, Place, quote};
 use table::Section;
 
@@ -49,6 +49,23 @@ pub fn parse_incomplete(sources: &[Source]) -> Vec<Diagnostic> {
     let mut findings = Findings::new(sources);
     findings.set_incomplete();
     parse_with(sources, findings).map_or_else(|errors| errors, |_| Vec::new())
+}
+
+/// Attributes alone, in the keys that a VIP and a peer have.
+///
+/// # Errors
+/// Every error found, each with its place.
+pub fn parse_attributes(source: &Source) -> Result<Attributes, Vec<Diagnostic>> {
+    let mut findings = Findings::new(std::slice::from_ref(source));
+    let table = read_toml(0, &source.text, &mut findings);
+    let section = Section::new(&schema::DEGRADED, &table, Place { file: 0, offset: 0 }, &mut findings);
+    let attributes = attribute::attributes(&section, &mut findings);
+    findings.finish().map(|_| attributes)
+}
+
+/// Every key of a `[[bgp.peer]]`.
+pub fn peer_keys() -> &'static [&'static str] {
+    schema::PEER.keys
 }
 
 fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<Diagnostic>> {

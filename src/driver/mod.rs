@@ -18,6 +18,7 @@ mod reload;
 mod scribe;
 mod secret;
 mod signal;
+pub mod speaker;
 mod state;
 pub mod status;
 mod sys;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Engine;
 use super::aggregate::AggregateLine;
 use crate::announce::{VipCause, VipState};
-use crate::bgp::peer::Peer;
+use crate::bgp::peer::{Peer, PeerStatus};
 use crate::config::{self, Backend, Config};
 use crate::health::{BackendStatus, Health, ServiceState};
 use crate::prefix::{Family, Prefix};
@@ -243,7 +243,7 @@ impl Engine {
             vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
             aggregates: self.aggregate_lines(&peers, clock),
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
-            peers: peers.iter().map(|peer| peer_line(peer, clock)).collect(),
+            peers: peers.iter().map(|peer| peer_line(peer.config(), peer.status(), clock)).collect(),
         }
     }
 
@@ -310,9 +310,8 @@ impl Engine {
     }
 }
 
-fn peer_line(peer: &Peer, clock: &WallClock) -> PeerLine {
-    let config = peer.config();
-    let status = peer.status();
+/// A peer with its configuration, as `status --json` shows it.
+pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -> PeerLine {
     PeerLine {
         name: config.name.to_string(),
         address: match &config.session.zone {

@@ -36,6 +36,10 @@ impl Options {
                 ("--peers", list) => options.peers = Some(numbers(&argument, list)),
                 ("--senders", list) => options.senders = Some(list.split(',').map(str::to_owned).collect()),
                 ("--rounds", count) => options.rounds = numbers(&argument, count).first().copied(),
+                ("--help", "") => {
+                    println!("{HELP}");
+                    std::process::exit(0);
+                }
                 (name, "") if !name.starts_with('-') => options.benches.push(argument),
                 _ => refuse(&argument),
             }

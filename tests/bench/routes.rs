@@ -1,7 +1,7 @@
 //! Many routes to one BIRD and to several, and their withdrawal: from Herald and from its peers, in turn.
 
+mod api;
 mod bird;
-mod mrt;
 mod sender;
 mod table;
 

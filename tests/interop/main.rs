@@ -31,6 +31,7 @@ mod passwords;
 mod reach;
 mod reload;
 mod sessions;
+mod speak;
 mod stop;
 mod story;
 mod wire;

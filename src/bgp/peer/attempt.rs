@@ -34,6 +34,16 @@ impl Peer {
         self.check_invariants();
     }
 
+    /// Sends all routes again, as if the peer had asked for them. Without a session there is nothing to repeat.
+    pub fn refresh(&mut self, now: Instant, rib: &Rib) {
+        if let Phase::Up(link) = &mut self.phase
+            && let Some((_, feed)) = &mut link.feed
+        {
+            feed.refresh_all();
+        }
+        self.settle(now, rib);
+    }
+
     pub(super) fn connect(&mut self, now: Instant) {
         let id = ConnId(self.next_conn);
         self.next_conn += 1;

@@ -111,6 +111,13 @@ impl Feed {
         }
     }
 
+    /// [`refresh`](Self::refresh) of every family in use.
+    pub(super) fn refresh_all(&mut self) {
+        for family in self.families.clone() {
+            self.refresh(family);
+        }
+    }
+
     /// These prefixes of the RIB may have changed.
     pub(super) fn rib_changed(&mut self, changed: &BTreeSet<Prefix>, rib: &Rib) {
         if !self.started {

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::process::{Process, wait};
-use std::sync::Mutex;
 
 /// A connection to a BIRD's control socket: a process for each question would cost more than the answer.
 pub struct Control(Mutex<BufReader<UnixStream>>);

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::bird::{self, Control};
-use super::{LIMIT, NEXT_HOP, mrt, route};
+use super::{LIMIT, NEXT_HOP, api, route};
 use crate::process::{Process, free_port, wait};
 use crate::web::Web;
 
@@ -124,7 +124,8 @@ impl Running for Bird {
     }
 }
 
-/// Routes by `gobgp mrt inject`, the fastest way that its operators have: one stream of AddPath. Withdrawn by one call.
+/// Routes in one call of AddPathStream of its gRPC API: the fastest way in. `gobgp mrt inject` makes the same call, but ends
+/// before the last several hundred routes have arrived. Withdrawn by one call too.
 struct GoBgp {
     process: Process,
     api_port: String,
@@ -147,7 +148,7 @@ impl GoBgp {
         }
         let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
         fs::write(file("gobgpd.toml"), config).unwrap();
-        fs::write(file("routes.mrt"), mrt::dump(prefixes)).unwrap();
+        fs::write(file("routes"), api::add_path_stream(prefixes)).unwrap();
         let api_port = free_port().to_string();
         let api_host = format!("127.0.0.1:{api_port}");
         let process = Process::start(
@@ -157,8 +158,19 @@ impl GoBgp {
         let gobgp = GoBgp { process, api_port };
         let last = peers[peers.len() - 1].ip().to_string();
         wait("GoBGP", LIMIT, || gobgp.ask(&["neighbor", &last]).then_some(()));
-        assert!(gobgp.ask(&["mrt", "inject", "global", &file("routes.mrt"), "--no-ipv6"]), "not injected");
+        gobgp.inject(&file("routes"));
         Box::new(gobgp)
+    }
+
+    fn inject(&self, file: &str) {
+        let output = Command::new("curl")
+            .args(["-sS", "--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers"])
+            .args(["-D", "-", "-o", "/dev/null", "--data-binary", &format!("@{file}")])
+            .arg(format!("http://127.0.0.1:{}/apipb.GobgpApi/AddPathStream", self.api_port))
+            .output()
+            .unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout);
+        assert!(answer.contains("grpc-status: 0"), "{answer}{}", String::from_utf8_lossy(&output.stderr));
     }
 
     fn ask(&self, arguments: &[&str]) -> bool {
@@ -191,7 +203,7 @@ impl ExaBgp {
     fn start(dir: &Path, prefixes: u32, peers: &[SocketAddr]) -> Box<dyn Running> {
         let file = dir.join("exabgp.conf");
         fs::write(&file, ExaBgp::config(prefixes, peers)).unwrap();
-        let settings = ["exabgp.daemon.drop=false", "exabgp.log.enable=false", "exabgp.api.cli=false"];
+        let settings = ["exabgp.daemon.drop=false", "exabgp.api.cli=false"];
         let arguments = [&settings[..], &["exabgp", file.to_str().unwrap()]].concat();
         let process = Process::start("env", &arguments);
         Box::new(ExaBgp { process, file, peers: peers.to_vec() })

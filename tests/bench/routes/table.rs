@@ -4,7 +4,9 @@ use super::{Case, Outcome, Step};
 use crate::spread;
 
 /// What can be compared: what it is, and of one outcome its value.
-const COMPARED: [(&str, fn(&Outcome) -> f64); 5] = [
+type Compared = (&'static str, fn(&Outcome) -> f64);
+
+const COMPARED: [Compared; 5] = [
     ("until held", |outcome| outcome.announce.seconds),
     ("CPU until held", |outcome| outcome.cpu_before + outcome.announce.cpu_seconds),
     ("until gone", |outcome| outcome.withdraw.seconds),
@@ -20,7 +22,7 @@ pub fn print_legend(rounds: usize) {
          gone: until no peer holds any, from: herald, the answer that fails the one check of them all; BIRD, `disable` of \
          its static routes; GoBGP, `global rib del all`; ExaBGP, SIGUSR1 and a configuration without them\n\
          CPU: of the sender, in seconds; \"before\" is from its start until Established: reading the configuration, and \
-         for GoBGP `mrt inject` of all routes (its fastest way in)\n\
+         for GoBGP AddPathStream of all routes (its fastest way in)\n\
          spreads: median [lowest-highest]; UPDATEs and octets: of one peer"
     );
 }

@@ -227,6 +227,7 @@ mod tests {
             communities: Vec::new(),
             large_communities: Vec::new(),
             extended_communities: Vec::new(),
+            only_to_customer: None,
         })
     }
 

@@ -87,6 +87,11 @@ impl Notification {
     pub fn unsupported_capability(capabilities: &[u8]) -> Notification {
         Notification::new(OPEN, 7, capabilities)
     }
+
+    /// The peer's role does not go with ours, or it gives none and must (RFC 9234 §4.2).
+    pub fn role_mismatch() -> Notification {
+        Notification::new(OPEN, 11, [])
+    }
 }
 
 /// UPDATE Message Error (RFC 4271 §6.3). `attribute` is the whole attribute as received: flags, type, length, value.

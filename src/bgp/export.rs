@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attribute::{NextHop, PathAttributes, Segment};
 use super::fsm::Session;
-use crate::config::{self, Attributes, NextHop4, NextHop6};
+use crate::config::{self, Attributes, NextHop4, NextHop6, Relation};
 use crate::prefix::{Family, Prefix};
 
 /// Sent to iBGP peers unless the operator chose another (RFC 4271 §5.1.5 wants one; 100 is what routers assume).
@@ -20,7 +20,7 @@ const SWEEP_ABOVE: usize = 1024;
 #[derive(Debug)]
 pub struct Export {
     config: Arc<config::Peer>,
-    internal: bool,
+    relation: Relation,
     next_hops: [Option<NextHop>; 2],
     /// Routes share their attributes, on the way in and on the way out: a hundred thousand of them have a few of these.
     memo: [BTreeMap<Arc<Attributes>, Arc<PathAttributes>>; 2],
@@ -34,7 +34,12 @@ impl Export {
         // RFC 8950 §3: an IPv4 route may have the next hop of an IPv6 one, where both sides have said so.
         let instead = ipv6.filter(|_| session.extended_next_hop);
         let next_hops = [next_hop_ipv4(&config, local, remote).or(instead), ipv6];
-        Export { config, internal: session.internal, next_hops, memo: Default::default(), sweep_above: SWEEP_ABOVE }
+        let relation = match config.relation() {
+            _ if session.internal => Relation::Internal,
+            Relation::Confederation => Relation::Confederation,
+            Relation::Internal | Relation::External => Relation::External,
+        };
+        Export { config, relation, next_hops, memo: Default::default(), sweep_above: SWEEP_ABOVE }
     }
 
     /// The next hop for this family; without one, no route of it can be announced to this peer.
@@ -53,7 +58,7 @@ impl Export {
         if let Some(known) = memo.get(attributes) {
             return Some(known.clone());
         }
-        let made = Arc::new(path_attributes(&self.config, self.internal, next_hop, attributes));
+        let made = Arc::new(path_attributes(&self.config, self.relation, next_hop, attributes));
         memo.insert(attributes.clone(), made.clone());
         if memo.len() > self.sweep_above {
             // Only what some route still has, or is to have.
@@ -64,25 +69,38 @@ impl Export {
     }
 }
 
-fn path_attributes(config: &config::Peer, internal: bool, next_hop: NextHop, vip: &Attributes) -> PathAttributes {
+fn path_attributes(config: &config::Peer, relation: Relation, next_hop: NextHop, vip: &Attributes) -> PathAttributes {
     let peer = &config.live.attributes;
     let prepend = vip.as_path_prepend.or(peer.as_path_prepend).unwrap_or(0);
-    // RFC 4271 §5.1.2: empty to our own AS, and so without prepends: the peer would find its own AS in the path and
-    // drop the route as a loop (§9.1.2).
-    let as_path = if internal { Vec::new() } else { vec![config.session.local_as; 1 + usize::from(prepend)] };
+    let local_as = config.session.local_as;
+    let as_path = match relation {
+        // RFC 4271 §5.1.2: empty to our own AS, and so without prepends: the peer would find its own AS in the path and
+        // drop the route as a loop (§9.1.2).
+        Relation::Internal => Vec::new(),
+        // RFC 5065 §4.1. Its length counts for nothing (§5.3), so prepends would do nothing.
+        Relation::Confederation => vec![Segment::ConfedSequence(vec![local_as])],
+        Relation::External => {
+            let path = vec![local_as; 1 + usize::from(prepend)];
+            path.chunks(SEGMENT_MAX).map(|part| Segment::Sequence(part.to_vec())).collect()
+        }
+    };
+    // RFC 9234 §5, egress 1: what we originate has no such mark yet. In a confederation it is that of the whole.
+    let is_marked = config.session.capabilities.role.is_some_and(config::Role::marks_only_to_customer);
+    let only_to_customer = (is_marked && relation == Relation::External).then_some(local_as);
     let mut extended_communities = join(&vip.extended_communities, &peer.extended_communities);
-    // RFC 4360 §6: what is not transitive does not cross the border of the AS.
-    extended_communities.retain(|community| internal || community.is_transitive());
+    // RFC 4360 §6: what is not transitive does not cross the border of the AS, or of the confederation.
+    extended_communities.retain(|community| relation.is_within() || community.is_transitive());
     PathAttributes {
         origin: vip.origin.or(peer.origin).unwrap_or_default(),
-        as_path: as_path.chunks(SEGMENT_MAX).map(|part| Segment::Sequence(part.to_vec())).collect(),
+        as_path,
         next_hop,
         med: vip.med.or(peer.med),
-        // RFC 4271 §5.1.5: to our own AS always, to others never.
-        local_pref: internal.then(|| vip.local_pref.or(peer.local_pref).unwrap_or(DEFAULT_LOCAL_PREF)),
+        // RFC 4271 §5.1.5: to our own AS always, to others never; in a confederation to all of it (RFC 5065 §5.2).
+        local_pref: relation.is_within().then(|| vip.local_pref.or(peer.local_pref).unwrap_or(DEFAULT_LOCAL_PREF)),
         communities: join(&vip.communities, &peer.communities),
         large_communities: join(&vip.large_communities, &peer.large_communities),
         extended_communities,
+        only_to_customer,
     }
 }
 
@@ -159,6 +177,7 @@ mod tests {
             hold_time: HoldTime::OFF,
             encoding: Encoding { four_octet_as: true, mp_ipv4: extended_next_hop, max_len: 4096 },
             extended_next_hop,
+            enhanced_refresh: false,
             internal,
         }
     }

@@ -7,6 +7,7 @@
 mod attempt;
 mod feed;
 mod meeting;
+mod refusal;
 mod retry;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -16,8 +17,10 @@ use std::time::Instant;
 
 use feed::Feed;
 use meeting::Visitor;
+use refusal::Refusals;
 use retry::Backoff;
 
+use super::capability::Capability;
 use super::drain::Telling;
 use super::error::Notification;
 use super::fsm::{Connection, Session};
@@ -93,6 +96,8 @@ pub enum Notice {
     NoNextHop(Family),
     /// The peer did not offer this family.
     FamilyNotNegotiated(Family),
+    /// The peer refuses some of our capabilities: they are left out from now on, these in all.
+    LeftOut(Vec<Capability>),
     /// The initial routes of this family are out, and so is End-of-RIB.
     Synchronised(Family, usize),
     /// The attributes of so many routes, this one among them, do not fit a message: the peer does not get them.
@@ -139,6 +144,14 @@ pub struct PeerStatus {
     pub remote_as: Option<config::Asn>,
     /// The peer's BGP Identifier, when there is a session.
     pub remote_id: Option<std::net::Ipv4Addr>,
+    /// What the peer says that it can do, when there is a session.
+    pub capabilities: Vec<Capability>,
+    /// What is left out of our OPEN because the peer refuses it.
+    pub left_out: Vec<Capability>,
+    /// What the peer says that it is, safe to show.
+    pub remote_software: Option<String>,
+    /// What the peer says that it is called, safe to show.
+    pub remote_hostname: Option<String>,
     /// Negotiated, when there is a session.
     pub hold_time: Option<config::HoldTime>,
     /// Our address on the session.
@@ -180,8 +193,7 @@ pub struct Peer {
     state: State,
     timers: Timers<Timer, 4>,
     backoff: Backoff,
-    /// The next attempt goes without capabilities.
-    plain_open: bool,
+    refusals: Refusals,
     released: bool,
     telling: Telling,
     stopped: bool,
@@ -230,7 +242,7 @@ impl Peer {
             state: if mode.accepts() { State::Active } else { State::Idle },
             timers,
             backoff: Backoff::default(),
-            plain_open: false,
+            refusals: Refusals::default(),
             released: false,
             telling: Telling::Everything,
             stopped: false,
@@ -270,6 +282,8 @@ impl Peer {
     pub fn configure(&mut self, now: Instant, next: Arc<config::Peer>, rib: &Rib) {
         let change = self.change(&next);
         self.config = next;
+        // Whoever reloads may have a router that takes everything.
+        self.refusals = Refusals::default();
         match change {
             Change::Keep => {}
             Change::Readvertise => {
@@ -423,6 +437,13 @@ impl Peer {
             retry_at: self.timers.at(Timer::Retry),
             remote_as: session.map(|session| session.open.asn),
             remote_id: session.map(|session| session.open.router_id),
+            capabilities: session.map(|session| session.open.capabilities.clone()).unwrap_or_default(),
+            left_out: self.leader().map_or_else(
+                || self.refusals.left_out(&self.config.session),
+                |link| link.connection.terms().left_out(),
+            ),
+            remote_software: session.and_then(|session| session.open.software_version()),
+            remote_hostname: session.and_then(|session| session.open.host_name()),
             hold_time: session.map(|session| session.hold_time),
             local_address: self.leader().map(|link| link.local),
         }

@@ -5,6 +5,7 @@
 
 pub mod attributes;
 pub mod bgp;
+pub mod capabilities;
 pub mod check;
 pub mod export;
 pub mod extended_community;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use attributes::{Asn, Attributes, Community, GracefulShutdown, LargeCommunity, Origin};
 pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, PeerAs};
+pub use capabilities::{Capabilities, Confederation, Relation, Role};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
@@ -306,6 +308,15 @@ impl Config {
             if let Some((file, secret)) = file.and_then(|file| secrets.get_key_value(&file)) {
                 let password = Password { file: file.clone(), secret: Some(secret.clone()) };
                 Arc::make_mut(peer).session.transport.password = Some(password);
+            }
+        }
+    }
+
+    /// Gives the peers with `advertise_hostname` the name of this host.
+    pub fn give_hostname(&mut self, hostname: &str) {
+        for peer in self.bgp.iter_mut().flat_map(|bgp| &mut bgp.peers) {
+            if peer.session.capabilities.hostname.is_some() {
+                Arc::make_mut(peer).session.capabilities.hostname = Some(hostname.into());
             }
         }
     }

@@ -7,6 +7,7 @@
 mod address;
 mod aggregate;
 mod attribute;
+mod capabilities;
 mod check;
 mod daemon;
 mod export;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::attributes::{Asn, Attributes};
 use super::bgp::{HoldTime, NextHop4, NextHop6, PeerAs};
+use super::capabilities::{Capabilities, Confederation, Relation};
 use super::export::ExportFilter;
 use super::transport::Transport;
 use crate::prefix::{Family, Prefix};
@@ -70,8 +71,10 @@ pub struct SessionParameters {
     pub mode: Mode,
     /// What else the connection is made with.
     pub transport: Transport,
-    /// Our AS.
+    /// Our AS, as the peer sees it: where we are in a confederation, one outside of it sees the confederation's.
     pub local_as: Asn,
+    /// The confederation that we are in.
+    pub confederation: Option<Confederation>,
     /// Our BGP Identifier.
     pub router_id: Ipv4Addr,
     /// The AS that the peer must have.
@@ -82,6 +85,8 @@ pub struct SessionParameters {
     pub extended_next_hop: bool,
     /// What we offer.
     pub hold_time: HoldTime,
+    /// What else we offer.
+    pub capabilities: Capabilities,
 }
 
 /// Which of the two connects.
@@ -161,11 +166,12 @@ impl Peer {
 
     /// Whether the peer is in our own AS, as far as the configuration tells.
     pub fn is_internal(&self) -> bool {
-        match self.session.peer_as {
-            PeerAs::Number(asn) => asn == self.session.local_as,
-            PeerAs::Internal => true,
-            PeerAs::External => false,
-        }
+        self.relation() == Relation::Internal
+    }
+
+    /// What the peer is to us, as far as the configuration tells.
+    pub fn relation(&self) -> Relation {
+        self.session.relation()
     }
 }
 
@@ -185,12 +191,29 @@ impl SessionParameters {
             families: Family::ALL.to_vec(),
             extended_next_hop: false,
             hold_time: DEFAULT_HOLD_TIME,
+            confederation: None,
+            capabilities: Capabilities::default(),
+        }
+    }
+
+    /// See [`Peer::relation`].
+    pub fn relation(&self) -> Relation {
+        match self.peer_as {
+            PeerAs::Internal => Relation::Internal,
+            PeerAs::Number(asn) if asn == self.local_as => Relation::Internal,
+            PeerAs::Number(asn) if self.confederation.as_ref().is_some_and(|whole| whole.contains(asn)) => {
+                Relation::Confederation
+            }
+            PeerAs::Number(_) | PeerAs::External => Relation::External,
         }
     }
 
     /// The keys, as in the configuration, in which `next` differs.
     pub fn changes(&self, next: &SessionParameters) -> Vec<&'static str> {
         let (ours, theirs) = (&self.transport, &next.transport);
+        let (our, their) = (&self.capabilities, &next.capabilities);
+        let whole = |session: &SessionParameters| session.confederation.as_ref().map(|whole| whole.identifier);
+        let same_whole = whole(self) == whole(next);
         let changes = [
             ("address", (self.address, &self.zone) != (next.address, &next.zone)),
             ("port", self.port != next.port),
@@ -200,12 +223,20 @@ impl SessionParameters {
             ("ttl_security", ours.reach.ttl_security() != theirs.reach.ttl_security()),
             ("multihop", ours.reach.multihop() != theirs.reach.multihop()),
             ("password_file", !ours.same_secret(theirs)),
-            ("local_as", self.local_as != next.local_as),
+            ("local_as", self.local_as != next.local_as && same_whole),
+            ("confederation", self.local_as != next.local_as && !same_whole),
             ("router_id", self.router_id != next.router_id),
             ("peer_as", self.peer_as != next.peer_as),
             ("families", self.families != next.families),
             ("extended_next_hop", self.extended_next_hop != next.extended_next_hop),
             ("hold_time", self.hold_time != next.hold_time),
+            ("extended_messages", our.extended_messages != their.extended_messages),
+            ("role", our.role != their.role),
+            ("role_strict", our.role_strict != their.role_strict),
+            ("advertise_version", our.software_version != their.software_version),
+            ("advertise_hostname", our.hostname != their.hostname),
+            // That others have joined it changes nothing for this peer.
+            ("confederation_members", self.relation() != next.relation() && self.peer_as == next.peer_as),
         ];
         changes.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }

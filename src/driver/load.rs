@@ -56,6 +56,8 @@ pub(crate) fn load_text(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
     let mut secrets = BTreeMap::new();
     let errors: Vec<_> = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets)).collect();
     config.give_secrets(&secrets);
+    // Without a name there is none to tell, and that is no reason to refuse a configuration.
+    config.give_hostname(fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim());
     if errors.is_empty() { Ok(config) } else { Err(errors) }
 }
 

@@ -339,6 +339,10 @@ fn peer_line(peer: &config::Peer, notice: &peer::Notice) -> Option<(Level, Strin
         peer::Notice::FamilyNotNegotiated(family) => {
             (Level::Warn, format!("peer {name}: {family} routes are not announced: the peer did not offer this family"))
         }
+        peer::Notice::LeftOut(capabilities) => {
+            let names: Vec<_> = capabilities.iter().map(ToString::to_string).collect();
+            (Level::Warn, format!("peer {name} refuses what we can do: trying without {}", names.join(", ")))
+        }
         peer::Notice::TooLarge(prefix, count) => (
             Level::Error,
             format!(

@@ -141,6 +141,14 @@ pub struct PeerLine {
     pub remote_as: Option<config::Asn>,
     /// The peer's BGP Identifier.
     pub remote_id: Option<Ipv4Addr>,
+    /// What the peer says that it can do, in the words of `herald listen`.
+    pub capabilities: Vec<String>,
+    /// What is left out of our OPEN because the peer refuses it.
+    pub left_out: Vec<String>,
+    /// What the peer says that it is.
+    pub remote_software: Option<String>,
+    /// What the peer says that it is called.
+    pub remote_hostname: Option<String>,
     /// Negotiated, in seconds; 0 is none.
     pub hold_time_s: Option<u16>,
     /// Our address on the session.
@@ -351,6 +359,10 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
         local_as: config.session.local_as,
         remote_as: status.remote_as,
         remote_id: status.remote_id,
+        capabilities: status.capabilities.iter().map(ToString::to_string).collect(),
+        left_out: status.left_out.iter().map(ToString::to_string).collect(),
+        remote_software: status.remote_software,
+        remote_hostname: status.remote_hostname,
         hold_time_s: status.hold_time.map(config::HoldTime::as_secs),
         local_address: status.local_address,
     }

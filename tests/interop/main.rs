@@ -22,6 +22,7 @@ mod harness {
 
 mod aggregates;
 mod as_numbers;
+mod capabilities;
 mod ceases;
 mod checks;
 mod drains;

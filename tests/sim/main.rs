@@ -21,7 +21,7 @@ use plan::Plan;
 use world::World;
 
 /// Rules, and how often a sweep tests each at least.
-const RULES: [&str; 23] = [
+const RULES: [&str; 24] = [
     "a verdict wakes the loop",
     "aggregate",
     "announce",
@@ -31,6 +31,7 @@ const RULES: [&str; 23] = [
     "bounded wakes",
     "dead is gone",
     "end of rib",
+    "enhanced refresh",
     "hold-up",
     "keepalive",
     "no busy loop",

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::feed::Feed;
+use super::refusal::Refusals;
 use super::{Action, Cause, ConnId, Link, Notice, Peer, State, Suspects, Timer, retry};
 use crate::bgp::drain::Telling;
 use crate::bgp::error::Notification;
-use crate::bgp::fsm::{self, Connection, Offer, Terms};
-use crate::prefix::Family;
+use crate::bgp::fsm::{self, Connection};
 use crate::rib::Rib;
 
 /// UPDATEs are made until so many octets wait for TCP ...
@@ -70,21 +70,9 @@ impl Peer {
 
     /// TCP is up: here a connection begins.
     pub(super) fn link(&mut self, now: Instant, id: ConnId, dialled: bool, local: SocketAddr, remote: SocketAddr) {
-        let connection = Connection::new(now, self.terms(), self.rng.bits());
+        let connection = Connection::new(now, self.refusals.terms(now, &self.config.session), self.rng.bits());
         let (local, remote, state) = (local.ip(), remote.ip(), State::Active);
         self.links.push(Link { id, dialled, lost: false, connection, state, local, remote, feed: None, paused: false });
-    }
-
-    pub(super) fn terms(&self) -> Terms {
-        Terms {
-            local_as: self.config.session.local_as,
-            router_id: self.config.session.router_id,
-            hold_time: self.config.session.hold_time,
-            families: Offer::Families(self.config.session.families.clone()),
-            peer_as: Some(self.config.session.peer_as),
-            extended_next_hop: self.config.session.extended_next_hop,
-            capabilities: !self.plain_open,
-        }
     }
 
     /// TCP did not come up.
@@ -120,7 +108,7 @@ impl Peer {
 
     /// Forgets all failures: what comes next is another session.
     pub(super) fn start_over(&mut self, now: Instant) {
-        self.plain_open = false;
+        self.refusals = Refusals::default();
         self.backoff.reset();
         self.told_causes.clear();
         if !self.stopped {
@@ -216,14 +204,15 @@ impl Peer {
             self.enter(now, self.most_advanced(), None);
             return;
         }
-        let was_plain = std::mem::replace(&mut self.plain_open, false);
-        // RFC 5492 §3: a peer that cannot take capabilities may take an OPEN without. Some say so with the subcode that
-        // is meant for a capability that they miss. The attempt after that has them again: it may have been replaced.
-        let refused = matches!(cause, Cause::Received(Notification { code: 2, subcode: 4 | 7, .. }));
-        let try_plain = refused && !was_plain && self.config.session.families.contains(&Family::Ipv4);
+        let retry = match &cause {
+            Cause::Received(notification) => self.refusals.answered(now, link.connection.terms(), notification),
+            _ => None,
+        };
         self.rest(now, cause);
-        if try_plain && !self.stopped {
-            self.plain_open = true;
+        if let Some(retry) = retry
+            && !self.stopped
+        {
+            self.actions.extend(retry.news.map(|left_out| Action::Notice(Notice::LeftOut(left_out))));
             if self.timers.at(Timer::Retry).is_some() {
                 self.timers.set(Timer::Retry, Some(now + retry::shortest(self.config.live.connect_retry)));
             }

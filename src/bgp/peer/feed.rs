@@ -12,6 +12,7 @@ use crate::bgp::adj_rib_out::{AdjRibOut, family_range};
 use crate::bgp::drain::Telling;
 use crate::bgp::export::Export;
 use crate::bgp::fsm::Session;
+use crate::bgp::message::{Message, Refresh};
 use crate::bgp::update;
 use crate::config::{self, GracefulShutdown};
 use crate::prefix::{Family, Prefix};
@@ -34,9 +35,20 @@ pub(super) struct Feed {
     scans: [Option<Scan>; 2],
     /// Families whose initial routes are not all out: they are owed an End-of-RIB.
     initial: Vec<Family>,
+    /// Requests that are answered with a beginning and an end (RFC 7313).
+    answers: [Option<Answer>; 2],
     started: bool,
     telling: Telling,
     graceful: GracefulShutdown,
+}
+
+/// How far the answer to a ROUTE-REFRESH is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It waits for its beginning.
+    Due,
+    /// BoRR is out, and EoRR is owed.
+    Begun,
 }
 
 /// A walk over all routes of a family.
@@ -71,6 +83,7 @@ impl Feed {
             told: AdjRibOut::new(),
             scans: [None; 2],
             initial: session.families.clone(),
+            answers: [None; 2],
             started: false,
             telling: Telling::Everything,
             graceful: GracefulShutdown::default(),
@@ -104,9 +117,12 @@ impl Feed {
 
     /// The peer wants all routes of this family again.
     pub(super) fn refresh(&mut self, family: Family) {
-        // Before the start there is nothing to repeat. A scan under way begins again: what it has sent may be from
-        // before the request. The peer cannot make us work with this: a scan advances as the peer reads.
-        if self.started {
+        // A scan under way begins again: what it has sent may be from before the request. The peer cannot make us work
+        // with this: a scan advances as the peer reads.
+        if self.session.enhanced_refresh {
+            self.answers[family as usize] = Some(Answer::Due);
+        } else if self.started {
+            // Before the start there is nothing to repeat.
             self.scans[family as usize] = Some(Scan { after: None, again: true });
         }
     }
@@ -134,9 +150,11 @@ impl Feed {
     pub(super) fn fill(&mut self, rib: &Rib, limit: usize) -> Filling {
         let mut filling = Filling::default();
         while self.started && filling.octets.len() < limit {
+            self.begin_answers(&mut filling);
             while self.pending() < PENDING_MAX && self.scan(rib) {}
             filling.too_large.extend(self.told.write(self.session.encoding, limit, &mut filling.octets));
             self.end_initial(&mut filling);
+            self.end_answers(&mut filling);
             if self.is_idle() {
                 break;
             }
@@ -146,7 +164,8 @@ impl Feed {
 
     /// Whether everything that shall be told is in UPDATEs.
     pub(super) fn is_idle(&self) -> bool {
-        !self.started || (self.told.is_settled() && self.scans.iter().all(Option::is_none) && self.initial.is_empty())
+        let has_scanned = self.scans.iter().all(Option::is_none) && self.answers.iter().all(Option::is_none);
+        !self.started || (self.told.is_settled() && has_scanned && self.initial.is_empty())
     }
 
     /// Families in use for which there is no next hop.
@@ -195,6 +214,32 @@ impl Feed {
             Telling::Nothing => None,
         });
         self.told.want(prefix, wanted, again);
+    }
+
+    /// BoRR, and everything again after it. Not before End-of-RIB: until then a peer that restarts gracefully ignores it
+    /// (RFC 7313 §4), and so would know no beginning. A second request makes a second beginning of one answer: the peer
+    /// counts from the last.
+    fn begin_answers(&mut self, filling: &mut Filling) {
+        for family in Family::ALL {
+            let answer = &mut self.answers[family as usize];
+            if *answer == Some(Answer::Due) && !self.initial.contains(&family) {
+                *answer = Some(Answer::Begun);
+                Message::RouteRefresh(Refresh::Begin(family)).encode(&mut filling.octets);
+                self.scans[family as usize] = Some(Scan { after: None, again: true });
+            }
+        }
+    }
+
+    /// EoRR for what has been told in full since BoRR.
+    fn end_answers(&mut self, filling: &mut Filling) {
+        for family in Family::ALL {
+            let is_done = self.scans[family as usize].is_none() && self.told.pending_count(family) == 0;
+            let answer = &mut self.answers[family as usize];
+            if *answer == Some(Answer::Begun) && is_done {
+                *answer = None;
+                Message::RouteRefresh(Refresh::End(family)).encode(&mut filling.octets);
+            }
+        }
     }
 
     /// End-of-RIB for what has just been told in full. RFC 4724 §2: also without graceful restart, also without routes.

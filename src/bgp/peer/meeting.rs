@@ -194,7 +194,7 @@ impl Peer {
         inbox.push(octets);
         match inbox.next() {
             Ok(None) => Opening::Incomplete,
-            Ok(Some(Message::Open(open))) => match self.terms().settle(open) {
+            Ok(Some(Message::Open(open))) => match self.refusals.next_terms(&self.config.session).settle(open) {
                 Ok(_) => Opening::Good,
                 Err(_) => Opening::Bad,
             },

@@ -1,5 +1,6 @@
 //! A peer against a scripted router, in virtual time.
 
+mod capabilities;
 mod meeting;
 mod router;
 
@@ -1048,30 +1049,6 @@ fn failures_are_told_once_until_they_differ() {
     refused(&mut lab);
     let states = lab.notices.iter().filter(|notice| matches!(notice, Notice::State { .. })).count();
     assert_eq!(states, 3, "{:?}", lab.notices);
-}
-
-#[test]
-fn a_peer_that_knows_no_capabilities_gets_an_open_without() {
-    for subcode in [4, 7] {
-        let mut lab = Lab::new(config());
-        lab.release();
-        lab.set("192.0.2.1", with_med(1));
-        lab.connected();
-        lab.bytes(&router::message(NOTIFICATION, &[2, subcode]));
-        lab.advance(SECOND);
-        lab.connected();
-        assert_eq!(lab.router.last().1.len(), 10, "no optional parameters");
-        lab.bytes(&router::open(65000, 90, [10, 0, 0, 1], &[MP_IPV4, MP_IPV6, &four_octets(65000)]));
-        lab.bytes(&keepalive());
-        assert_eq!(lab.state(), State::Established);
-        assert_eq!(lab.peer.status().families, [Family::Ipv4], "what we did not offer is not in use");
-        assert_eq!(lab.route("192.0.2.1").unwrap()[&2], [2, 1, 0xfd, 0xe9]);
-        // The next session starts with all again.
-        lab.event(Event::Closed(None));
-        lab.advance(2 * SECOND);
-        lab.connected();
-        assert!(lab.router.last().1.len() > 10);
-    }
 }
 
 #[test]

@@ -45,6 +45,11 @@ static FLAGS: &[Flag] = flags! {
     "next-hop-ipv4" "next_hop_ipv4" Text "ADDRESS" "Next hop of IPv4 routes: an address, self, or router-id [default: self]"
     "next-hop-ipv6" "next_hop_ipv6" TextOrList "ADDRESS" "Next hop of IPv6 routes: an address, self, or a global and a link-local one separated by a comma [default: self]"
     "extended-next-hop" "extended_next_hop" Switch "" "IPv4 routes may have an IPv6 next hop, if the router agrees (RFC 8950)"
+    "role" "role" Text "ROLE" "Our role towards the router (RFC 9234): provider, rs, rs-client, customer or peer [default: none]"
+    "role-strict" "role_strict" Switch "" "The router must say its role, too"
+    "extended-messages" "extended_messages" Switch "" "UPDATEs of up to 65,535 octets, if the router agrees (RFC 8654)"
+    "advertise-version" "advertise_version" Switch "" "Tell the router which software this is"
+    "advertise-hostname" "advertise_hostname" Switch "" "Tell the router the name of this host"
     "origin" "origin" Text "ORIGIN" "igp, egp or incomplete [default: igp]"
     "med" "med" Bare "N" "MULTI_EXIT_DISC of all routes [default: none]"
     "local-pref" "local_pref" Bare "N" "LOCAL_PREF of all routes, to an internal router [default: 100]"
@@ -171,9 +176,10 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     /// Keys that a session by hand has no use for, and why.
-    const WITHOUT: [&str; 4] = [
+    const WITHOUT: [&str; 5] = [
         "address", // is the argument
         "group",   // there is one peer
+        "limit",   // and no range
         "name",    // is the address
         "mode",    // nobody listens
     ];
@@ -199,6 +205,7 @@ mod tests {
             "--port 1790 --source 10.9.9.1 --interface eth0 --multihop 3 --families ipv6,ipv4 --hold-time 30s \
              --connect-retry 1s --next-hop-ipv4 router-id --next-hop-ipv6 2001:db8::1,fe80::1 --extended-next-hop \
              --origin egp --med 007 --as-path-prepend 2 --community 65000:1,65000:1:2 --community rt:65000:1 \
+             --role customer --role-strict --extended-messages --advertise-version \
              --accept 192.0.2.0/24 --accept 2001:db8::/32 --reject 192.0.2.9/32",
         );
         let peer = peer.peer("10.0.0.2").unwrap();
@@ -206,6 +213,8 @@ mod tests {
             (&*peer.name, peer.session.port, peer.session.peer_as),
             ("10.0.0.2", 1790, PeerAs::Number(config::Asn(65000)))
         );
+        let capabilities = &peer.session.capabilities;
+        assert!(capabilities.role.is_some() && capabilities.extended_messages);
         assert_eq!(peer.live.next_hop_ipv4, NextHop4::Address([10, 0, 0, 1].into()));
         assert!(matches!(peer.live.next_hop_ipv6, NextHop6::Pair(..)) && peer.session.extended_next_hop);
         let attributes = &peer.live.attributes;

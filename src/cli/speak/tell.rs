@@ -63,6 +63,9 @@ enum What<'a> {
         family: Family,
         routes: usize,
     },
+    LeftOut {
+        capabilities: Vec<String>,
+    },
     TooLarge {
         prefix: String,
         routes: usize,
@@ -143,6 +146,13 @@ impl Teller {
             Notice::Synchronised(family, routes) => {
                 self.line(*at, What::Synchronised { family: *family, routes: *routes }, || {
                     Some(("synchronised", format!("{family}: {}", plural(*routes, "route"))))
+                })
+            }
+            Notice::LeftOut(capabilities) => {
+                let capabilities: Vec<_> = capabilities.iter().map(ToString::to_string).collect();
+                let names = capabilities.join(", ");
+                self.line(*at, What::LeftOut { capabilities }, || {
+                    Some(("left-out", format!("the peer refuses what we can do: trying without {names}")))
                 })
             }
             Notice::TooLarge(prefix, routes) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::address::{families, host_address, host_ipv4, host_ipv6, interface, is_link_local};
 use super::attribute::{asn, attributes};
+use super::capabilities::{self, check_relation, seen_as};
 use super::daemon::absolute_path;
 use super::export::export;
 use super::findings::{Findings, Place, quote};
@@ -16,14 +17,15 @@ use super::table::{Item, Section, optional};
 use super::{is_new, name, schema};
 use crate::config::peer::{DEFAULT_CONNECT_RETRY, DEFAULT_HOLD_TIME, PORT};
 use crate::config::{
-    Asn, Bgp, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer, PeerAs, PeerRange,
-    Reach, SessionParameters, Transport,
+    Asn, Bgp, Confederation, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer,
+    PeerAs, PeerRange, Reach, SessionParameters, Transport,
 };
 use crate::prefix::{Family, Prefix};
 
 /// What `[bgp]` says for all peers. `None` where it is wrong or missing, which has been reported.
 struct Common {
     local_as: Option<Asn>,
+    confederation: Option<Confederation>,
     router_id: Option<Ipv4Addr>,
     hold_time: HoldTime,
     connect_retry: Duration,
@@ -108,8 +110,10 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
 fn read_common(table: &Section, findings: &mut Findings) -> Common {
     let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
     let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
+    let local_as = table.need("local_as", findings).and_then(|item| asn(&item, findings));
     Common {
-        local_as: table.need("local_as", findings).and_then(|item| asn(&item, findings)),
+        local_as,
+        confederation: capabilities::confederation(table, local_as, findings),
         router_id: table.need("router_id", findings).and_then(|item| router_id(&item, findings)),
         hold_time: hold_time.unwrap_or(DEFAULT_HOLD_TIME),
         connect_retry: connect_retry.unwrap_or(DEFAULT_CONNECT_RETRY),
@@ -127,11 +131,8 @@ fn read_peer(
     findings: &mut Findings,
 ) -> Option<(Peer, Option<(Prefix, usize)>)> {
     let mode = mode(table, findings);
-    let local_as = match table.get("local_as") {
-        Some(item) => asn(&item, findings),
-        None => common.local_as,
-    };
-    let peer_as = table.need("peer_as", findings).and_then(|item| peer_as(&item, findings));
+    let local_as = optional(table.get("local_as").map(|item| asn(&item, findings)));
+    let peer_as = table.need("peer_as", findings).and_then(|item| peer_as(&item, common, findings));
     let whereabouts = Whereabouts::read(address_item, findings);
     let address = whereabouts.as_ref().map(Whereabouts::address);
     let range = whereabouts.as_ref().zip(mode).and_then(|(it, mode)| it.range(table, mode, findings));
@@ -146,9 +147,12 @@ fn read_peer(
     let next_hop_ipv6 = table.get("next_hop_ipv6").and_then(|item| next_hop_ipv6(&item, findings));
     let extended_next_hop = table.get("extended_next_hop").and_then(|item| item.boolean(findings));
     let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
+    let capabilities = capabilities::capabilities(table, findings);
     let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
     let attributes = attributes(table, findings);
     let export = table.get("export").map(|item| export(&item, findings));
+    let peer_as = peer_as?;
+    let local_as = seen_as(local_as?, common.local_as, peer_as, common.confederation.as_ref());
     let session = SessionParameters {
         zone: whereabouts?.zone(),
         port: port?,
@@ -158,7 +162,9 @@ fn read_peer(
         families: families?,
         extended_next_hop: extended_next_hop.unwrap_or(false),
         hold_time: hold_time.unwrap_or(common.hold_time),
-        ..SessionParameters::new(address?, peer_as?, local_as?, common.router_id?)
+        confederation: common.confederation.clone(),
+        capabilities,
+        ..SessionParameters::new(address?, peer_as, local_as?, common.router_id?)
     };
     let live = LiveParameters {
         connect_retry: connect_retry.unwrap_or(common.connect_retry),
@@ -168,27 +174,8 @@ fn read_peer(
         export: export.unwrap_or_default(),
     };
     let peer = Peer { name: name?.into(), session, live };
-    look_at_attributes(&peer, table, findings);
+    check_relation(&peer, table, findings);
     Some((peer, range))
-}
-
-/// Attributes that are not for external peers.
-fn look_at_attributes(peer: &Peer, table: &Section, findings: &mut Findings) {
-    if let (Some(item), false) = (table.get("local_pref"), peer.is_internal()) {
-        let who = if table.is_own("local_pref") { "this one is external" } else { "this group has external peers" };
-        let message = format!(
-            "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and {who}: \
-             use `med`, `as_path_prepend` or `communities`"
-        );
-        findings.error(item.key_place, message);
-    }
-    if let (Some(item), false) = (table.get("communities"), peer.is_internal()) {
-        for community in peer.live.attributes.extended_communities.iter().filter(|community| !community.is_transitive())
-        {
-            let message = format!("`{community}` is not transitive: it is not sent to external peers (RFC 4360 §6)");
-            findings.error(item.key_place, message);
-        }
-    }
 }
 
 /// A BGP Identifier: any number but 0 (RFC 6286 §2.1), written as an IPv4 address.
@@ -204,11 +191,16 @@ fn router_id(item: &Item, findings: &mut Findings) -> Option<Ipv4Addr> {
     None
 }
 
-fn peer_as(item: &Item, findings: &mut Findings) -> Option<PeerAs> {
+fn peer_as(item: &Item, common: &Common, findings: &mut Findings) -> Option<PeerAs> {
     if item.is_string() {
         return item.choice(&[("internal", PeerAs::Internal), ("external", PeerAs::External)], findings);
     }
-    asn(item, findings).map(PeerAs::Number)
+    let number = asn(item, findings)?;
+    if common.confederation.as_ref().is_some_and(|whole| whole.identifier == number) {
+        let message = format!("`peer_as`: {number} is our own confederation: give the AS that the peer has within it");
+        findings.error(item.place, message);
+    }
+    Some(PeerAs::Number(number))
 }
 
 /// RFC 4271 §4.2: 0, or at least 3 seconds.

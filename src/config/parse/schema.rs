@@ -19,7 +19,18 @@ pub(super) static DAEMON: Schema = Schema {
 
 pub(super) static BGP: Schema = Schema {
     title: "[bgp]",
-    keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "listen", "group", "peer"],
+    keys: &[
+        "local_as",
+        "router_id",
+        "confederation",
+        "confederation_members",
+        "hold_time",
+        "connect_retry",
+        "port",
+        "listen",
+        "group",
+        "peer",
+    ],
 };
 
 pub(super) static PEER: Schema = Schema {
@@ -42,6 +53,11 @@ pub(super) static PEER: Schema = Schema {
         "next_hop_ipv4",
         "next_hop_ipv6",
         "extended_next_hop",
+        "extended_messages",
+        "role",
+        "role_strict",
+        "advertise_version",
+        "advertise_hostname",
         "hold_time",
         "connect_retry",
         "origin",
@@ -152,7 +168,7 @@ static UNSUPPORTED: &[(&str, &[&str])] = &[
     ("the file", &["glb", "gobgp"]),
     ("[daemon]", &["http_listen", "state_file"]),
     ("[bgp]", &["graceful_restart"]),
-    ("[[bgp.peer]]", &["role", "graceful_restart", "bfd"]),
+    ("[[bgp.peer]]", &["graceful_restart", "bfd"]),
 ];
 
 impl Schema {

@@ -295,7 +295,7 @@ fn peer_errors() {
         ),
         (with("peer_as", "interface = 'eth 0'"), "8:13: `interface`: `eth 0` is not the name of an interface"),
         (with("peer_as", "interface = ''"), "8:13: `interface`: `` is not the name of an interface"),
-        (with("peer_as", "role = 'peer'"), "8:1: `role` in [[bgp.peer]] is not supported by this version"),
+        (with("peer_as", "bfd = true"), "8:1: `bfd` in [[bgp.peer]] is not supported by this version"),
         (
             with("peer_as", "[[bgp.peer]]\nname = 'tor'\naddress = '10.0.0.3'\npeer_as = 1"),
             "9:8: peer name `tor` is taken, already at f:5:8",

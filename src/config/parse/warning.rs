@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::findings::{Findings, Place};
 use super::passive::can_be_reached;
 use super::{aggregate, daemon, peer, service, vip};
-use crate::config::{Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Service, Workers};
+use crate::config::{
+    Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Relation, Service, Workers,
+};
 use crate::prefix::{Family, Prefix};
 
 /// Where the warnings point.
@@ -169,7 +171,7 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
             findings.warning(*place, message);
         }
     }
-    if !peers(bgp).any(Peer::is_internal) {
+    if !peers(bgp).any(|peer| peer.relation().is_within()) {
         let told_internally = [&places.vips.told_internally, &places.aggregates.told_internally];
         for place in told_internally.iter().flat_map(|told| &told.local_prefs) {
             findings.warning(*place, "`local_pref` is sent to internal peers only, and no peer is internal");
@@ -184,17 +186,20 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
 /// Whether a peer is told the same by two sets of attributes of a VIP: with the peer's own where the VIP's are silent, and
 /// without what its relation rules out (RFC 4271 §5.1.2, §5.1.5; RFC 4360 §6).
 fn is_same_to(peer: &Peer, one: &Attributes, other: &Attributes) -> bool {
-    let (own, internal) = (&peer.live.attributes, peer.is_internal());
+    let (own, relation) = (&peer.live.attributes, peer.relation());
     let told = |vip: &Attributes| {
         let extended = vip.extended_communities.iter().chain(&own.extended_communities);
         (
             vip.origin.or(own.origin).unwrap_or_default(),
             vip.med.or(own.med),
-            internal.then(|| vip.local_pref.or(own.local_pref).unwrap_or(100)),
-            (!internal).then(|| vip.as_path_prepend.or(own.as_path_prepend).unwrap_or(0)),
+            relation.is_within().then(|| vip.local_pref.or(own.local_pref).unwrap_or(100)),
+            (relation == Relation::External).then(|| vip.as_path_prepend.or(own.as_path_prepend).unwrap_or(0)),
             vip.communities.iter().chain(&own.communities).copied().collect::<BTreeSet<_>>(),
             vip.large_communities.iter().chain(&own.large_communities).copied().collect::<BTreeSet<_>>(),
-            extended.filter(|community| internal || community.is_transitive()).copied().collect::<BTreeSet<_>>(),
+            extended
+                .filter(|community| relation.is_within() || community.is_transitive())
+                .copied()
+                .collect::<BTreeSet<_>>(),
         )
     };
     told(one) == told(other)

@@ -10,6 +10,7 @@ pub mod export;
 pub mod extended_community;
 pub mod parse;
 pub mod peer;
+pub mod restart;
 pub mod transport;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
 pub use parse::{parse, parse_incomplete};
 pub use peer::{LiveParameters, Peer, SessionParameters};
+pub use restart::RestartTime;
 pub use transport::{Password, Reach, Secret, Transport};
 
 use crate::prefix::Prefix;
@@ -62,6 +64,8 @@ pub struct Daemon {
     pub startup_deadline: Duration,
     /// How long GRACEFUL_SHUTDOWN stands before the withdrawal at a clean stop; zero withdraws at once.
     pub shutdown_drain: Duration,
+    /// What is remembered across a restart.
+    pub state_file: PathBuf,
     /// What the daemon says on stderr, where no other level is asked for on start.
     pub log: LogLevel,
 }
@@ -73,6 +77,7 @@ impl Default for Daemon {
             workers: Workers::Auto,
             startup_deadline: Duration::from_secs(30),
             shutdown_drain: Duration::from_secs(2),
+            state_file: PathBuf::from("/var/lib/herald/state.json"),
             log: LogLevel::Info,
         }
     }
@@ -303,6 +308,11 @@ impl Config {
                 Arc::make_mut(peer).session.transport.password = Some(password);
             }
         }
+    }
+
+    /// The longest time for which some router is asked to keep our routes over a restart.
+    pub fn restart_time(&self) -> Option<RestartTime> {
+        self.bgp.iter().flat_map(|bgp| &bgp.peers).filter_map(|peer| peer.session.graceful_restart).max()
     }
 
     /// How many workers every check timing out at once would keep busy: the sum of timeout over interval,

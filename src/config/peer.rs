@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::attributes::{Asn, Attributes};
 use super::bgp::{HoldTime, NextHop4, NextHop6, PeerAs};
 use super::export::ExportFilter;
+use super::restart::RestartTime;
 use super::transport::Transport;
 use crate::prefix::Family;
 
@@ -46,6 +47,8 @@ pub struct SessionParameters {
     pub extended_next_hop: bool,
     /// What we offer.
     pub hold_time: HoldTime,
+    /// How long the peer is asked to keep our routes over a restart (RFC 4724); `None` does not offer it.
+    pub graceful_restart: Option<RestartTime>,
 }
 
 /// What may change while a session is up: routes are announced again where they differ.
@@ -113,6 +116,7 @@ impl SessionParameters {
             families: Family::ALL.to_vec(),
             extended_next_hop: false,
             hold_time: DEFAULT_HOLD_TIME,
+            graceful_restart: None,
         }
     }
 
@@ -133,6 +137,7 @@ impl SessionParameters {
             ("families", self.families != next.families),
             ("extended_next_hop", self.extended_next_hop != next.extended_next_hop),
             ("hold_time", self.hold_time != next.hold_time),
+            ("graceful_restart", self.graceful_restart != next.graceful_restart),
         ];
         changes.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }

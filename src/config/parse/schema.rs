@@ -12,11 +12,17 @@ pub(super) struct Schema {
 pub(super) static ROOT: Schema =
     Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip", "aggregate"] };
 
-pub(super) static DAEMON: Schema =
-    Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
+pub(super) static DAEMON: Schema = Schema {
+    title: "[daemon]",
+    keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "state_file", "log"],
+};
 
-pub(super) static BGP: Schema =
-    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "group", "peer"] };
+pub(super) static BGP: Schema = Schema {
+    title: "[bgp]",
+    keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "graceful_restart", "group", "peer"],
+};
+
+pub(super) static GRACEFUL_RESTART: Schema = Schema { title: "[bgp.graceful_restart]", keys: &["restart_time"] };
 
 pub(super) static PEER: Schema = Schema {
     title: "[[bgp.peer]]",
@@ -39,6 +45,7 @@ pub(super) static PEER: Schema = Schema {
         "extended_next_hop",
         "hold_time",
         "connect_retry",
+        "graceful_restart",
         "origin",
         "med",
         "local_pref",
@@ -128,6 +135,7 @@ pub(super) static ALL: &[&Schema] = &[
     &ROOT,
     &DAEMON,
     &BGP,
+    &GRACEFUL_RESTART,
     &PEER,
     &EXPORT,
     &EXPORT_ENTRY,
@@ -145,9 +153,9 @@ pub(super) static ALL: &[&Schema] = &[
 /// must not look as if it did it. A feature that arrives takes its row away.
 static UNSUPPORTED: &[(&str, &[&str])] = &[
     ("the file", &["glb", "gobgp"]),
-    ("[daemon]", &["http_listen", "state_file"]),
-    ("[bgp]", &["listen", "graceful_restart"]),
-    ("[[bgp.peer]]", &["role", "graceful_restart", "bfd"]),
+    ("[daemon]", &["http_listen"]),
+    ("[bgp]", &["listen"]),
+    ("[[bgp.peer]]", &["role", "bfd"]),
 ];
 
 /// Values that belong to the interface but to no version yet, by their key.

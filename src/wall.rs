@@ -27,6 +27,14 @@ impl WallClock {
         };
         Timestamp(since_epoch)
     }
+
+    /// When `timestamp` was; `None` for what is too long ago.
+    pub fn instant(&self, timestamp: Timestamp) -> Option<Instant> {
+        match timestamp.0.checked_sub(self.since_epoch) {
+            Some(ahead) => self.instant.checked_add(ahead),
+            None => self.instant.checked_sub(self.since_epoch - timestamp.0),
+        }
+    }
 }
 
 /// A wall-clock time; displays and serialises as RFC 3339 UTC with milliseconds.
@@ -73,6 +81,7 @@ mod tests {
         assert_eq!(stamp.to_string(), "2026-01-01T00:00:01.123Z");
         let json = serde_json::to_string(&stamp).unwrap();
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), stamp);
+        assert_eq!(clock.instant(stamp), Some(now + Duration::from_secs(1)));
         assert_eq!(clock.timestamp(now - Duration::from_secs(1)).to_string(), "2025-12-31T23:59:59.123Z");
     }
 }

@@ -159,6 +159,7 @@ mod tests {
             hold_time: HoldTime::OFF,
             encoding: Encoding { four_octet_as: true, mp_ipv4: extended_next_hop, max_len: 4096 },
             extended_next_hop,
+            restart: None,
             internal,
         }
     }

@@ -1,10 +1,11 @@
 //! One neighbour that we announce to: when to connect, what it has been told, what to tell it next.
 //!
 //! What happens on a connection is [`fsm`](super::fsm)'s. Here, `attempt` goes from one connection to the next, `retry`
-//! knows when, and `feed` is what flows on an Established one.
+//! knows when, `feed` is what flows on an Established one, and `restart` what the peer shall keep when it ends.
 
 mod attempt;
 mod feed;
+mod restart;
 mod retry;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -17,6 +18,7 @@ use retry::Backoff;
 
 use super::error::Notification;
 use super::fsm::{Connection, Session};
+use super::restart::GracefulRestart;
 use super::update::Encoding;
 use crate::config;
 use crate::prefix::{Family, Prefix};
@@ -110,6 +112,8 @@ pub struct PeerStatus {
     pub families: Vec<Family>,
     /// Whether IPv4 routes may have an IPv6 next hop on the session (RFC 8950).
     pub extended_next_hop: bool,
+    /// The peer keeps our routes over a restart, and what it said of that (RFC 4724).
+    pub graceful_restart: Option<GracefulRestart>,
     /// Families that are not announced for want of a next hop.
     pub without_next_hop: Vec<Family>,
     /// Why the last session ended or the last attempt failed; kept until the next session is up.
@@ -158,6 +162,8 @@ pub struct Peer {
     backoff: Backoff,
     /// The next attempt goes without capabilities.
     plain_open: bool,
+    /// After a restart of ours, until the peer has had End-of-RIB: what it may still hold of before.
+    kept: Option<Arc<BTreeSet<Prefix>>>,
     released: bool,
     stopped: bool,
     /// Of the next attempt.
@@ -205,6 +211,7 @@ impl Peer {
             timers,
             backoff: Backoff::default(),
             plain_open: false,
+            kept: None,
             released: false,
             stopped: false,
             next_conn: 0,
@@ -256,8 +263,7 @@ impl Peer {
                 }
             }
             Change::Reset(keys) => {
-                let why = format!("reset by reload: {} changed", keys.join(", "));
-                self.end_attempt(now, Notification::other_configuration_change(), &why);
+                self.reset(now, &keys);
                 self.start_over(now);
             }
         }
@@ -328,8 +334,8 @@ impl Peer {
         self.settle(now, rib);
     }
 
-    /// Routes may flow from now on (the first verdicts are in). Before, a session comes up but neither UPDATE nor
-    /// End-of-RIB is sent.
+    /// Routes may flow from now on (the first verdicts are in). Before, a session comes up but no End-of-RIB is sent, and
+    /// UPDATEs only to a peer that keeps routes over a restart of ours.
     pub fn release(&mut self, now: Instant, rib: &Rib) {
         if !std::mem::replace(&mut self.released, true)
             && let Some(feed) = self.feed_mut()
@@ -339,11 +345,11 @@ impl Peer {
         self.settle(now, rib);
     }
 
-    /// Ends the session with this NOTIFICATION, and for good: no further attempt.
+    /// Ends the session with this NOTIFICATION, and for good: no further attempt, and the peer drops our routes.
     pub fn stop(&mut self, now: Instant, notification: Notification) {
         self.stopped = true;
         let why = if notification.code == 6 && notification.subcode == 3 { "peer removed" } else { "stopped" };
-        self.end_attempt(now, notification, why);
+        self.end_attempt(now, self.for_good(notification), why);
         self.check_invariants();
     }
 
@@ -355,6 +361,11 @@ impl Peer {
                 link.feed.as_ref().is_none_or(|(_, feed)| feed.is_idle() && link.connection.unsent() == 0)
             }
         }
+    }
+
+    /// Where its session is.
+    pub fn state(&self) -> State {
+        self.state
     }
 
     /// Whether this peer has been told of `prefix` and not of its withdrawal.
@@ -372,6 +383,7 @@ impl Peer {
             advertised: Family::ALL.map(|family| feed.map_or(0, |feed| feed.told().told_count(family))),
             families: session.filter(|_| feed.is_some()).map(|session| session.families.clone()).unwrap_or_default(),
             extended_next_hop: session.is_some_and(|session| session.extended_next_hop),
+            graceful_restart: self.restart().cloned(),
             without_next_hop: feed.map(|feed| feed.without_next_hop().collect()).unwrap_or_default(),
             last_error: self.last_error.as_ref().map(|(cause, _)| cause.clone()),
             last_error_at: self.last_error.as_ref().map(|(_, at)| *at),

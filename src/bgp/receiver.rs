@@ -98,6 +98,7 @@ impl Receiver {
             families: Offer::Mirror { asn: options.local_as.is_none() },
             peer_as: None,
             extended_next_hop: false,
+            restart: None,
             capabilities: true,
         };
         let mut receiver = Receiver {

@@ -1,12 +1,13 @@
 //! What we bring to a connection, and what both OPENs come to.
 //!
-//! RFC 4271 §6.2, 4760 §8, 5492, 6286, 6793, 7607, 8950 §4.
+//! RFC 4271 §6.2, 4724 §3, 4760 §8, 5492, 6286, 6793, 7607, 8538 §2, 8950 §4.
 
 use std::net::Ipv4Addr;
 
 use super::error::Notification;
 use super::message::MAX_LEN;
 use super::open::{Capability, Open};
+use super::restart::{self, GracefulRestart};
 use super::update::Encoding;
 use crate::config::{Asn, HoldTime, PeerAs};
 use crate::prefix::Family;
@@ -26,6 +27,8 @@ pub struct Terms {
     pub peer_as: Option<PeerAs>,
     /// Whether IPv4 routes may have an IPv6 next hop (RFC 8950); [`Offer::Mirror`] takes the peer's word.
     pub extended_next_hop: bool,
+    /// What we offer of graceful restart (RFC 4724).
+    pub restart: Option<restart::Offered>,
     /// Whether our OPEN has capabilities. Without them the session can only be IPv4, with AS numbers of 2 octets.
     pub capabilities: bool,
 }
@@ -56,6 +59,8 @@ pub struct Session {
     pub encoding: Encoding,
     /// Both take IPv4 routes with an IPv6 next hop (RFC 8950 §4).
     pub extended_next_hop: bool,
+    /// The peer keeps our routes over a restart: we have asked for it, and the peer knows of it (RFC 4724 §4).
+    pub restart: Option<GracefulRestart>,
     /// The peer is in our AS.
     pub internal: bool,
 }
@@ -69,6 +74,7 @@ impl Terms {
             if self.extended_next_hop && families.contains(&Family::Ipv4) {
                 capabilities.push(Capability::extended_next_hop());
             }
+            capabilities.extend(self.restart.map(|offered| offered.capability(families)));
             capabilities.extend([Capability::RouteRefresh, Capability::FourOctetAs(self.local_as)]);
         }
         Open { asn: self.local_as, hold_time: self.hold_time, router_id: self.router_id, capabilities }
@@ -107,8 +113,9 @@ impl Terms {
             && self.extended_next_hop
             && families.contains(&Family::Ipv4)
             && open.takes_extended_next_hop();
+        let restart = self.restart.filter(|_| self.capabilities).and_then(|_| GracefulRestart::of(&open));
         let encoding = Encoding { four_octet_as, mp_ipv4: extended_next_hop, max_len: MAX_LEN };
-        Ok(Session { open, families, hold_time, encoding, extended_next_hop, internal })
+        Ok(Session { open, families, hold_time, encoding, extended_next_hop, restart, internal })
     }
 
     fn check_as(&self, asn: Asn) -> Result<(), String> {

@@ -297,7 +297,8 @@ mod tests {
         };
         let encoding = Encoding { four_octet_as: true, mp_ipv4: false, max_len: MAX_LEN };
         let families = vec![Family::Ipv4];
-        let session = Session { open, families, hold_time, encoding, extended_next_hop: false, internal: false };
+        let session =
+            Session { open, families, hold_time, encoding, extended_next_hop: false, restart: None, internal: false };
         let attributes = PathAttributes {
             origin: Origin::Igp,
             as_path: vec![Segment::Sequence(vec![Asn(65001)]), Segment::Set(vec![Asn(2), Asn(3)])],

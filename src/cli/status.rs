@@ -111,6 +111,17 @@ impl<'a> Page<'a> {
                 self.line(&format!("  {error}"));
             }
         }
+        if let Some(wait) = self.status.engine.wait.as_ref().filter(|wait| wait.after_restart) {
+            let head = self.paint(Mood::Unsure, "restarted");
+            let left = wait.until.map(|at| age(at.since_epoch().saturating_sub(self.status.at.since_epoch())));
+            let left = left.map(|left| format!(", {left} at most")).unwrap_or_default();
+            let more = if wait.undecided > wait.vips.len() { ", ..." } else { "" };
+            self.line(&format!(
+                "{head}: routers keep what they have until {} VIPs have their first verdicts{left}: {}{more}",
+                wait.undecided,
+                wait.vips.join(", ")
+            ));
+        }
         if pool.workers < pool.demand {
             let head = self.paint(Mood::Unsure, "pool is small");
             self.line(&format!("{head}: {} workers, {} in the worst case", pool.workers, pool.demand));
@@ -219,6 +230,10 @@ impl<'a> Page<'a> {
                 let told = peer.families.iter();
                 words.extend(told.map(|family| format!("{family} {}", peer.advertised.get(family).unwrap_or(&0))));
                 words.extend(peer.extended_next_hop.then(|| "extended next hop".to_owned()));
+                words.extend(peer.graceful_restart.as_ref().map(|restart| {
+                    let notification = if restart.notification { ", also after NOTIFICATIONs" } else { "" };
+                    format!("keeps routes for {}s{notification}", restart.restart_time_s)
+                }));
             } else {
                 words.extend(peer.last_error.clone());
                 words.extend(peer.retry_at.map(|at| {

@@ -6,6 +6,7 @@ mod control_client;
 mod control_socket;
 pub mod daemon;
 mod dial;
+pub mod keeper;
 pub mod listen;
 pub mod load;
 mod log;

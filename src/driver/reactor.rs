@@ -16,7 +16,8 @@ use mio::{Events, Poll, Token, Waker};
 use super::connection::{Connections, READ_SHARE, Share};
 use super::control::{Ask, Control};
 use super::control_socket::Socket;
-
+use super::keeper::{self, Keeper};
+use super::notice::restart::Restart;
 use super::notice::{Notice, Subjects};
 use super::pool::{Pool, Report};
 use super::reload::{Loaded, Loader, broken};
@@ -28,6 +29,7 @@ use super::timer::Timer;
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
 use crate::config::{Config, Diagnostic};
+use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
 use crate::wall::Timestamp;
 
@@ -46,6 +48,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 enum Mail {
     Control(Ask),
     Loaded(Result<Loaded, Vec<Diagnostic>>),
+    Written(Result<(), String>),
 }
 
 /// How far a stop is.
@@ -75,6 +78,9 @@ pub(crate) struct Reactor {
     control: Control,
     loader: Loader,
     scribe: Scribe,
+    keeper: Keeper,
+    /// What the state file shall say in the end, if not what is true then.
+    legacy: Option<Saved>,
     subjects: Arc<Subjects>,
     config: Arc<Config>,
     state: ConfigState,
@@ -114,6 +120,10 @@ impl Reactor {
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let wall = wall_clock();
         let started_at = wall.timestamp(clock());
+        let boot_id = keeper::boot_id();
+        let (engine, restart) = keeper::engine(clock(), seed, &config, &boot_id);
+        let post = poster(&mail, &waker);
+        let keeper = Keeper::start(&config.daemon.state_file, boot_id, move |outcome| post(Mail::Written(outcome)))?;
         let mut reactor = Reactor {
             poll,
             timer,
@@ -121,13 +131,15 @@ impl Reactor {
             mailbox,
             mail,
             waker,
-            engine: Engine::new(clock(), seed),
+            engine,
             pool,
             connections,
             control,
             state: ConfigState::new(loader.path(), started_at, &config),
             loader,
             scribe,
+            keeper,
+            legacy: None,
             subjects,
             config: config.clone(),
             started_at,
@@ -138,7 +150,11 @@ impl Reactor {
         };
         let path = reactor.loader.path().to_owned();
         reactor.scribe.note(Notice::Started { config: config.clone(), path });
+        if let Some(restart) = restart {
+            reactor.scribe.note(Notice::Restart(restart));
+        }
         reactor.note_findings(&config);
+        reactor.keeper.changed(clock());
         reactor.feed(clock(), Input::Configure(config));
         Ok(reactor)
     }
@@ -157,6 +173,11 @@ impl Reactor {
             }
         }
         drop(self.connections);
+        let path = self.keeper.path().to_owned();
+        let saved = self.legacy.unwrap_or_else(|| self.engine.saved(&wall_clock(), self.keeper.boot_id()));
+        if let Err(error) = self.keeper.finish(saved) {
+            self.scribe.note(Notice::Restart(Restart::Writing { path, outcome: Err(error) }));
+        }
         let hanging = self.pool.stop();
         if hanging > 0 {
             self.scribe.note(Notice::WorkersHang(hanging));
@@ -205,6 +226,10 @@ impl Reactor {
             self.breath = overdue.then(|| now + BREATH);
         }
         self.go_on_stopping(now);
+        if self.keeper.deadline().is_some_and(|at| at <= now) {
+            let saved = self.engine.saved(&wall_clock(), self.keeper.boot_id());
+            self.keeper.save(now, saved, self.config.restart_time());
+        }
         self.scribe.hand_over();
         Ok(())
     }
@@ -217,7 +242,7 @@ impl Reactor {
     /// When the loop must turn without a reason from outside.
     fn deadline(&self) -> Option<Instant> {
         let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
-        [self.timeout_at(), self.connections.deadline(), stop].into_iter().flatten().min()
+        [self.timeout_at(), self.connections.deadline(), self.keeper.deadline(), stop].into_iter().flatten().min()
     }
 
     /// Results of checks, all that are there: what they change goes out together.
@@ -260,6 +285,14 @@ impl Reactor {
     }
 
     fn note(&mut self, notice: engine::Notice) {
+        if let engine::Notice::Vip(..)
+        | engine::Notice::Peer(
+            _,
+            peer::Notice::State { from: State::Established, .. } | peer::Notice::State { to: State::Established, .. },
+        ) = notice
+        {
+            self.keeper.changed(clock());
+        }
         let notice = match notice {
             // Everything is new at the start, and that has been said.
             engine::Notice::PeerReload(..) if !self.reloaded => return,
@@ -296,6 +329,10 @@ impl Reactor {
                 self.control.status(status, clock() - begun);
             }
             Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
+            Mail::Written(outcome) => {
+                let path = self.keeper.path().to_owned();
+                self.scribe.note(Notice::Restart(Restart::Writing { path, outcome }));
+            }
             Mail::Loaded(result) => {
                 match result {
                     Ok(loaded) => self.apply(loaded),
@@ -339,10 +376,9 @@ impl Reactor {
                 self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + STOP_PATIENCE);
                 self.feed(now, Input::Stop(format!("herald stopped by {signal}")));
             }
-            (Request::Stop(signal), _) => {
-                self.scribe.note(Notice::StoppingAtOnce(signal));
-                self.stop = Stop::Done;
-            }
+            (Request::GracefulRestart, Stop::No) => self.leave(now),
+            (Request::Stop(signal), _) => self.stop_at_once(now, signal),
+            (Request::GracefulRestart, _) => self.stop_at_once(now, "SIGUSR2"),
             (_, Stop::Withdrawing(_) | Stop::Flushing | Stop::Done) => {}
             (Request::Reload, Stop::No) => {
                 self.scribe.note(Notice::Reloading(self.loader.path().to_owned()));
@@ -352,8 +388,22 @@ impl Reactor {
                 self.scribe.note(Notice::CheckingNow);
                 self.feed(now, Input::CheckNow);
             }
-            (Request::GracefulRestart, Stop::No) => self.scribe.note(Notice::NoGracefulRestart),
         }
+    }
+
+    /// Stops for a restart.
+    fn leave(&mut self, now: Instant) {
+        self.scribe.note(Notice::Restart(Restart::Leaving(self.engine.heirs())));
+        self.legacy = Some(self.engine.saved(&wall_clock(), self.keeper.boot_id()));
+        self.feed(now, Input::Leave);
+    }
+
+    /// Says goodbye to whom it can be said without waiting.
+    fn stop_at_once(&mut self, now: Instant, signal: &'static str) {
+        self.scribe.note(Notice::StoppingAtOnce(signal));
+        self.feed(now, Input::StopAtOnce(format!("herald stopped by {signal}")));
+        self.serve_connections();
+        self.stop = Stop::Done;
     }
 
     fn reload(&mut self) {
@@ -381,11 +431,15 @@ impl Reactor {
         if config.daemon.control_socket != self.config.daemon.control_socket {
             self.scribe.note(Notice::NeedsRestart("daemon.control_socket"));
         }
+        if config.daemon.state_file != self.config.daemon.state_file {
+            self.scribe.note(Notice::NeedsRestart("daemon.state_file"));
+        }
         self.state.loaded(wall_clock().timestamp(now), &config);
         super::log::set_level(config.daemon.log);
         self.subjects = subjects;
         self.config = config.clone();
         self.reloaded = true;
+        self.keeper.changed(now);
         self.feed(now, Input::Configure(config.clone()));
         self.scribe.note(Notice::Reloaded(config.clone()));
         self.note_findings(&config);

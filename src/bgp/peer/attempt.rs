@@ -53,6 +53,7 @@ impl Peer {
             hold_time: self.config.session.hold_time,
             families: Offer::Families(self.config.session.families.clone()),
             peer_as: Some(self.config.session.peer_as),
+            restart: self.offered(),
             extended_next_hop: self.config.session.extended_next_hop,
             capabilities: !self.plain_open,
         };
@@ -130,6 +131,10 @@ impl Peer {
         let Phase::Up(link) = &mut self.phase else { return };
         let Some(session) = link.connection.session() else { return };
         let mut feed = Feed::new(self.config.clone(), session, link.local, link.remote);
+        match &self.kept {
+            Some(kept) if session.restart.is_some() => feed.resume(kept),
+            _ => {}
+        }
         if self.released {
             feed.start();
         }
@@ -224,6 +229,7 @@ impl Peer {
         }
         let notices = filling.synchronised.into_iter().map(|(family, routes)| Notice::Synchronised(family, routes));
         self.actions.extend(notices.map(Action::Notice));
+        self.note_end_of_rib();
     }
 
     /// In debug builds, after every call: what must hold whatever happened.

@@ -1,5 +1,6 @@
 //! A peer against a scripted router, in virtual time.
 
+mod restart;
 mod router;
 
 use std::time::Duration;

@@ -18,6 +18,7 @@ mod harness {
     pub(crate) mod router;
     pub(crate) mod site;
     pub(crate) mod wait;
+    pub(crate) mod watch;
 }
 
 mod aggregates;
@@ -29,6 +30,7 @@ mod loopback;
 mod passwords;
 mod reach;
 mod reload;
+mod restart;
 mod sessions;
 mod stop;
 mod story;

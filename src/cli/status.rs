@@ -355,6 +355,24 @@ Peers: 1 of 2 established
 ";
 
     #[test]
+    fn a_restart_says_what_it_waits_for() {
+        let wait = r#"{"wait": {"after_restart": true, "until": "2026-01-01T01:00:12.000Z", "undecided": 11,
+                       "vips": ["192.0.2.1/32", "192.0.2.2/32"]}, "#;
+        let page = |json: &str| Page::new(&serde_json::from_str(json).unwrap(), false).text();
+        let restarted = page(&JSON.replacen('{', wait, 1));
+        let line = "restarted: routers keep what they have until 11 VIPs have their first verdicts, 12s at most: \
+                    192.0.2.1/32, 192.0.2.2/32, ...";
+        assert_eq!(restarted.lines().find(|line| line.starts_with("restarted")), Some(line), "{restarted}");
+        // A first start waits, too, but no router has anything to keep.
+        let first = JSON.replacen('{', &wait.replace("true", "false"), 1);
+        assert_eq!(page(&first), PAGE);
+        let keeps = "\"graceful_restart\": {\"restart_time_s\": 60, \"notification\": true, \"peer_restarted\": false, \
+                     \"peer_restart_time_s\": 120}, \"established_count\": 1";
+        let keeps = page(&JSON.replace("\"established_count\": 1", keeps));
+        assert!(keeps.contains(", extended next hop, keeps routes for 60s, also after NOTIFICATIONs, "), "{keeps}");
+    }
+
+    #[test]
     fn aligned_with_what_needs_attention_first() {
         let status: Status = serde_json::from_str(JSON).unwrap();
         assert_eq!(Page::new(&status, false).text(), PAGE);

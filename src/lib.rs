@@ -3,6 +3,10 @@
 //! Data runs one way: a worker's result → [`health`] → [`announce`] → [`rib`] → [`bgp::peer`] → bytes. [`engine`] owns
 //! the cores and routes between them; [`driver`] owns the sockets, threads and clocks; [`cli`] is what an operator
 //! types. Everything outside `driver` and `cli` is pure: time is an argument, actions are return values.
+//!
+//! For another program that wants to announce routes, [`Speaker`] is the paved path: a BGP speaker on a thread of its
+//! own, with [`config`]'s types to say what it shall do. A program with sockets and a loop of its own takes
+//! [`bgp::speaker`], which has neither; [`driver::listen`] and [`bgp::receiver`] are the other side.
 
 pub mod announce;
 pub mod bgp;
@@ -17,3 +21,5 @@ pub mod rib;
 pub mod rng;
 pub mod timers;
 pub mod wall;
+
+pub use driver::speaker::Speaker;

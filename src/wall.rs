@@ -27,6 +27,17 @@ impl WallClock {
         };
         Timestamp(since_epoch)
     }
+
+    /// When the wall clock shows `at`; the earliest or latest time that can be told when it is further away than that.
+    pub fn instant(&self, at: Timestamp) -> Instant {
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+        if at.0 >= self.since_epoch {
+            let after = (at.0 - self.since_epoch).min(CENTURY);
+            self.instant.checked_add(after).unwrap_or(self.instant)
+        } else {
+            self.instant.checked_sub(self.since_epoch - at.0).unwrap_or(self.instant)
+        }
+    }
 }
 
 /// A wall-clock time; displays and serialises as RFC 3339 UTC with milliseconds.
@@ -37,6 +48,11 @@ impl Timestamp {
     /// Time since 1970-01-01 UTC.
     pub fn since_epoch(self) -> Duration {
         self.0
+    }
+
+    /// So much later.
+    pub fn after(self, time: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(time))
     }
 }
 
@@ -73,6 +89,12 @@ mod tests {
         assert_eq!(stamp.to_string(), "2026-01-01T00:00:01.123Z");
         let json = serde_json::to_string(&stamp).unwrap();
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), stamp);
+        for offset in [0, 1, 100_000] {
+            let at = now + Duration::from_secs(offset);
+            assert_eq!(clock.instant(clock.timestamp(at)), at);
+        }
+        assert_eq!(clock.instant(clock.timestamp(now - Duration::from_secs(5))), now - Duration::from_secs(5));
+        assert!(clock.instant(stamp.after(Duration::MAX)) > now);
         assert_eq!(clock.timestamp(now - Duration::from_secs(1)).to_string(), "2025-12-31T23:59:59.123Z");
     }
 }

@@ -2,21 +2,25 @@
 //!
 //! Pure: services' states come in, wanted routes go out through [`Announce::poll_route`].
 //!
-//! A VIP is healthy when every service on it is up. `vip` holds the rules for one VIP; this file holds all of them,
-//! the start-up wait, and the end.
+//! A VIP is healthy when every service on it is up. `vip` holds the rules for one VIP, `aggregate` those for prefixes that
+//! cover VIPs; this file holds all of them, the start-up wait, and the end.
 
+mod aggregate;
 #[cfg(test)]
 mod tests;
 mod vip;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Attributes, Community, Config};
+use crate::config::{Attributes, Config, GracefulShutdown};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
-use vip::{Stage, Vip};
+use aggregate::Aggregates;
+use vip::{Drains, Stage, Vip};
+
+pub use aggregate::{AggregateCause, AggregateEvent, AggregateState, AggregateStatus, Tally};
 
 /// What a VIP is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum VipState {
     Withdrawn,
     /// Not announced yet: waiting for first verdicts or for `hold_up`.
     Holding,
+    /// Not announced, because an operator wants it so.
+    Drained,
 }
 
 /// Why a VIP is doing it.
@@ -44,8 +50,23 @@ pub enum VipCause {
     StartUp,
     /// Healthy, but not yet for `hold_up`; announced (with its healthy attributes) at this time.
     HoldUp(Instant),
+    /// An operator drains it; its route says so (RFC 8326) until it is withdrawn at this time.
+    Draining(DrainedBy, Instant),
+    /// An operator has drained it.
+    Drained(DrainedBy),
     /// The daemon is stopping.
     Stopping,
+}
+
+/// What it is that an operator drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainedBy {
+    /// The VIP or aggregate itself.
+    Itself,
+    /// This service, or as many of its backends as it needs (an index into the configuration).
+    Service(usize),
+    /// Everything.
+    All,
 }
 
 /// A service's health, as this core needs to know it.
@@ -57,6 +78,8 @@ pub enum ServiceHealth {
     Up,
     /// Down.
     Down,
+    /// It would be up, but for what an operator drains.
+    Drained,
 }
 
 /// A VIP changed its state or the reason for it.
@@ -83,7 +106,25 @@ pub struct VipStatus {
     pub since: Instant,
 }
 
-/// The state of all VIPs.
+/// How a VIP or an aggregate was announced before a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// [`VipState::Announced`] or [`VipState::Degraded`].
+    pub state: VipState,
+    /// Since when, as far back as the clock goes.
+    pub since: Option<Instant>,
+}
+
+/// The wait for first verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// When it ends, whatever is undecided then.
+    pub until: Option<Instant>,
+    /// How many VIPs are.
+    pub undecided: usize,
+}
+
+/// The state of all VIPs and aggregates.
 #[derive(Debug)]
 pub struct Announce {
     stage: Stage,
@@ -97,14 +138,22 @@ pub struct Announce {
     services: Vec<(ServiceHealth, Vec<usize>)>,
     /// VIPs with no service down and one undecided.
     undecided: usize,
-    /// VIPs whose route is wanted.
+    aggregates: Aggregates,
+    /// VIPs and aggregates whose route is wanted.
     announced: usize,
     holds: Deadlines<usize>,
     /// The latest word on each route that changed.
     routes: BTreeMap<Prefix, Option<Arc<Attributes>>>,
     events: VecDeque<VipEvent>,
-    /// Attributes with GRACEFUL_SHUTDOWN added, so that VIPs that shared theirs still do.
-    draining: BTreeMap<Arc<Attributes>, Arc<Attributes>>,
+    aggregate_events: VecDeque<AggregateEvent>,
+    graceful: GracefulShutdown,
+    /// VIPs and aggregates that an operator drains, whether they are configured or not.
+    drained: BTreeSet<Prefix>,
+    /// An operator drains everything.
+    all_drained: bool,
+    drain_time: Duration,
+    /// What was announced before a restart, of VIPs and aggregates that the first configuration is still to bring.
+    remembered: BTreeMap<Prefix, Remembered>,
     /// VIPs looked at, to see that cost follows the change.
     #[cfg(test)]
     touched: usize,
@@ -121,14 +170,27 @@ impl Announce {
             vips: Vec::new(),
             services: Vec::new(),
             undecided: 0,
+            aggregates: Aggregates::default(),
             announced: 0,
             holds: Deadlines::new(),
             routes: BTreeMap::new(),
             events: VecDeque::new(),
-            draining: BTreeMap::new(),
+            aggregate_events: VecDeque::new(),
+            graceful: GracefulShutdown::default(),
+            drained: BTreeSet::new(),
+            all_drained: false,
+            drain_time: Duration::ZERO,
+            remembered: BTreeMap::new(),
             #[cfg(test)]
             touched: 0,
         }
+    }
+
+    /// The daemon has restarted, and routers may still keep the routes of these VIPs and aggregates. Then none waits for the
+    /// others, and every one of these is spoken of by [`poll_route`](Self::poll_route) as soon as it has its verdict, even
+    /// if that is no. What has none when the start-up wait is over is not announced, and is new when its verdict comes.
+    pub fn resume(remembered: BTreeMap<Prefix, Remembered>) -> Announce {
+        Announce { stage: Stage::Restart, remembered, ..Announce::new() }
     }
 
     /// Replaces the configuration. `health` gives the present health of a service by its index in it.
@@ -136,15 +198,20 @@ impl Announce {
     /// Events from before that were not polled are dropped: their indexes no longer mean anything.
     pub fn configure(&mut self, now: Instant, config: &Config, health: &dyn Fn(usize) -> ServiceHealth) {
         self.events.clear();
+        self.aggregate_events.clear();
+        self.graceful.forget();
+        self.drain_time = config.daemon.drain_time;
         let began = *self.began.get_or_insert(now);
-        if self.stage == Stage::StartUp {
+        if !self.is_released() {
             self.stage_ends = Some(vip::later(began, config.daemon.startup_deadline));
         }
         self.services = (0..config.services.len()).map(|service| (health(service), Vec::new())).collect();
         let mut before: BTreeMap<Prefix, Vip> =
             std::mem::take(&mut self.vips).into_iter().map(|vip| (vip.prefix, vip)).collect();
+        let mut remembered = std::mem::take(&mut self.remembered);
         self.undecided = 0;
         self.holds.clear();
+        self.vips.reserve_exact(config.vips.len());
         for (index, (prefix, config)) in config.vips.iter().enumerate() {
             for service in &config.services {
                 if let Some((_, vips)) = self.services.get_mut(*service) {
@@ -153,12 +220,27 @@ impl Announce {
             }
             let health =
                 |service: usize| self.services.get(service).map_or(ServiceHealth::Undecided, |(health, _)| *health);
-            let vip = Vip::new(now, *prefix, config, before.remove(prefix), &health);
+            let drains = Drains { own: self.drained.contains(prefix), all: self.all_drained };
+            let mut vip = Vip::new(now, *prefix, config, before.remove(prefix), drains, &health);
+            vip.remembered = vip.remembered.or(remembered.remove(prefix));
             self.undecided += usize::from(!vip.is_decided());
             self.vips.push(vip);
         }
         for vip in before.into_values() {
             self.remove(&vip);
+        }
+        let vips = &self.vips;
+        let index = |vip: &Prefix| vips.binary_search_by_key(vip, |vip| vip.prefix).ok();
+        let drained = |prefix: &Prefix| Drains { own: self.drained.contains(prefix), all: self.all_drained };
+        for aggregate in self.aggregates.configure(now, config, &drained, &index) {
+            self.aggregate_events.extend(aggregate.end());
+            if aggregate.standing().is_some() {
+                self.announced -= usize::from(aggregate.wanted.is_some());
+                self.routes.insert(aggregate.prefix, None);
+            }
+        }
+        for aggregate in &mut self.aggregates.list {
+            aggregate.remembered = aggregate.remembered.or(remembered.remove(&aggregate.prefix));
         }
         self.release_if_ready();
         self.review_all(now);
@@ -166,8 +248,8 @@ impl Announce {
 
     /// A VIP that is no longer configured.
     fn remove(&mut self, vip: &Vip) {
-        if vip.wanted.is_some() {
-            self.announced -= 1;
+        if vip.wanted.is_some() || vip.remembered.is_some() {
+            self.announced -= usize::from(vip.wanted.is_some());
             self.routes.insert(vip.prefix, None);
         }
         if let Some(shown) = vip.shown {
@@ -196,6 +278,7 @@ impl Announce {
             for index in &vips {
                 self.review(now, *index);
             }
+            self.review_aggregates(now);
         }
         self.services[service].1 = vips;
     }
@@ -205,7 +288,7 @@ impl Announce {
         if self.stage_ends.is_some_and(|end| end <= now) {
             self.stage_ends = None;
             self.stage = match self.stage {
-                Stage::StartUp | Stage::Released => Stage::Released,
+                Stage::StartUp | Stage::Restart | Stage::Released => Stage::Released,
                 Stage::Draining | Stage::Stopped => Stage::Stopped,
             };
             self.review_all(now);
@@ -213,11 +296,13 @@ impl Announce {
         while let Some(index) = self.holds.expire(now) {
             self.review(now, index);
         }
+        self.aggregates.expire(now);
+        self.review_aggregates(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.stage_ends, self.holds.earliest()].into_iter().flatten().min()
+        [self.stage_ends, self.holds.earliest(), self.aggregates.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The next route that is wanted with these attributes, or no more. Only the latest word on each route.
@@ -230,9 +315,43 @@ impl Announce {
         self.events.pop_front()
     }
 
+    /// The next change of an aggregate to tell of; after those of VIPs.
+    pub fn poll_aggregate_event(&mut self) -> Option<AggregateEvent> {
+        self.aggregate_events.pop_front()
+    }
+
     /// Whether the start-up wait is over: peers may be sent routes.
     pub fn is_released(&self) -> bool {
-        self.stage != Stage::StartUp
+        !matches!(self.stage, Stage::StartUp | Stage::Restart)
+    }
+
+    /// Whether it is the start-up wait after a [`resume`](Self::resume).
+    pub fn has_restarted(&self) -> bool {
+        self.stage == Stage::Restart
+    }
+
+    /// The start-up wait, while it lasts.
+    pub fn wait(&self) -> Option<Wait> {
+        (!self.is_released()).then_some(Wait { until: self.stage_ends, undecided: self.undecided })
+    }
+
+    /// VIPs without a verdict. O(all).
+    pub fn undecided(&self) -> impl Iterator<Item = Prefix> {
+        self.vips.iter().filter(|vip| !vip.is_decided()).map(|vip| vip.prefix)
+    }
+
+    /// Aggregates that are announced, or kept by routers until they are decided upon after a restart. O(all).
+    pub fn standing_aggregates(&self) -> impl Iterator<Item = (Prefix, Remembered)> {
+        self.aggregates.list.iter().filter_map(|aggregate| Some((aggregate.prefix, aggregate.standing()?)))
+    }
+
+    /// The same of VIPs.
+    pub fn standing_vips(&self) -> impl Iterator<Item = (Prefix, Remembered)> {
+        self.vips.iter().filter_map(|vip| {
+            let shown = vip.shown.filter(|_| vip.wanted.is_some());
+            let standing = shown.map(|shown| Remembered { state: shown.state, since: Some(shown.since) });
+            Some((vip.prefix, standing.or(vip.remembered)?))
+        })
     }
 
     /// The daemon is stopping. Adds GRACEFUL_SHUTDOWN (RFC 8326) to every announced route when `drain` is not zero,
@@ -253,6 +372,32 @@ impl Announce {
         self.review_all(now);
     }
 
+    /// An operator drains this VIP or aggregate from now on, or no more: its route gets GRACEFUL_SHUTDOWN (RFC 8326), and is
+    /// withdrawn `drain_time` later. One that is not configured is remembered.
+    pub fn drain(&mut self, now: Instant, prefix: Prefix, drained: bool) {
+        if drained {
+            self.drained.insert(prefix);
+        } else {
+            self.drained.remove(&prefix);
+        }
+        if let Ok(index) = self.vips.binary_search_by_key(&prefix, |vip| vip.prefix) {
+            self.vips[index].drains.own = drained;
+            self.review(now, index);
+        }
+        self.aggregates.drain(now, &prefix, drained);
+        self.review_aggregates(now);
+    }
+
+    /// An operator drains every VIP and aggregate, those to come as well, or no more.
+    pub fn drain_all(&mut self, now: Instant, drained: bool) {
+        self.all_drained = drained;
+        for vip in &mut self.vips {
+            vip.drains.all = drained;
+        }
+        self.aggregates.drain_all(now, drained);
+        self.review_all(now);
+    }
+
     /// Whether everything has been withdrawn after [`stop`](Self::stop).
     pub fn is_stopped(&self) -> bool {
         matches!(self.stage, Stage::Draining | Stage::Stopped) && self.announced == 0
@@ -264,9 +409,14 @@ impl Announce {
         self.vips.get(index)?.shown
     }
 
+    /// An aggregate at a glance.
+    pub fn aggregate(&self, prefix: &Prefix) -> Option<AggregateStatus> {
+        self.aggregates.status(prefix)
+    }
+
     /// Ends the start-up wait when nothing is left to wait for; tells whether it did.
     fn release_if_ready(&mut self) -> bool {
-        if self.stage != Stage::StartUp || self.undecided > 0 {
+        if self.is_released() || self.undecided > 0 {
             return false;
         }
         self.stage = Stage::Released;
@@ -278,6 +428,8 @@ impl Announce {
         for index in 0..self.vips.len() {
             self.review(now, index);
         }
+        self.aggregates.touch_all();
+        self.review_aggregates(now);
     }
 
     /// Brings one VIP to what it should be doing now.
@@ -287,39 +439,61 @@ impl Announce {
             self.touched += 1;
         }
         let vip = &mut self.vips[index];
-        vip.note_health(now);
-        let (state, cause) = vip.decide(now, self.stage);
-        let hold = match cause {
-            VipCause::HoldUp(until) => Some(until),
-            _ => None,
+        vip.note(now);
+        let (state, cause) = vip.decide(now, self.stage, self.drain_time);
+        let (hold, drains) = match cause {
+            VipCause::HoldUp(until) => (Some(until), false),
+            VipCause::Draining(_, until) => (Some(until), true),
+            _ => (None, false),
         };
         self.holds.set(index, hold);
         self.events.extend(vip.show(now, state, cause));
+        self.aggregates.note(index, vip.prefix, state, drains);
 
+        // What is drained is not announced, whatever its checks will say.
+        let is_decided = vip.is_decided() || state == VipState::Drained;
         let mut wanted = vip.attributes(state);
-        if self.stage == Stage::Draining {
-            wanted = wanted.map(|attributes| with_graceful_shutdown(&mut self.draining, attributes));
+        if drains || self.stage == Stage::Draining {
+            wanted = wanted.map(|attributes| self.graceful.on(attributes));
         }
         if wanted != vip.wanted {
             self.announced = self.announced + usize::from(wanted.is_some()) - usize::from(vip.wanted.is_some());
             vip.wanted.clone_from(&wanted);
             self.routes.insert(vip.prefix, wanted);
+        } else if vip.remembered.is_some() && is_decided {
+            self.routes.insert(vip.prefix, wanted);
+        }
+        if is_decided || self.stage != Stage::Restart {
+            vip.remembered = None;
         }
     }
-}
 
-fn with_graceful_shutdown(
-    known: &mut BTreeMap<Arc<Attributes>, Arc<Attributes>>,
-    attributes: Arc<Attributes>,
-) -> Arc<Attributes> {
-    let add = |attributes: &Arc<Attributes>| {
-        let mut more = Attributes::clone(attributes);
-        if let Err(place) = more.communities.binary_search(&Community::GRACEFUL_SHUTDOWN) {
-            more.communities.insert(place, Community::GRACEFUL_SHUTDOWN);
+    /// Brings the aggregates whose members have changed to what they should be doing now.
+    fn review_aggregates(&mut self, now: Instant) {
+        while let Some((aggregate, ends)) = self.aggregates.next_touched() {
+            #[cfg(test)]
+            {
+                self.touched += 1;
+            }
+            self.aggregate_events.extend(aggregate.review(now, self.stage, self.drain_time));
+            ends.set(aggregate.prefix, aggregate.leaves_at());
+            let mut wanted = aggregate.attributes();
+            if aggregate.is_leaving() || self.stage == Stage::Draining {
+                wanted = wanted.map(|attributes| self.graceful.on(attributes));
+            }
+            if wanted != aggregate.wanted {
+                let (is, was) = (usize::from(wanted.is_some()), usize::from(aggregate.wanted.is_some()));
+                self.announced = self.announced + is - was;
+                aggregate.wanted.clone_from(&wanted);
+                self.routes.insert(aggregate.prefix, wanted);
+            } else if aggregate.remembered.is_some() && aggregate.is_decided() {
+                self.routes.insert(aggregate.prefix, wanted);
+            }
+            if aggregate.is_decided() {
+                aggregate.remembered = None;
+            }
         }
-        Arc::new(more)
-    };
-    known.entry(attributes).or_insert_with_key(add).clone()
+    }
 }
 
 impl Default for Announce {

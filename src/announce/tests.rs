@@ -1,9 +1,12 @@
 //! Announce from the outside, in virtual time.
 
-use VipState::{Announced, Degraded, Holding, Withdrawn};
+mod aggregate;
+mod drain;
+
+use VipState::{Announced, Degraded, Drained, Holding, Withdrawn};
 
 use super::*;
-use crate::config::{OnDown, Protocol, Required, Service, Vip as VipConfig};
+use crate::config::{Community, OnDown, Protocol, Required, Service, Vip as VipConfig};
 use crate::rng::Rng;
 
 const MS: Duration = Duration::from_millis(1);
@@ -45,11 +48,12 @@ fn config(services: usize, vips: &[(&[usize], Duration, OnDown)]) -> Config {
     Config { services: (0..services).map(service).collect(), vips, ..Config::default() }
 }
 
-/// `+` up, `-` down, `?` undecided.
+/// `+` up, `-` down, `d` drained, `?` undecided.
 fn health(mark: u8) -> ServiceHealth {
     match mark {
         b'+' => ServiceHealth::Up,
         b'-' => ServiceHealth::Down,
+        b'd' => ServiceHealth::Drained,
         _ => ServiceHealth::Undecided,
     }
 }
@@ -62,12 +66,14 @@ struct World {
     /// How often it was told something.
     told: usize,
     events: Vec<VipEvent>,
+    aggregate_events: Vec<AggregateEvent>,
 }
 
 impl World {
     fn new(config: &Config, marks: &str) -> World {
         let (core, routes) = (Announce::new(), BTreeMap::new());
-        let mut world = World { now: origin(), core, routes, told: 0, events: Vec::new() };
+        let mut world =
+            World { now: origin(), core, routes, told: 0, events: Vec::new(), aggregate_events: Vec::new() };
         world.configure(config, marks);
         world
     }
@@ -103,6 +109,7 @@ impl World {
             };
         }
         self.events.extend(std::iter::from_fn(|| self.core.poll_event()));
+        self.aggregate_events.extend(std::iter::from_fn(|| self.core.poll_aggregate_event()));
     }
 
     fn vip(&self, n: usize) -> (VipState, VipCause) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ServiceHealth, VipCause, VipEvent, VipState, VipStatus};
+use super::{DrainedBy, Remembered, ServiceHealth, VipCause, VipEvent, VipState, VipStatus};
 use crate::config::{self, Attributes, OnDown};
 use crate::prefix::Prefix;
 
@@ -13,6 +13,9 @@ use crate::prefix::Prefix;
 pub(super) enum Stage {
     /// First verdicts are awaited; nothing is announced.
     StartUp,
+    /// Likewise, but routers keep what was announced before a restart: VIPs are announced as they deserve once they have
+    /// their own verdicts.
+    Restart,
     /// VIPs are announced as they deserve.
     Released,
     /// What is announced stays so a little longer, as long as it is healthy; nothing is announced anew.
@@ -36,7 +39,24 @@ pub(super) struct Vip {
     down: BTreeSet<usize>,
     /// Its services without a verdict.
     undecided: BTreeSet<usize>,
+    /// Its services that are drained.
+    drained: BTreeSet<usize>,
+    /// The operator drains it, or everything.
+    pub(super) drains: Drains,
     healthy_since: Option<Instant>,
+    /// Since when it is drained, whoever says so.
+    drained_since: Option<Instant>,
+    /// How it was announced before a restart; `None` once that is decided anew.
+    pub(super) remembered: Option<Remembered>,
+}
+
+/// What an operator may drain something with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Drains {
+    /// Itself.
+    pub(super) own: bool,
+    /// With everything.
+    pub(super) all: bool,
 }
 
 impl Vip {
@@ -46,11 +66,12 @@ impl Vip {
         prefix: Prefix,
         config: &config::Vip,
         before: Option<Vip>,
+        drains: Drains,
         health: &dyn Fn(usize) -> ServiceHealth,
     ) -> Vip {
-        let (shown, wanted, healthy_since) = match before {
-            Some(vip) => (vip.shown, vip.wanted, vip.healthy_since),
-            None => (None, None, None),
+        let (shown, wanted, healthy_since, drained_since, remembered) = match before {
+            Some(vip) => (vip.shown, vip.wanted, vip.healthy_since, vip.drained_since, vip.remembered),
+            None => (None, None, None, None, None),
         };
         let mut vip = Vip {
             prefix,
@@ -61,12 +82,16 @@ impl Vip {
             hold_up: config.hold_up,
             down: BTreeSet::new(),
             undecided: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            drains,
             healthy_since,
+            drained_since,
+            remembered,
         };
         for service in &config.services {
             vip.set_service(*service, health(*service));
         }
-        vip.note_health(now);
+        vip.note(now);
         vip
     }
 
@@ -74,17 +99,31 @@ impl Vip {
     pub(super) fn set_service(&mut self, service: usize, health: ServiceHealth) {
         self.down.remove(&service);
         self.undecided.remove(&service);
+        self.drained.remove(&service);
         match health {
             ServiceHealth::Undecided => self.undecided.insert(service),
             ServiceHealth::Down => self.down.insert(service),
+            ServiceHealth::Drained => self.drained.insert(service),
             ServiceHealth::Up => false,
         };
     }
 
-    /// Keeps the time since when every service is up.
-    pub(super) fn note_health(&mut self, now: Instant) {
+    /// Keeps the times since when every service is up, and since when it is drained. A drained service is as good as up:
+    /// when it is back, nobody has to wait for `hold_up`.
+    pub(super) fn note(&mut self, now: Instant) {
         let healthy = self.down.is_empty() && self.undecided.is_empty();
         self.healthy_since = if healthy { self.healthy_since.or(Some(now)) } else { None };
+        self.drained_since = self.drained_by().and(self.drained_since.or(Some(now)));
+    }
+
+    /// What drains it, if anything does; the most particular word for it.
+    fn drained_by(&self) -> Option<DrainedBy> {
+        match (self.drains, self.drained.first()) {
+            (Drains { own: true, .. }, _) => Some(DrainedBy::Itself),
+            (_, Some(service)) => Some(DrainedBy::Service(*service)),
+            (Drains { all: true, .. }, None) => Some(DrainedBy::All),
+            (Drains { own: false, all: false }, None) => None,
+        }
     }
 
     /// One service down decides, whatever the others find; else all must be up.
@@ -93,12 +132,13 @@ impl Vip {
     }
 
     /// What it should be doing, and why.
-    pub(super) fn decide(&self, now: Instant, stage: Stage) -> (VipState, VipCause) {
-        match stage {
-            Stage::StartUp => self.decide_at_start(),
-            Stage::Released => self.decide_in_service(now),
-            Stage::Draining => self.decide_in_drain(),
-            Stage::Stopped => (VipState::Withdrawn, VipCause::Stopping),
+    pub(super) fn decide(&self, now: Instant, stage: Stage, drain_time: Duration) -> (VipState, VipCause) {
+        match (stage, self.drained_by()) {
+            (Stage::StartUp | Stage::Restart | Stage::Released, Some(by)) => self.decide_drained(now, by, drain_time),
+            (Stage::StartUp, None) => self.decide_at_start(),
+            (Stage::Restart | Stage::Released, None) => self.decide_in_service(now),
+            (Stage::Draining, _) => self.decide_in_drain(),
+            (Stage::Stopped, _) => (VipState::Withdrawn, VipCause::Stopping),
         }
     }
 
@@ -131,6 +171,17 @@ impl Vip {
         (VipState::Announced, VipCause::AllUp)
     }
 
+    /// RFC 8326: what is announced says so for a while before it goes, as long as it is healthy.
+    fn decide_drained(&self, now: Instant, by: DrainedBy, drain_time: Duration) -> (VipState, VipCause) {
+        let until = later(self.drained_since.unwrap_or(now), drain_time);
+        match (self.announced_as(), self.down.first()) {
+            (Some(VipState::Announced), Some(_)) | (None, _) => (VipState::Drained, VipCause::Drained(by)),
+            // Degraded is for the unhealthy: being so is no news.
+            (Some(state), _) if until > now => (state, VipCause::Draining(by, until)),
+            (Some(_), _) => (VipState::Drained, VipCause::Drained(by)),
+        }
+    }
+
     fn decide_in_drain(&self) -> (VipState, VipCause) {
         match (self.announced_as(), self.down.first()) {
             // Degraded is for the unhealthy: being so is no news.
@@ -143,7 +194,10 @@ impl Vip {
 
     /// The state, if it is one in which a route is announced.
     fn announced_as(&self) -> Option<VipState> {
-        let state = self.shown?.state;
+        let is_announced = |state| matches!(state, VipState::Announced | VipState::Degraded);
+        // After a restart the first verdict goes on from what was before: no `hold_up` again for a healthy VIP.
+        let remembered = self.remembered.filter(|_| self.is_decided()).map(|remembered| remembered.state);
+        let state = self.shown.map(|shown| shown.state).filter(|state| is_announced(*state)).or(remembered)?;
         match (state, &self.on_down) {
             (VipState::Announced, _) => Some(VipState::Announced),
             (VipState::Degraded, OnDown::Degrade(_)) => Some(VipState::Degraded),
@@ -163,7 +217,11 @@ impl Vip {
     /// Takes on a state; what there is to tell of it.
     pub(super) fn show(&mut self, now: Instant, state: VipState, cause: VipCause) -> Option<VipEvent> {
         let before = self.shown;
-        let since = before.filter(|before| before.state == state).map_or(now, |before| before.since);
+        let since = match (before, self.remembered) {
+            (Some(before), _) if before.state == state => before.since,
+            (_, Some(remembered)) if remembered.state == state => remembered.since.unwrap_or(now),
+            _ => now,
+        };
         self.shown = Some(VipStatus { state, cause, since });
         // Which of several services it is that makes it wait or stay down is for those who ask, not news.
         let same = before.is_some_and(|before| {

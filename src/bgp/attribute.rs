@@ -12,7 +12,7 @@ use super::as_path;
 pub use super::as_path::Segment;
 use super::message::{UNICAST, afi};
 use super::wire::{TooLong, prefixed_u8, prefixed_u16};
-use crate::config::{Community, ExtendedCommunity, LargeCommunity, Origin};
+use crate::config::{Asn, Community, ExtendedCommunity, LargeCommunity, Origin};
 use crate::prefix::Family;
 
 /// The attributes of a route as they stand in an UPDATE to one peer, next hop and all.
@@ -34,6 +34,8 @@ pub struct PathAttributes {
     pub large_communities: Vec<LargeCommunity>,
     /// EXTENDED COMMUNITIES (RFC 4360 §2).
     pub extended_communities: Vec<ExtendedCommunity>,
+    /// ONLY_TO_CUSTOMER: the AS that has sent the route down or sideways (RFC 9234 §5).
+    pub only_to_customer: Option<Asn>,
 }
 
 /// A next hop.
@@ -154,15 +156,18 @@ pub(super) fn encode(
         let value: Vec<u8> = attributes.extended_communities.iter().flat_map(|community| community.0).collect();
         write(EXTENDED_COMMUNITIES, &value, out)?;
     }
-    if !four_octet_as && as_path::needs_as4_path(&attributes.as_path) {
+    if let Some(as4_path) = as_path::as4_path(&attributes.as_path).filter(|_| !four_octet_as) {
         let mut path = Vec::new();
-        as_path::encode(&attributes.as_path, true, &mut path);
+        as_path::encode(&as4_path, true, &mut path);
         write(AS4_PATH, &path, out)?;
     }
     if !attributes.large_communities.is_empty() {
         let parts = attributes.large_communities.iter().flat_map(|LargeCommunity(a, b, c)| [a, b, c]);
         let value: Vec<u8> = parts.flat_map(|part| part.to_be_bytes()).collect();
         write(LARGE_COMMUNITY, &value, out)?;
+    }
+    if let Some(asn) = attributes.only_to_customer {
+        write(ONLY_TO_CUSTOMER, &asn.0.to_be_bytes(), out)?;
     }
     Ok(())
 }

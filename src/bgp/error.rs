@@ -87,6 +87,11 @@ impl Notification {
     pub fn unsupported_capability(capabilities: &[u8]) -> Notification {
         Notification::new(OPEN, 7, capabilities)
     }
+
+    /// The peer's role does not go with ours, or it gives none and must (RFC 9234 §4.2).
+    pub fn role_mismatch() -> Notification {
+        Notification::new(OPEN, 11, [])
+    }
 }
 
 /// UPDATE Message Error (RFC 4271 §6.3). `attribute` is the whole attribute as received: flags, type, length, value.
@@ -192,9 +197,24 @@ impl Notification {
         Notification::new(CEASE, 3, [])
     }
 
+    /// This one, for good: a peer with RFC 8538 would keep our routes after any other (§3.1).
+    pub fn hard_reset(self) -> Notification {
+        Notification::new(CEASE, HARD_RESET, [&[self.code, self.subcode], self.data.as_slice()].concat())
+    }
+
     /// The configuration of the session has changed.
     pub fn other_configuration_change() -> Notification {
         Notification::new(CEASE, 6, [])
+    }
+
+    /// Another connection with the peer has won (RFC 4271 §6.8).
+    pub fn connection_collision() -> Notification {
+        Notification::new(CEASE, 7, [])
+    }
+
+    /// We have no room for one more.
+    pub fn out_of_resources() -> Notification {
+        Notification::new(CEASE, 8, [])
     }
 }
 
@@ -352,9 +372,10 @@ mod tests {
                 "UPDATE Message Error/Optional Attribute Error [ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab …]",
             ),
             (
-                Notification::new(6, 9, b"\x06\x02\x02hi".to_vec()),
+                Notification::administrative_shutdown("hi").hard_reset(),
                 r#"Cease/Hard Reset (Cease/Administrative Shutdown: "hi")"#,
             ),
+            (Notification::hold_timer_expired().hard_reset(), "Cease/Hard Reset (Hold Timer Expired)"),
             (Notification::new(6, 9, [6, 9, 6, 9]), "Cease/Hard Reset [06 09 06 09]"),
         ] {
             assert_eq!(notification.to_string(), text);

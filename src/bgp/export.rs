@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attribute::{NextHop, PathAttributes, Segment};
 use super::fsm::Session;
-use crate::config::{self, Attributes, NextHop4, NextHop6};
+use crate::config::{self, Attributes, NextHop4, NextHop6, Relation};
 use crate::prefix::{Family, Prefix};
 
 /// Sent to iBGP peers unless the operator chose another (RFC 4271 §5.1.5 wants one; 100 is what routers assume).
@@ -20,7 +20,7 @@ const SWEEP_ABOVE: usize = 1024;
 #[derive(Debug)]
 pub struct Export {
     config: Arc<config::Peer>,
-    internal: bool,
+    relation: Relation,
     next_hops: [Option<NextHop>; 2],
     /// Routes share their attributes, on the way in and on the way out: a hundred thousand of them have a few of these.
     memo: [BTreeMap<Arc<Attributes>, Arc<PathAttributes>>; 2],
@@ -30,11 +30,16 @@ pub struct Export {
 impl Export {
     /// For `session`, from `local` to `remote`.
     pub fn new(config: Arc<config::Peer>, session: &Session, local: IpAddr, remote: IpAddr) -> Export {
-        let ipv6 = next_hop_ipv6(&config, local, remote);
+        let ipv6 = next_hop_ipv6(&config, session.internal, local, remote);
         // RFC 8950 §3: an IPv4 route may have the next hop of an IPv6 one, where both sides have said so.
         let instead = ipv6.filter(|_| session.extended_next_hop);
         let next_hops = [next_hop_ipv4(&config, local, remote).or(instead), ipv6];
-        Export { config, internal: session.internal, next_hops, memo: Default::default(), sweep_above: SWEEP_ABOVE }
+        let relation = match config.relation() {
+            _ if session.internal => Relation::Internal,
+            Relation::Confederation => Relation::Confederation,
+            Relation::Internal | Relation::External => Relation::External,
+        };
+        Export { config, relation, next_hops, memo: Default::default(), sweep_above: SWEEP_ABOVE }
     }
 
     /// The next hop for this family; without one, no route of it can be announced to this peer.
@@ -53,7 +58,7 @@ impl Export {
         if let Some(known) = memo.get(attributes) {
             return Some(known.clone());
         }
-        let made = Arc::new(path_attributes(&self.config, self.internal, next_hop, attributes));
+        let made = Arc::new(path_attributes(&self.config, self.relation, next_hop, attributes));
         memo.insert(attributes.clone(), made.clone());
         if memo.len() > self.sweep_above {
             // Only what some route still has, or is to have.
@@ -64,25 +69,38 @@ impl Export {
     }
 }
 
-fn path_attributes(config: &config::Peer, internal: bool, next_hop: NextHop, vip: &Attributes) -> PathAttributes {
+fn path_attributes(config: &config::Peer, relation: Relation, next_hop: NextHop, vip: &Attributes) -> PathAttributes {
     let peer = &config.live.attributes;
     let prepend = vip.as_path_prepend.or(peer.as_path_prepend).unwrap_or(0);
-    // RFC 4271 §5.1.2: empty to our own AS, and so without prepends: the peer would find its own AS in the path and
-    // drop the route as a loop (§9.1.2).
-    let as_path = if internal { Vec::new() } else { vec![config.session.local_as; 1 + usize::from(prepend)] };
+    let local_as = config.session.local_as;
+    let as_path = match relation {
+        // RFC 4271 §5.1.2: empty to our own AS, and so without prepends: the peer would find its own AS in the path and
+        // drop the route as a loop (§9.1.2).
+        Relation::Internal => Vec::new(),
+        // RFC 5065 §4.1. Its length counts for nothing (§5.3), so prepends would do nothing.
+        Relation::Confederation => vec![Segment::ConfedSequence(vec![local_as])],
+        Relation::External => {
+            let path = vec![local_as; 1 + usize::from(prepend)];
+            path.chunks(SEGMENT_MAX).map(|part| Segment::Sequence(part.to_vec())).collect()
+        }
+    };
+    // RFC 9234 §5, egress 1: what we originate has no such mark yet. In a confederation it is that of the whole.
+    let is_marked = config.session.capabilities.role.is_some_and(config::Role::marks_only_to_customer);
+    let only_to_customer = (is_marked && relation == Relation::External).then_some(local_as);
     let mut extended_communities = join(&vip.extended_communities, &peer.extended_communities);
-    // RFC 4360 §6: what is not transitive does not cross the border of the AS.
-    extended_communities.retain(|community| internal || community.is_transitive());
+    // RFC 4360 §6: what is not transitive does not cross the border of the AS, or of the confederation.
+    extended_communities.retain(|community| relation.is_within() || community.is_transitive());
     PathAttributes {
         origin: vip.origin.or(peer.origin).unwrap_or_default(),
-        as_path: as_path.chunks(SEGMENT_MAX).map(|part| Segment::Sequence(part.to_vec())).collect(),
+        as_path,
         next_hop,
         med: vip.med.or(peer.med),
-        // RFC 4271 §5.1.5: to our own AS always, to others never.
-        local_pref: internal.then(|| vip.local_pref.or(peer.local_pref).unwrap_or(DEFAULT_LOCAL_PREF)),
+        // RFC 4271 §5.1.5: to our own AS always, to others never; in a confederation to all of it (RFC 5065 §5.2).
+        local_pref: relation.is_within().then(|| vip.local_pref.or(peer.local_pref).unwrap_or(DEFAULT_LOCAL_PREF)),
         communities: join(&vip.communities, &peer.communities),
         large_communities: join(&vip.large_communities, &peer.large_communities),
         extended_communities,
+        only_to_customer,
     }
 }
 
@@ -105,12 +123,15 @@ fn next_hop_ipv4(config: &config::Peer, local: IpAddr, remote: IpAddr) -> Option
     Some(NextHop::Ipv4(address))
 }
 
-fn next_hop_ipv6(config: &config::Peer, local: IpAddr, remote: IpAddr) -> Option<NextHop> {
+fn next_hop_ipv6(config: &config::Peer, internal: bool, local: IpAddr, remote: IpAddr) -> Option<NextHop> {
     match config.live.next_hop_ipv6 {
         NextHop6::Address(address) => Some(NextHop::Ipv6(address)),
         NextHop6::Pair(global, link_local) => Some(NextHop::Ipv6Pair(global, link_local)),
         NextHop6::SelfAddress => match local.to_canonical() {
             IpAddr::V6(own) if usable_ipv6(own, remote) => Some(NextHop::Ipv6(own)),
+            // RFC 2545 §3 wants a global address, which such a link need not have: routers send and take it like this. A peer
+            // of our own AS would tell it on, to others for whom it means nothing.
+            IpAddr::V6(own) if own.is_unicast_link_local() && !internal => Some(NextHop::Ipv6Pair(own, own)),
             _ => None,
         },
     }
@@ -159,6 +180,8 @@ mod tests {
             hold_time: HoldTime::OFF,
             encoding: Encoding { four_octet_as: true, mp_ipv4: extended_next_hop, max_len: 4096 },
             extended_next_hop,
+            enhanced_refresh: false,
+            restart: None,
             internal,
         }
     }
@@ -185,7 +208,7 @@ mod tests {
         assert_eq!(of(own4, own6, a4, b4, true), Some(vec![a4]));
         assert_eq!(of(given, own6, a6, b6, true), Some(vec![[192, 0, 2, 7].into()]));
         assert_eq!(of(own4, NextHop6::Address(global), a6, b6, true), Some(vec![global.into()]));
-        assert_eq!(of(own4, own6, local, other, true), None);
+        assert_eq!(of(own4, own6, local, other, true), Some(vec![local, local]), "what an unnumbered session has");
         let pair = NextHop6::Pair(global, "fe80::2".parse().unwrap());
         assert_eq!(of(own4, pair, local, other, true), Some(vec![global.into(), local]));
     }
@@ -243,9 +266,9 @@ mod tests {
 
     #[test]
     fn self_is_an_address_that_the_peer_can_use_or_none() {
-        let export = |local: &str, remote: &str| {
+        let export = |internal: bool, local: &str, remote: &str| {
             let peer = Arc::new(config(Attributes::default()));
-            let export = Export::new(peer, &session(false, false), local.parse().unwrap(), remote.parse().unwrap());
+            let export = Export::new(peer, &session(internal, false), local.parse().unwrap(), remote.parse().unwrap());
             Family::ALL.map(|family| export.next_hop(family).map(|hop| hop.addresses()[0].to_string()))
         };
         let text = |text: &str| Some(text.to_owned());
@@ -259,12 +282,16 @@ mod tests {
             ("fd00::2", "fd00::1", None, text("fd00::2")),
             ("::1", "::1", None, text("::1")),
             ("::1", "fd00::1", None, None),
-            ("fe80::2", "fe80::1", None, None),
             ("::", "fd00::1", None, None),
             ("ff02::1", "fd00::1", None, None),
         ] {
-            assert_eq!(export(local, remote), [ipv4, ipv6], "{local} to {remote}");
+            for internal in [true, false] {
+                assert_eq!(export(internal, local, remote), [ipv4.clone(), ipv6.clone()], "{local} to {remote}");
+            }
         }
+        // Of use to whoever is on the link, and to nobody that the peer would tell of it.
+        assert_eq!(export(false, "fe80::2", "fe80::1"), [None, text("fe80::2")]);
+        assert_eq!(export(true, "fe80::2", "fe80::1"), [None, None]);
     }
 
     #[test]

@@ -10,9 +10,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::capability::EXTENDED_MESSAGE;
 use super::cause::Cause;
 use super::error::Notification;
-use super::message::{Inbox, Message};
+use super::message::{Inbox, Message, Refresh};
 use super::open::Open;
 pub use super::terms::{Offer, Session, Terms};
 use crate::prefix::Family;
@@ -152,6 +153,11 @@ impl Connection {
         self.session.as_ref()
     }
 
+    /// What it was made with.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
     /// Octets handed out that TCP has not taken yet.
     pub fn unsent(&self) -> usize {
         self.unsent
@@ -191,6 +197,13 @@ impl Connection {
         self.step(now, Event::Stop(notification, why.to_owned()));
     }
 
+    /// Ends it without a NOTIFICATION, so that the peer keeps our routes (RFC 4724 §4); `why` is for people.
+    pub fn leave(&mut self, why: &str) {
+        if self.state != State::Idle {
+            self.end(Cause::GivenUp(why.to_owned()));
+        }
+    }
+
     /// Sends encoded UPDATEs; nothing unless Established.
     pub fn send_updates(&mut self, now: Instant, updates: Vec<u8>) {
         if self.state == State::Established && !updates.is_empty() {
@@ -223,10 +236,7 @@ impl Connection {
             (State::Idle | State::Connect, _) => {}
 
             (State::Active, Event::Message(Message::Open(open))) => {
-                if self.terms.families == (Offer::Mirror { asn: true }) {
-                    self.terms.local_as = open.asn;
-                }
-                self.terms.extended_next_hop = open.takes_extended_next_hop();
+                self.terms.mirror(&open);
                 let families: Vec<_> = Family::ALL.into_iter().filter(|family| open.offers(*family)).collect();
                 self.send_open(now, &families);
                 self.take_open(now, open);
@@ -251,11 +261,7 @@ impl Connection {
                 self.arm_hold(now);
                 self.actions.push_back(Action::Update(body));
             }
-            (State::Established, Event::Message(Message::RouteRefresh(family))) => {
-                // RFC 2918 §4: a family that is not in use is ignored.
-                let in_use = |family: &Family| self.session.as_ref().is_some_and(|s| s.families.contains(family));
-                self.actions.extend(family.filter(in_use).map(Action::Refresh));
-            }
+            (State::Established, Event::Message(Message::RouteRefresh(refresh))) => self.take_refresh(refresh),
 
             (_, Event::Message(Message::Notification(notification))) => self.end(Cause::Received(notification)),
             (
@@ -297,6 +303,9 @@ impl Connection {
         self.timers.set(Timer::DelayOpen, None);
         self.terms.families = Offer::Families(families.to_vec());
         let open = self.terms.open(families);
+        if open.has(EXTENDED_MESSAGE) {
+            self.inbox.take_extended();
+        }
         self.send_message(now, &Message::Open(open));
     }
 
@@ -314,6 +323,19 @@ impl Connection {
                 self.enter(State::OpenConfirm);
             }
             Err((notification, why)) => self.fail(now, notification, why),
+        }
+    }
+
+    fn take_refresh(&mut self, refresh: Refresh) {
+        match refresh {
+            // RFC 2918 §4: a family that is not in use is ignored.
+            Refresh::Request(family) => {
+                if self.session.as_ref().is_some_and(|session| session.families.contains(&family)) {
+                    self.actions.push_back(Action::Refresh(family));
+                }
+            }
+            // The frame of an answer that we never asked for (RFC 7313 §4), and what nobody has said yet.
+            Refresh::Begin(_) | Refresh::End(_) | Refresh::Other => {}
         }
     }
 
@@ -379,7 +401,9 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::config::{Asn, HoldTime};
+    use crate::bgp::capability::Capability;
+    use crate::bgp::omission::Omissions;
+    use crate::config::{Asn, Capabilities, HoldTime, Role};
 
     fn terms(asn: u32, families: Offer) -> Terms {
         Terms {
@@ -388,9 +412,18 @@ mod tests {
             hold_time: HoldTime::from_secs(9).unwrap_or(HoldTime::OFF),
             families,
             peer_as: None,
+            confederation: None,
             extended_next_hop: false,
-            capabilities: true,
+            capabilities: Capabilities::default(),
+            omissions: Omissions::default(),
+            restart: None,
         }
+    }
+
+    fn without(mut terms: Terms, capability: &Capability) -> Terms {
+        let refused = Notification::unsupported_capability(&[capability.code(), 0]);
+        assert!(terms.leave_out(&refused), "{capability}");
+        terms
     }
 
     /// Two ends of one wire, in virtual time.
@@ -493,7 +526,7 @@ mod tests {
             (willing(1, both()), terms(2, both()), false),
             (terms(1, both()), willing(2, both()), false),
             (willing(1, both()), willing(2, ipv6()), false),
-            (willing(1, both()), Terms { capabilities: false, ..willing(2, both()) }, false),
+            (willing(1, both()), without(willing(2, both()), &Capability::extended_next_hop()), false),
             (willing(1, both()), terms(2, Offer::Mirror { asn: false }), true),
             (terms(1, both()), terms(2, Offer::Mirror { asn: false }), false),
         ] {
@@ -503,6 +536,27 @@ mod tests {
                 assert_eq!((session.extended_next_hop, session.encoding.mp_ipv4), (expected, expected));
             }
         }
+    }
+
+    /// Whatever the peer is, a mirror is its counterpart, and takes its messages.
+    #[test]
+    fn a_mirror_takes_roles_and_messages_as_they_come() {
+        for role in Role::ALL {
+            let capabilities = Capabilities {
+                role: Some(role),
+                role_strict: true,
+                extended_messages: true,
+                ..Capabilities::default()
+            };
+            let pair = Pair::new([Terms { capabilities, ..terms(1, both()) }, terms(2, Offer::Mirror { asn: false })]);
+            assert_eq!(pair.states(), [State::Established; 2], "{role}");
+            let session = pair.ends[0].session().unwrap();
+            assert!(session.open.capabilities.contains(&Capability::role(role.counterpart())));
+            assert_eq!((session.encoding.max_len, session.enhanced_refresh), (65_535, true));
+        }
+        let pair = Pair::new([terms(1, both()), terms(2, Offer::Mirror { asn: false })]);
+        let session = pair.ends[0].session().unwrap();
+        assert_eq!((session.encoding.max_len, session.open.roles().count()), (4096, 0));
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::prefix::Family;
 pub const HEADER_LEN: usize = 19;
 /// The longest message (RFC 4271 §4.1).
 pub const MAX_LEN: usize = 4096;
+/// The longest where both sides take more (RFC 8654 §4).
+pub const EXTENDED_MAX_LEN: usize = 65_535;
 
 const MARKER: [u8; 16] = [0xff; 16];
 
@@ -40,21 +42,47 @@ pub enum Message {
     Notification(Notification),
     /// Type 4.
     Keepalive,
-    /// Type 5 (RFC 2918); `None` for a family that we do not know, and for what is no request (RFC 7313 §4).
-    RouteRefresh(Option<Family>),
+    /// Type 5 (RFC 2918).
+    RouteRefresh(Refresh),
+}
+
+/// What a ROUTE-REFRESH says, of one of our families (RFC 7313 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Subtype 0: all routes are asked for again.
+    Request(Family),
+    /// Subtype 1, BoRR: all routes follow.
+    Begin(Family),
+    /// Subtype 2, EoRR: those were all.
+    End(Family),
+    /// Another subtype, or a family that we do not know: to be ignored (RFC 2918 §4, RFC 7313 §5).
+    Other,
 }
 
 /// Collects received bytes and splits messages off. Holds at most one message and what was pushed last, if
 /// [`next`](Self::next) is called until it has no more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Inbox {
     bytes: Vec<u8>,
+    /// The longest message that is taken.
+    longest: usize,
     /// So many octets at the front have been taken.
     taken: usize,
     failed: Option<Notification>,
 }
 
+impl Default for Inbox {
+    fn default() -> Inbox {
+        Inbox { bytes: Vec::new(), longest: MAX_LEN, taken: 0, failed: None }
+    }
+}
+
 impl Inbox {
+    /// Takes messages of up to 65,535 octets from now on: we have said that we do (RFC 8654 §4).
+    pub fn take_extended(&mut self) {
+        self.longest = EXTENDED_MAX_LEN;
+    }
+
     /// Adds what was received. After an error nothing more is kept.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.failed.is_some() {
@@ -79,7 +107,7 @@ impl Inbox {
             return Err(notification.clone());
         }
         let rest = self.bytes.get(self.taken..).unwrap_or_default();
-        match decode(rest) {
+        match decode(rest, self.longest) {
             Ok(None) => Ok(None),
             Ok(Some((message, length))) => {
                 self.taken += length;
@@ -93,14 +121,14 @@ impl Inbox {
         }
     }
 
-    /// Forgets everything.
+    /// Forgets everything but how long messages may be.
     pub fn clear(&mut self) {
-        *self = Inbox::default();
+        *self = Inbox { longest: self.longest, ..Inbox::default() };
     }
 }
 
 /// The message at the front of `bytes` and its length, `None` while it is incomplete.
-fn decode(bytes: &[u8]) -> Result<Option<(Message, usize)>, Notification> {
+fn decode(bytes: &[u8], longest: usize) -> Result<Option<(Message, usize)>, Notification> {
     // A stranger that speaks HTTP or TLS shows by its first octet; it may never send a header's worth.
     if bytes.iter().zip(MARKER).any(|(octet, one)| *octet != one) {
         return Err(Notification::connection_not_synchronized());
@@ -110,18 +138,19 @@ fn decode(bytes: &[u8]) -> Result<Option<(Message, usize)>, Notification> {
         return Ok(None);
     };
     let length = u16::from_be_bytes([high, low]);
-    check_header(length, kind)?;
+    check_header(length, kind, longest)?;
     let length = usize::from(length);
     let Ok(message) = Reader::new(bytes).take(length) else { return Ok(None) };
     let Ok(body) = reader.take(length.saturating_sub(HEADER_LEN)) else { return Ok(None) };
     Ok(Some((decode_body(kind, body, message)?, length)))
 }
 
-/// RFC 4271 §6.1.
-fn check_header(length: u16, kind: u8) -> Result<(), Notification> {
+/// RFC 4271 §6.1; OPEN and KEEPALIVE never get longer (RFC 8654 §4).
+fn check_header(length: u16, kind: u8, longest: usize) -> Result<(), Notification> {
     let length_error = Err(Notification::bad_message_length(length));
     let octets = usize::from(length);
-    if !(HEADER_LEN..=MAX_LEN).contains(&octets) {
+    let longest = if matches!(kind, OPEN | KEEPALIVE) { MAX_LEN } else { longest };
+    if !(HEADER_LEN..=longest).contains(&octets) {
         return length_error;
     }
     match kind {
@@ -147,10 +176,13 @@ fn decode_body(kind: u8, body: &[u8], message: &[u8]) -> Result<Message, Notific
         }
         (KEEPALIVE, []) => Ok(Message::Keepalive),
         (ROUTE_REFRESH, [afi_high, afi_low, subtype, safi]) => {
-            // Subtype 0 asks for routes, 1 and 2 frame an answer that we never asked for, others are to be ignored
-            // (RFC 7313 §3.2, §5).
             let family = family_of(u16::from_be_bytes([*afi_high, *afi_low]), *safi);
-            Ok(Message::RouteRefresh(family.filter(|_| *subtype == 0)))
+            Ok(Message::RouteRefresh(match (family, *subtype) {
+                (Some(family), 0) => Refresh::Request(family),
+                (Some(family), 1) => Refresh::Begin(family),
+                (Some(family), 2) => Refresh::End(family),
+                (None, _) | (_, 3..) => Refresh::Other,
+            }))
         }
         (ROUTE_REFRESH, _) => {
             // Longer ones carry ORF entries (RFC 5291), which we do not offer. What the error quotes must fit a message itself.
@@ -195,9 +227,16 @@ impl Message {
                 out.extend(data.iter().take(MAX_LEN - HEADER_LEN - 2));
             }
             Message::Keepalive => {}
-            Message::RouteRefresh(family) => {
-                let [high, low] = family.map_or(0, afi).to_be_bytes();
-                out.extend([high, low, 0, UNICAST]);
+            Message::RouteRefresh(refresh) => {
+                let (afi, subtype) = match refresh {
+                    Refresh::Request(family) => (afi(*family), 0),
+                    Refresh::Begin(family) => (afi(*family), 1),
+                    Refresh::End(family) => (afi(*family), 2),
+                    // AFI 0 is reserved.
+                    Refresh::Other => (0, 0),
+                };
+                let [high, low] = afi.to_be_bytes();
+                out.extend([high, low, subtype, UNICAST]);
             }
         });
     }
@@ -247,7 +286,7 @@ pub(super) fn family_of(afi: u16, safi: u8) -> Option<Family> {
 mod tests {
     use super::*;
     use crate::bgp::open::Capability;
-    use crate::config::{Asn, HoldTime};
+    use crate::config::{Asn, HoldTime, Role};
     use crate::rng::Rng;
 
     fn hex(text: &str) -> Vec<u8> {
@@ -287,13 +326,28 @@ mod tests {
                 ),
                 open(4_200_000_000, [10, 99, 1, 1], 240, bird.concat()),
             ),
+            // The same, with a role and extended messages.
+            (
+                framed(
+                    "003a01 04 fde8 005a 0a000009 1d 021b 010400010001 010400020001 0200 0600 090100 41040000fde8 4600",
+                ),
+                {
+                    let [refresh, more] = [Capability::RouteRefresh, Capability::extended_message()];
+                    let (role, asn) = (Capability::role(Role::Provider), Capability::FourOctetAs(Asn(65000)));
+                    let last = vec![refresh, more, role, asn, Capability::enhanced_route_refresh()];
+                    open(65000, [10, 0, 0, 9], 90, [both(), last].concat())
+                },
+            ),
             // BIRD 2.0.12: an UPDATE with AS_TRANS and AS4_PATH, requests for both families, a shutdown with a text.
             (
                 framed("003602 0000 001b 40010100 40020402015ba0 4003047f000009 c011060201fa56ea00 18c00002"),
                 Message::Update(hex("0000001b4001010040020402015ba04003047f000009c011060201fa56ea0018c00002")),
             ),
-            (framed("001705 00010001"), Message::RouteRefresh(Some(Family::Ipv4))),
-            (framed("001705 00020001"), Message::RouteRefresh(Some(Family::Ipv6))),
+            (framed("001705 00010001"), Message::RouteRefresh(Refresh::Request(Family::Ipv4))),
+            (framed("001705 00020001"), Message::RouteRefresh(Refresh::Request(Family::Ipv6))),
+            // BIRD 2.0.12, around the answer to a request.
+            (framed("001705 00010101"), Message::RouteRefresh(Refresh::Begin(Family::Ipv4))),
+            (framed("001705 00020201"), Message::RouteRefresh(Refresh::End(Family::Ipv6))),
             (framed("002103 0602 0b 6d61696e74656e616e6365"), {
                 Message::Notification(Notification::administrative_shutdown("maintenance"))
             }),
@@ -373,6 +427,42 @@ mod tests {
         assert_eq!(inbox.next(), Ok(messages.first().cloned()));
     }
 
+    /// RFC 8654 §4: only what both sides may expect, and only where it is of use.
+    #[test]
+    fn extended_messages() {
+        let header = |length: u16, kind: u8| [&MARKER[..], &length.to_be_bytes(), &[kind]].concat();
+        let first = |bytes: &[u8]| {
+            let mut inbox = Inbox::default();
+            inbox.take_extended();
+            inbox.push(bytes);
+            inbox.next()
+        };
+        for (length, kind) in [(4097, UPDATE), (65_535, UPDATE), (65_535, NOTIFICATION), (65_535, ROUTE_REFRESH)] {
+            assert_eq!(first(&header(length, kind)), Ok(None), "{length} {kind}");
+        }
+        for (length, kind) in [(4097, OPEN), (65_535, OPEN), (4097, KEEPALIVE)] {
+            assert_eq!(first(&header(length, kind)), Err(Notification::new(1, 2, length.to_be_bytes())));
+        }
+        // One of the longest, in pieces, costs itself and the last piece.
+        let body = [&[0, 0, 0xff, 0xe8][..], &[7; 0xffe8]].concat();
+        let whole = [header(65_535, UPDATE), body.clone()].concat();
+        let mut inbox = Inbox::default();
+        inbox.take_extended();
+        let mut read = 0;
+        for piece in whole.repeat(3).chunks(1000) {
+            inbox.push(piece);
+            while let Some(message) = inbox.next().unwrap() {
+                assert_eq!(message, Message::Update(body.clone()));
+                read += 1;
+            }
+            assert!(inbox.bytes.len() <= 2 * EXTENDED_MAX_LEN + 1000, "{}", inbox.bytes.len());
+        }
+        assert_eq!(read, 3);
+        inbox.clear();
+        inbox.push(&header(65_535, UPDATE));
+        assert_eq!(inbox.next(), Ok(None), "what was said stays said");
+    }
+
     #[test]
     fn wrong_headers_are_found_at_once_with_what_the_rfc_asks_for() {
         let header = |length: u16, kind: u8| [&MARKER[..], &length.to_be_bytes(), &[kind]].concat();
@@ -423,10 +513,10 @@ mod tests {
 
     #[test]
     fn refreshes_that_are_none_and_updates_that_do_not_add_up() {
-        for text in ["001705 00010002", "001705 40040047", "001705 00010101", "001705 00010201"] {
+        for text in ["001705 00010002", "001705 40040047", "001705 00010301", "001705 0001ff01"] {
             let mut inbox = Inbox::default();
             inbox.push(&framed(text));
-            assert_eq!(inbox.next(), Ok(Some(Message::RouteRefresh(None))), "{text}");
+            assert_eq!(inbox.next(), Ok(Some(Message::RouteRefresh(Refresh::Other))), "{text}");
         }
         for text in ["001702 00010000", "001702 00000001"] {
             let mut inbox = Inbox::default();

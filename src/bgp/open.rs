@@ -8,8 +8,9 @@
 
 use std::net::Ipv4Addr;
 
+pub use super::capability::Capability;
+use super::capability::{self, EXTENDED_NEXT_HOP, FQDN, IPV4_OVER_IPV6, MULTIPROTOCOL, ROLE, SOFTWARE_VERSION};
 use super::error::Notification;
-use super::message::{UNICAST, afi, family_of};
 use super::wire::{Reader, Short, prefixed_u8, prefixed_u16};
 use crate::config::{Asn, HoldTime};
 use crate::prefix::Family;
@@ -20,15 +21,6 @@ const VERSION: u8 = 4;
 const CAPABILITIES: u8 = 2;
 /// In place of a first parameter's type: lengths of two octets follow (RFC 9072 §2).
 const EXTENDED_LENGTH: u8 = 255;
-
-const MULTIPROTOCOL: u8 = 1;
-const ROUTE_REFRESH: u8 = 2;
-/// RFC 8950 §4.
-const EXTENDED_NEXT_HOP: u8 = 5;
-const FOUR_OCTET_AS: u8 = 65;
-
-/// AFI and SAFI of the routes, AFI of the next hop (RFC 8950 §4): IPv4 unicast with an IPv6 next hop.
-const IPV4_OVER_IPV6: [u8; 6] = [0, 1, 0, UNICAST, 0, 2];
 
 /// The capabilities of one message end here, so that it stays within 4,096 octets. Only a caller's `Other` can get there.
 const CAPABILITIES_MAX: usize = 4000;
@@ -44,19 +36,6 @@ pub struct Open {
     pub router_id: Ipv4Addr,
     /// In the order sent.
     pub capabilities: Vec<Capability>,
-}
-
-/// A capability.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Capability {
-    /// Code 1 (RFC 4760 §8), one of our families.
-    Multiprotocol(Family),
-    /// Code 2 (RFC 2918).
-    RouteRefresh,
-    /// Code 65 (RFC 6793).
-    FourOctetAs(Asn),
-    /// Any other: code and value.
-    Other(u8, Vec<u8>),
 }
 
 impl Open {
@@ -148,6 +127,38 @@ impl Open {
         self.capabilities.contains(&Capability::Multiprotocol(Family::Ipv4)) && self.capabilities.iter().any(says_so)
     }
 
+    /// Whether a capability of this code is there.
+    pub(super) fn has(&self, code: u8) -> bool {
+        self.capabilities.iter().any(|capability| capability.code() == code)
+    }
+
+    /// The values of all capabilities of this code that have no form of their own here.
+    fn values(&self, code: u8) -> impl Iterator<Item = &[u8]> {
+        self.capabilities.iter().filter_map(move |capability| match capability {
+            Capability::Other(other, value) if *other == code => Some(value.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// What the sender says that it is to us, as values of the capability (RFC 9234 §4.1).
+    pub(super) fn roles(&self) -> impl Iterator<Item = &[u8]> {
+        self.values(ROLE)
+    }
+
+    /// What the sender says that it is, safe to show.
+    pub fn software_version(&self) -> Option<String> {
+        let version = Reader::new(self.values(SOFTWARE_VERSION).next()?).sub_u8().ok()?;
+        capability::shown(version.rest())
+    }
+
+    /// The sender's name with its domain, safe to show.
+    pub fn host_name(&self) -> Option<String> {
+        let mut reader = Reader::new(self.values(FQDN).next()?);
+        let host = capability::shown(reader.sub_u8().ok()?.rest())?;
+        let domain = reader.sub_u8().ok().and_then(|domain| capability::shown(domain.rest()));
+        Some(domain.map_or_else(|| host.clone(), |domain| format!("{host}.{domain}")))
+    }
+
     /// Whether the sender writes AS numbers with 4 octets (RFC 6793 §3).
     pub fn has_four_octet_as(&self) -> bool {
         self.capabilities.iter().any(|capability| matches!(capability, Capability::FourOctetAs(_)))
@@ -183,86 +194,6 @@ fn decode_parameters(mut reader: Reader<'_>) -> Result<Vec<Capability>, Notifica
         }
     }
     Ok(capabilities)
-}
-
-impl Capability {
-    /// Code 5: IPv4 unicast routes may have an IPv6 next hop (RFC 8950 §4).
-    pub fn extended_next_hop() -> Capability {
-        Capability::Other(EXTENDED_NEXT_HOP, IPV4_OVER_IPV6.to_vec())
-    }
-
-    /// The code (IANA, "Capability Codes").
-    pub fn code(&self) -> u8 {
-        match self {
-            Capability::Multiprotocol(_) => MULTIPROTOCOL,
-            Capability::RouteRefresh => ROUTE_REFRESH,
-            Capability::FourOctetAs(_) => FOUR_OCTET_AS,
-            Capability::Other(code, _) => *code,
-        }
-    }
-
-    /// A capability that we know, of a length that it cannot have, is a recognised parameter that is malformed: subcode
-    /// 0 (RFC 4271 §6.2). Guessing on would risk a session that both sides read differently.
-    fn decode(code: u8, value: &[u8]) -> Result<Capability, Notification> {
-        match (code, value) {
-            (MULTIPROTOCOL, [afi_high, afi_low, _, safi]) => {
-                let family = family_of(u16::from_be_bytes([*afi_high, *afi_low]), *safi);
-                Ok(family.map_or_else(|| Capability::Other(code, value.to_vec()), Capability::Multiprotocol))
-            }
-            (ROUTE_REFRESH, []) => Ok(Capability::RouteRefresh),
-            (FOUR_OCTET_AS, [a, b, c, d]) => Ok(Capability::FourOctetAs(Asn(u32::from_be_bytes([*a, *b, *c, *d])))),
-            (MULTIPROTOCOL | ROUTE_REFRESH | FOUR_OCTET_AS, _) => Err(Notification::malformed_open()),
-            _ => Ok(Capability::Other(code, value.to_vec())),
-        }
-    }
-
-    /// Appends code, length and value; false, and nothing appended, if the value is too long.
-    fn encode(&self, out: &mut Vec<u8>) -> bool {
-        let start = out.len();
-        out.push(self.code());
-        let written = prefixed_u8(out, |out| match self {
-            Capability::Multiprotocol(family) => {
-                out.extend(afi(*family).to_be_bytes());
-                out.extend([0, UNICAST]);
-            }
-            Capability::RouteRefresh => {}
-            Capability::FourOctetAs(asn) => out.extend(asn.0.to_be_bytes()),
-            Capability::Other(_, value) => out.extend_from_slice(value),
-        });
-        if written.is_err() {
-            out.truncate(start);
-        }
-        written.is_ok()
-    }
-}
-
-impl std::fmt::Display for Capability {
-    /// As `listen` prints it: `multiprotocol ipv4`, `four-octet-as 65001`, `graceful-restart`, `128`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = match self {
-            Capability::Multiprotocol(family) => return write!(f, "multiprotocol {family}"),
-            Capability::FourOctetAs(asn) => return write!(f, "four-octet-as {asn}"),
-            Capability::Other(MULTIPROTOCOL, value) => {
-                let mut reader = Reader::new(value);
-                let (Ok(afi), Ok(_), Ok(safi)) = (reader.u16(), reader.u8(), reader.u8()) else {
-                    return f.write_str("multiprotocol");
-                };
-                return write!(f, "multiprotocol {afi}/{safi}");
-            }
-            Capability::RouteRefresh => "route-refresh",
-            Capability::Other(EXTENDED_NEXT_HOP, _) => "extended-next-hop",
-            Capability::Other(6, _) => "extended-message",  // RFC 8654
-            Capability::Other(9, _) => "role",              // RFC 9234
-            Capability::Other(64, _) => "graceful-restart", // RFC 4724
-            Capability::Other(69, _) => "add-path",         // RFC 7911
-            Capability::Other(70, _) => "enhanced-route-refresh", // RFC 7313
-            Capability::Other(71, _) => "long-lived-graceful-restart", // RFC 9494
-            Capability::Other(73, _) => "fqdn",
-            Capability::Other(75, _) => "software-version",
-            Capability::Other(code, _) => return write!(f, "{code}"),
-        };
-        f.write_str(name)
-    }
 }
 
 #[cfg(test)]
@@ -329,6 +260,34 @@ mod tests {
             assert_eq!(extended(value).takes_extended_next_hop(), takes, "{value:?}");
         }
         assert!(!open(vec![Capability::extended_next_hop()]).takes_extended_next_hop(), "without multiprotocol IPv4");
+    }
+
+    /// FRR 8.4.4, in as many parameters.
+    #[test]
+    fn golden_bytes_from_frr() {
+        let parameters = [
+            0x48, 2, 6, 1, 4, 0, 1, 0, 1, 2, 2, 0x80, 0, 2, 2, 2, 0, 2, 2, 0x46, 0, 2, 6, 0x41, 4, 0, 0, 0xfd, 0xe8, 2,
+            2, 6, 0, 2, 3, 9, 1, 0, 2, 6, 0x45, 4, 0, 1, 1, 1, 2, 8, 0x49, 6, 4, b'f', b'r', b'r', b'1', 0, 2, 4, 0x40,
+            2, 0xc0, 0x78, 2, 9, 0x47, 7, 0, 1, 1, 0x80, 0, 0, 0,
+        ];
+        let frr = Open::decode(&body(&parameters)).unwrap();
+        let names: Vec<_> = frr.capabilities.iter().map(ToString::to_string).collect();
+        let expected = [
+            "multiprotocol ipv4",
+            "prestandard-route-refresh",
+            "route-refresh",
+            "enhanced-route-refresh",
+            "four-octet-as 65000",
+            "extended-message",
+            "role provider",
+            "add-path",
+            "fqdn",
+            "graceful-restart",
+            "long-lived-graceful-restart",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!((frr.host_name().as_deref(), frr.software_version()), (Some("frr1"), None));
+        assert_eq!(frr.roles().collect::<Vec<_>>(), [[0]]);
     }
 
     #[test]
@@ -399,19 +358,6 @@ mod tests {
             (0, &[5, 2, 3, 2, 1, 0]),        // route refresh with a value
         ] {
             assert_eq!(Open::decode(&body(parameters)), error(subcode), "{parameters:?}");
-        }
-    }
-
-    #[test]
-    fn named_for_people() {
-        for (capability, text) in [
-            (Capability::Multiprotocol(Family::Ipv6), "multiprotocol ipv6"),
-            (Capability::FourOctetAs(Asn(70_000)), "four-octet-as 70000"),
-            (Capability::Other(1, vec![0, 25, 0, 70]), "multiprotocol 25/70"),
-            (Capability::Other(64, vec![]), "graceful-restart"),
-            (Capability::Other(250, vec![1]), "250"),
-        ] {
-            assert_eq!(capability.to_string(), text);
         }
     }
 }

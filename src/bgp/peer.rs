@@ -1,11 +1,16 @@
 //! One neighbour that we announce to: when to connect, what it has been told, what to tell it next.
 //!
 //! What happens on a connection is [`fsm`](super::fsm)'s. Here, `attempt` goes from one connection to the next, `retry`
-//! knows when, and `feed` is what flows on an Established one.
+//! knows when, `meeting` takes the connections that the neighbour makes and chooses among several, `feed` is what flows on
+//! an Established one, and `restart` what the peer shall keep when it ends.
 
 mod attempt;
 mod feed;
+mod meeting;
+mod refusal;
+mod restart;
 mod retry;
+mod unnumbered;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -13,10 +18,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use feed::Feed;
+use meeting::Visitor;
+use refusal::Refusals;
 use retry::Backoff;
 
+use super::capability::Capability;
+use super::drain::Telling;
 use super::error::Notification;
 use super::fsm::{Connection, Session};
+use super::restart::GracefulRestart;
 use super::update::Encoding;
 use crate::config;
 use crate::prefix::{Family, Prefix};
@@ -30,6 +40,10 @@ pub use super::fsm::State;
 /// A connection attempt of one peer. Never used twice, so what comes late from an old connection matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
+
+/// A connection that somebody made to us and that is nobody's yet: the driver's number for it, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ArrivalId(pub u64);
 
 /// What can happen to a connection.
 #[derive(Debug)]
@@ -56,6 +70,9 @@ pub enum Event<'a> {
 pub enum Action {
     /// Open a TCP connection as the peer's configuration says.
     Connect(ConnId),
+    /// Take this connection, which the peer made, as the peer's configuration says. It is open already: only its end is
+    /// an event.
+    Accept(ConnId, ArrivalId),
     /// Queue octets, and report with [`Event::Sent`] as they go.
     Send(ConnId, Vec<u8>),
     /// Send what is queued, as far as it goes in a second, then close. No more events of this connection are wanted.
@@ -76,10 +93,14 @@ pub enum Notice {
         /// Why; `None` for the ordinary way up.
         cause: Option<Cause>,
     },
+    /// The peer is passive: nothing happens before the router connects.
+    Waiting,
     /// Routes of this family are not announced to this peer for want of a next hop.
     NoNextHop(Family),
     /// The peer did not offer this family.
     FamilyNotNegotiated(Family),
+    /// The peer refuses some of our capabilities: they are left out from now on, these in all.
+    LeftOut(Vec<Capability>),
     /// The initial routes of this family are out, and so is End-of-RIB.
     Synchronised(Family, usize),
     /// The attributes of so many routes, this one among them, do not fit a message: the peer does not get them.
@@ -106,10 +127,14 @@ pub struct PeerStatus {
     pub since: Instant,
     /// Routes that the peer has been told of, per family in the order of [`Family::ALL`].
     pub advertised: [usize; 2],
+    /// Whether an operator has drained it.
+    pub drained: bool,
     /// Families in use on the session; empty unless Established.
     pub families: Vec<Family>,
     /// Whether IPv4 routes may have an IPv6 next hop on the session (RFC 8950).
     pub extended_next_hop: bool,
+    /// The peer keeps our routes over a restart, and what it said of that (RFC 4724).
+    pub graceful_restart: Option<GracefulRestart>,
     /// Families that are not announced for want of a next hop.
     pub without_next_hop: Vec<Family>,
     /// Why the last session ended or the last attempt failed; kept until the next session is up.
@@ -124,6 +149,14 @@ pub struct PeerStatus {
     pub remote_as: Option<config::Asn>,
     /// The peer's BGP Identifier, when there is a session.
     pub remote_id: Option<std::net::Ipv4Addr>,
+    /// What the peer says that it can do, when there is a session.
+    pub capabilities: Vec<Capability>,
+    /// What is left out of our OPEN because the peer refuses it.
+    pub left_out: Vec<Capability>,
+    /// What the peer says that it is, safe to show.
+    pub remote_software: Option<String>,
+    /// What the peer says that it is called, safe to show.
+    pub remote_hostname: Option<String>,
     /// Negotiated, when there is a session.
     pub hold_time: Option<config::HoldTime>,
     /// Our address on the session.
@@ -132,14 +165,18 @@ pub struct PeerStatus {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
-    /// Idle: time for the next attempt (IdleHoldTimer).
+    /// Time for the next attempt (IdleHoldTimer).
     Retry,
-    /// Connect: TCP has had its time (ConnectRetryTimer).
+    /// TCP has had its time (ConnectRetryTimer).
     Connect,
+    /// The visitor has had its time (DelayOpenTimer).
+    Visitor,
+    /// On a connection that the router made its OPEN is overdue.
+    Open,
 }
 
 impl TimerKind for Timer {
-    const ALL: &'static [Timer] = &[Timer::Retry, Timer::Connect];
+    const ALL: &'static [Timer] = &[Timer::Retry, Timer::Connect, Timer::Visitor, Timer::Open];
 
     fn index(self) -> usize {
         self as usize
@@ -151,14 +188,21 @@ impl TimerKind for Timer {
 pub struct Peer {
     config: Arc<config::Peer>,
     rng: Rng,
-    phase: Phase,
-    /// As last told: where `phase` was after the last event.
+    /// The attempt under way, until TCP is up.
+    dial: Option<ConnId>,
+    /// Connections with TCP up: for a moment two, one that we made and one that the router made, until one of them wins.
+    links: Vec<Link>,
+    /// A connection that the router made while there was another.
+    visitor: Option<Visitor>,
+    /// As last told: the most advanced after the last event.
     state: State,
-    timers: Timers<Timer, 2>,
+    timers: Timers<Timer, 4>,
     backoff: Backoff,
-    /// The next attempt goes without capabilities.
-    plain_open: bool,
+    refusals: Refusals,
+    /// After a restart of ours, until the peer has had End-of-RIB: what it may still hold of before.
+    kept: Option<Arc<BTreeSet<Prefix>>>,
     released: bool,
+    telling: Telling,
     stopped: bool,
     /// Of the next attempt.
     next_conn: u64,
@@ -171,19 +215,17 @@ pub struct Peer {
     actions: VecDeque<Action>,
 }
 
-/// Where the peer is, with what belongs to it there.
-#[derive(Debug)]
-enum Phase {
-    Idle,
-    Connect(ConnId),
-    Up(Box<Link>),
-}
-
 /// A connection with TCP up.
 #[derive(Debug)]
 struct Link {
     id: ConnId,
+    /// We made it, not the router.
+    dialled: bool,
+    /// Another connection has won, or this one was stopped: nothing counts any more but its end.
+    lost: bool,
     connection: Connection,
+    /// As far as the connection's actions are taken.
+    state: State,
     local: IpAddr,
     remote: IpAddr,
     /// Since when Established, and what flows.
@@ -193,19 +235,24 @@ struct Link {
 }
 
 impl Peer {
-    /// Idle, and due to connect at once. `seed` is for jitter.
+    /// Due to connect at once, if it is ours to connect. `seed` is for jitter.
     pub fn new(now: Instant, config: Arc<config::Peer>, seed: u64) -> Peer {
         let mut timers = Timers::new();
-        timers.set(Timer::Retry, Some(now));
+        let mode = config.session.mode;
+        timers.set(Timer::Retry, mode.dials().then_some(now));
         Peer {
             config,
             rng: Rng::new(seed),
-            phase: Phase::Idle,
-            state: State::Idle,
+            dial: None,
+            links: Vec::new(),
+            visitor: None,
+            state: if mode.accepts() { State::Active } else { State::Idle },
             timers,
             backoff: Backoff::default(),
-            plain_open: false,
+            refusals: Refusals::default(),
+            kept: None,
             released: false,
+            telling: Telling::Everything,
             stopped: false,
             next_conn: 0,
             attempt_at: now,
@@ -242,13 +289,13 @@ impl Peer {
     /// mended something, and a person waits less gladly than a daemon.
     pub fn configure(&mut self, now: Instant, next: Arc<config::Peer>, rib: &Rib) {
         let change = self.change(&next);
-        self.config = next;
+        self.config = self.with_known_address(next);
+        // Whoever reloads may have a router that takes everything.
+        self.refusals = Refusals::default();
         match change {
             Change::Keep => {}
             Change::Readvertise => {
-                if let Phase::Up(link) = &mut self.phase
-                    && let Some((_, feed)) = &mut link.feed
-                {
+                if let Some((_, feed)) = self.links.iter_mut().find_map(|link| link.feed.as_mut()) {
                     let before: Vec<_> = feed.without_next_hop().collect();
                     feed.configure(self.config.clone());
                     let now_without = feed.without_next_hop().filter(|family| !before.contains(family));
@@ -256,9 +303,9 @@ impl Peer {
                 }
             }
             Change::Reset(keys) => {
-                let why = format!("reset by reload: {} changed", keys.join(", "));
-                self.end_attempt(now, Notification::other_configuration_change(), &why);
+                self.reset(now, &keys);
                 self.start_over(now);
+                self.enter(now, self.most_advanced(), None);
             }
         }
         self.hurry(now);
@@ -267,20 +314,23 @@ impl Peer {
 
     /// Takes one event to completion. An event of a connection that is not this peer's is ignored.
     pub fn handle(&mut self, now: Instant, conn: ConnId, event: Event<'_>, rib: &Rib) {
-        match (&mut self.phase, event) {
-            (Phase::Connect(id), event) if *id == conn => match event {
+        if self.dial == Some(conn) {
+            match event {
                 Event::Connected { local, remote } => self.connected(now, conn, local, remote),
-                Event::ConnectFailed(error) => self.failed(now, Cause::ConnectFailed(error)),
-                Event::Closed(error) => self.failed(now, Cause::Closed(error)),
+                Event::ConnectFailed(error) => self.dial_failed(now, Cause::ConnectFailed(error)),
+                Event::Closed(error) => self.dial_failed(now, Cause::Closed(error)),
                 Event::Bytes(_) | Event::Sent(_) => {}
-            },
-            (Phase::Up(link), event) if link.id == conn => match event {
+            }
+        } else if self.visitor.as_ref().is_some_and(|visitor| visitor.id() == conn) {
+            self.visitor_event(now, &event);
+        } else if let Some(link) = self.links.iter_mut().find(|link| link.id == conn) {
+            match event {
                 Event::Bytes(bytes) => link.connection.receive(now, bytes),
                 Event::Sent(octets) => link.connection.sent(now, octets),
                 Event::Closed(error) => link.connection.closed(now, error),
-                Event::Connected { .. } | Event::ConnectFailed(_) => {}
-            },
-            (Phase::Idle | Phase::Connect(_) | Phase::Up(_), _) => {}
+                Event::ConnectFailed(error) => link.connection.closed(now, Some(error)),
+                Event::Connected { .. } => {}
+            }
         }
         self.settle(now, rib);
     }
@@ -288,17 +338,17 @@ impl Peer {
     /// Runs the timers that are due.
     pub fn handle_timeout(&mut self, now: Instant, rib: &Rib) {
         while let Some(timer) = self.timers.expire(now) {
-            match (timer, &self.phase) {
-                (Timer::Retry, Phase::Idle) => self.connect(now),
-                (Timer::Connect, Phase::Connect(id)) => {
-                    self.actions.push_back(Action::Close(*id));
-                    self.failed(now, Cause::ConnectTimeout(Suspects::of(&self.config.session.transport)));
+            match timer {
+                Timer::Retry => self.connect(now),
+                Timer::Connect => {
+                    self.actions.extend(self.dial.map(Action::Close));
+                    self.dial_failed(now, Cause::ConnectTimeout(Suspects::of(&self.config.session.transport)));
                 }
-                // Each is armed in its own phase only.
-                (Timer::Retry | Timer::Connect, _) => {}
+                Timer::Visitor => self.visit_over(now),
+                Timer::Open => self.open_overdue(now),
             }
         }
-        if let Phase::Up(link) = &mut self.phase {
+        for link in &mut self.links {
             link.connection.handle_timeout(now);
         }
         self.settle(now, rib);
@@ -307,11 +357,8 @@ impl Peer {
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let connection = match &self.phase {
-            Phase::Up(link) => link.connection.poll_timeout(),
-            Phase::Idle | Phase::Connect(_) => None,
-        };
-        [self.timers.earliest(), connection].into_iter().flatten().min()
+        let connections = self.links.iter().filter_map(|link| link.connection.poll_timeout());
+        self.timers.earliest().into_iter().chain(connections).min()
     }
 
     /// The next thing for the driver to do.
@@ -328,8 +375,8 @@ impl Peer {
         self.settle(now, rib);
     }
 
-    /// Routes may flow from now on (the first verdicts are in). Before, a session comes up but neither UPDATE nor
-    /// End-of-RIB is sent.
+    /// Routes may flow from now on (the first verdicts are in). Before, a session comes up but no End-of-RIB is sent, and
+    /// UPDATEs only to a peer that keeps routes over a restart of ours.
     pub fn release(&mut self, now: Instant, rib: &Rib) {
         if !std::mem::replace(&mut self.released, true)
             && let Some(feed) = self.feed_mut()
@@ -339,27 +386,49 @@ impl Peer {
         self.settle(now, rib);
     }
 
-    /// Ends the session with this NOTIFICATION, and for good: no further attempt.
-    pub fn stop(&mut self, now: Instant, notification: Notification) {
+    /// What the peer is told of the routes from now on.
+    pub fn tell(&mut self, now: Instant, telling: Telling, rib: &Rib) {
+        self.telling = telling;
+        if let Some(feed) = self.feed_mut() {
+            feed.set_telling(telling);
+        }
+        self.settle(now, rib);
+    }
+
+    /// Ends the session with this NOTIFICATION, and for good: no further attempt, and the peer drops our routes.
+    pub fn stop(&mut self, now: Instant, notification: &Notification) {
         self.stopped = true;
         let why = if notification.code == 6 && notification.subcode == 3 { "peer removed" } else { "stopped" };
-        self.end_attempt(now, notification, why);
+        self.end_attempt(now, &self.for_good(notification.clone()), why);
         self.check_invariants();
     }
 
     /// Whether everything that shall be told has been handed to the kernel, or there is no session to tell it on.
     pub fn is_synchronised(&self) -> bool {
-        match &self.phase {
-            Phase::Idle | Phase::Connect(_) => true,
-            Phase::Up(link) => {
-                link.feed.as_ref().is_none_or(|(_, feed)| feed.is_idle() && link.connection.unsent() == 0)
-            }
-        }
+        let told =
+            |link: &Link| link.feed.as_ref().is_none_or(|(_, feed)| feed.is_idle() && link.connection.unsent() == 0);
+        self.links.iter().all(told)
+    }
+
+    /// Whether there is neither a connection nor an attempt.
+    pub fn is_vacant(&self) -> bool {
+        self.dial.is_none() && self.links.is_empty() && self.visitor.is_none()
+    }
+
+    /// Where its session is.
+    pub fn state(&self) -> State {
+        self.state
     }
 
     /// Whether this peer has been told of `prefix` and not of its withdrawal.
     pub fn has_advertised(&self, prefix: &Prefix) -> bool {
         self.feed().is_some_and(|feed| feed.told().has_told(prefix))
+    }
+
+    /// The routes that this peer has been told of and not of their withdrawal.
+    pub fn advertised(&self) -> impl Iterator<Item = &Prefix> {
+        let told = self.feed().map(Feed::told);
+        told.into_iter().flat_map(|told| Family::ALL.into_iter().flat_map(|family| told.told_after(family, None)))
     }
 
     /// At a glance.
@@ -370,8 +439,10 @@ impl Peer {
             state: self.state,
             since: self.since,
             advertised: Family::ALL.map(|family| feed.map_or(0, |feed| feed.told().told_count(family))),
+            drained: self.telling != Telling::Everything,
             families: session.filter(|_| feed.is_some()).map(|session| session.families.clone()).unwrap_or_default(),
             extended_next_hop: session.is_some_and(|session| session.extended_next_hop),
+            graceful_restart: self.restart().cloned(),
             without_next_hop: feed.map(|feed| feed.without_next_hop().collect()).unwrap_or_default(),
             last_error: self.last_error.as_ref().map(|(cause, _)| cause.clone()),
             last_error_at: self.last_error.as_ref().map(|(_, at)| *at),
@@ -379,11 +450,15 @@ impl Peer {
             retry_at: self.timers.at(Timer::Retry),
             remote_as: session.map(|session| session.open.asn),
             remote_id: session.map(|session| session.open.router_id),
+            capabilities: session.map(|session| session.open.capabilities.clone()).unwrap_or_default(),
+            left_out: self.leader().map_or_else(
+                || self.refusals.left_out(&self.config.session),
+                |link| link.connection.terms().left_out(),
+            ),
+            remote_software: session.and_then(|session| session.open.software_version()),
+            remote_hostname: session.and_then(|session| session.open.host_name()),
             hold_time: session.map(|session| session.hold_time),
-            local_address: match &self.phase {
-                Phase::Up(link) => Some(link.local),
-                Phase::Idle | Phase::Connect(_) => None,
-            },
+            local_address: self.leader().map(|link| link.local),
         }
     }
 
@@ -392,25 +467,21 @@ impl Peer {
         self.feed().and(self.session()).map(|session| session.encoding)
     }
 
+    /// The most advanced connection.
+    fn leader(&self) -> Option<&Link> {
+        self.links.iter().max_by_key(|link| link.state)
+    }
+
     fn session(&self) -> Option<&Session> {
-        match &self.phase {
-            Phase::Up(link) => link.connection.session(),
-            Phase::Idle | Phase::Connect(_) => None,
-        }
+        self.leader().and_then(|link| link.connection.session())
     }
 
     fn feed(&self) -> Option<&Feed> {
-        match &self.phase {
-            Phase::Up(link) => link.feed.as_ref().map(|(_, feed)| feed),
-            Phase::Idle | Phase::Connect(_) => None,
-        }
+        self.links.iter().find_map(|link| link.feed.as_ref().map(|(_, feed)| feed))
     }
 
     fn feed_mut(&mut self) -> Option<&mut Feed> {
-        match &mut self.phase {
-            Phase::Up(link) => link.feed.as_mut().map(|(_, feed)| feed),
-            Phase::Idle | Phase::Connect(_) => None,
-        }
+        self.links.iter_mut().find_map(|link| link.feed.as_mut().map(|(_, feed)| feed))
     }
 }
 

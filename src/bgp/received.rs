@@ -73,6 +73,7 @@ pub(super) struct Attributes {
     communities: Vec<Community>,
     large_communities: Vec<LargeCommunity>,
     extended_communities: Vec<ExtendedCommunity>,
+    only_to_customer: Option<Asn>,
     /// The AS of AGGREGATOR.
     aggregator: Option<Asn>,
     has_as4_aggregator: bool,
@@ -279,9 +280,9 @@ impl Attributes {
                 self.extended_communities = raw.pieces()?.iter().copied().map(ExtendedCommunity).collect();
             }
             LARGE_COMMUNITY => self.large_communities = decode_large_communities(raw)?,
-            // Nothing to a speaker that imports nothing, but a wrong one is wrong: RFC 7606 §7.9, §7.10, §7.14, §7.15,
-            // RFC 9234 §5.
-            ORIGINATOR_ID | ONLY_TO_CUSTOMER => drop(raw.exactly::<4>()?),
+            ONLY_TO_CUSTOMER => self.only_to_customer = Some(Asn(u32::from_be_bytes(raw.exactly()?))),
+            // Nothing to a speaker that imports nothing, but a wrong one is wrong: RFC 7606 §7.9, §7.10, §7.14, §7.15.
+            ORIGINATOR_ID => drop(raw.exactly::<4>()?),
             CLUSTER_LIST => drop(raw.pieces::<4>()?),
             IPV6_EXTENDED_COMMUNITIES => drop(raw.pieces::<20>()?),
             _ => {}
@@ -312,6 +313,7 @@ impl Attributes {
             communities: self.communities.clone(),
             large_communities: self.large_communities.clone(),
             extended_communities: self.extended_communities.clone(),
+            only_to_customer: self.only_to_customer,
         })
     }
 }

@@ -13,8 +13,9 @@ use super::attribute::PathAttributes;
 use super::cause::Cause;
 use super::error::Notification;
 use super::fsm::{self, Connection, Offer, Session, State, Terms};
+use super::omission::Omissions;
 use super::update::{Fault, Update};
-use crate::config::{Asn, HoldTime};
+use crate::config::{Asn, Capabilities, HoldTime};
 use crate::prefix::{Family, Prefix};
 
 /// What a receiver says of itself.
@@ -97,8 +98,11 @@ impl Receiver {
             hold_time: options.hold_time,
             families: Offer::Mirror { asn: options.local_as.is_none() },
             peer_as: None,
+            confederation: None,
             extended_next_hop: false,
-            capabilities: true,
+            capabilities: Capabilities::default(),
+            omissions: Omissions::default(),
+            restart: None,
         };
         let mut receiver = Receiver {
             connection: Connection::new(now, terms, seed),
@@ -308,6 +312,7 @@ mod tests {
             communities: vec![],
             large_communities: vec![],
             extended_communities: vec![],
+            only_to_customer: None,
         }
     }
 

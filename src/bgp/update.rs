@@ -298,6 +298,7 @@ mod tests {
             communities: vec![],
             large_communities: vec![],
             extended_communities: vec![],
+            only_to_customer: None,
         }
     }
 
@@ -377,6 +378,7 @@ mod tests {
                 .map(|_| LargeCommunity(rng.bits() as u32, rng.bits() as u32, rng.bits() as u32))
                 .collect(),
             extended_communities: (0..rng.below(few)).map(|_| ExtendedCommunity(rng.bits().to_be_bytes())).collect(),
+            only_to_customer: optional(rng).map(Asn),
         }
     }
 
@@ -502,6 +504,18 @@ mod tests {
                  0202fa56ea010007030600000000000120c6336401",
                 extended,
                 "198.51.100.1/32",
+            ),
+            // BIRD 2.0.12, a provider.
+            (
+                WIDE,
+                "0000001b4001010040020602010000fde84003047f000001c023040000fde818c63364",
+                PathAttributes {
+                    as_path: path(&[65000]),
+                    next_hop: NextHop::Ipv4(Ipv4Addr::LOCALHOST),
+                    only_to_customer: Some(Asn(65000)),
+                    ..base()
+                },
+                "198.51.100.0/24",
             ),
             // BIRD 2.0.12 to a 4-octet speaker, to a 2-octet speaker; GoBGP 3.10.
             (

@@ -45,7 +45,8 @@ fn counted(count: usize, noun: &str) -> String {
 
 /// What is configured, and how busy the checks can get.
 fn summary(path: &Path, config: &Config) -> String {
-    let peers = config.bgp.as_ref().map_or(&[][..], |bgp| &bgp.peers);
+    let templates = config.bgp.iter().flat_map(|bgp| &bgp.ranges).map(|range| &range.template);
+    let peers: Vec<_> = config.bgp.iter().flat_map(|bgp| &bgp.peers).chain(templates).collect();
     let internal = peers.iter().filter(|peer| peer.is_internal()).count();
     let ipv4 = config.vips.keys().filter(|vip| vip.address().is_ipv4()).count();
     let uses = config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.checks.len()).sum();
@@ -57,17 +58,21 @@ fn summary(path: &Path, config: &Config) -> String {
             count => kinds.push(format!("{count} {kind}")),
         }
     }
-    let rows: [(&str, usize, String); 6] = [
+    let ipv4_aggregates = config.aggregates.keys().filter(|prefix| prefix.address().is_ipv4()).count();
+    let aggregates = config.aggregates.len();
+    let rows = [
         ("peers", peers.len(), format!("{} external, {internal} internal", peers.len() - internal)),
         ("VIPs", config.vips.len(), format!("{ipv4} IPv4, {} IPv6", config.vips.len() - ipv4)),
+        ("aggregates", aggregates, format!("{ipv4_aggregates} IPv4, {} IPv6", aggregates - ipv4_aggregates)),
         ("services", config.services.len(), String::new()),
         ("backends", backends, String::new()),
         ("checks", config.checks.len(), check_note(&kinds, config.checks.len(), uses)),
         ("workers", config.worker_count(), worker_note(config)),
     ];
     let mut text = format!("{}: the configuration is valid\n", path.display());
-    for (what, count, note) in rows {
-        let line = format!("  {what:<8}  {count:>6}  {note}");
+    // Few have any aggregates.
+    for (what, count, note) in rows.into_iter().filter(|row| row.0 != "aggregates" || row.1 > 0) {
+        let line = format!("  {what:<10}  {count:>6}  {note}");
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
@@ -100,12 +105,13 @@ mod tests {
         let config = config::parse(&[Source { name: "f".into(), text }]).unwrap();
         let expected = "\
 /etc/herald/herald.toml: the configuration is valid
-  peers          2  1 external, 1 internal
-  VIPs           3  1 IPv4, 2 IPv6
-  services       2
-  backends       3
-  checks         5  2 tcp, 1 http, 1 https, 1 exec
-  workers        5  chosen automatically; 5 would be busy if every check timed out at once
+  peers            3  2 external, 1 internal
+  VIPs             3  1 IPv4, 2 IPv6
+  aggregates       1  1 IPv4, 0 IPv6
+  services         2
+  backends         3
+  checks           5  2 tcp, 1 http, 1 https, 1 exec
+  workers          5  chosen automatically; 5 would be busy if every check timed out at once
 ";
         assert_eq!(summary(Path::new("/etc/herald/herald.toml"), &config), expected);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::Daemon;
+use crate::driver::{Command, VERSION};
 
 /// How long the daemon may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,11 +53,17 @@ pub(super) enum AskError {
 
 /// One request, one answer.
 pub(super) fn ask(path: &Path, command: &str) -> Result<Value, AskError> {
+    ask_with(path, command, Value::Null)
+}
+
+/// The same, with arguments.
+pub(super) fn ask_with(path: &Path, command: &str, arguments: Value) -> Result<Value, AskError> {
+    let request = Command { command: command.to_owned(), version: VERSION, arguments };
     let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => AskError::Permission(path.to_owned()),
         _ => AskError::NotRunning { path: path.to_owned(), error },
     })?;
-    let line = exchange(stream, command).map_err(|error| {
+    let line = exchange(stream, &request).map_err(|error| {
         let error = match error.kind() {
             io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no answer in 10 s"),
             _ => error,
@@ -70,10 +77,10 @@ pub(super) fn ask(path: &Path, command: &str) -> Result<Value, AskError> {
     }
 }
 
-fn exchange(mut stream: UnixStream, command: &str) -> io::Result<Vec<u8>> {
+fn exchange(mut stream: UnixStream, request: &Command) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let request = serde_json::json!({ "command": command });
+    let request = serde_json::to_string(request)?;
     stream.write_all(format!("{request}\n").as_bytes())?;
     let mut line = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut line)?;

@@ -1,8 +1,7 @@
 //! `herald listen`: accepts BGP sessions and prints what it receives.
 
-use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use crossbeam_channel::{Receiver, bounded, select};
@@ -10,7 +9,7 @@ use serde::Serialize;
 
 use crate::bgp::attribute::{PathAttributes, Segment};
 use crate::bgp::receiver::{Event, Options};
-use crate::cli::complain;
+use crate::cli::{complain, signal};
 use crate::config::Asn;
 use crate::driver::listen::{Listener, Report};
 
@@ -64,7 +63,7 @@ enum Failure {
 }
 
 fn listen(args: &Args) -> Result<(), Failure> {
-    let signals = signals().map_err(Failure::Signal)?;
+    let signals = signal::signals().map_err(Failure::Signal)?;
     let (sink, reports) = bounded(QUEUE);
     let options = Options { local_as: args.local_as.map(Asn), ..Options::default() };
     // A report that nobody takes any more is of no use to anybody.
@@ -104,21 +103,6 @@ fn print_all(listener: &Listener, reports: &Receiver<Report>, signals: &Receiver
     }
 }
 
-/// A message for the first SIGTERM or SIGINT.
-fn signals() -> io::Result<Receiver<()>> {
-    let (mut readable, writable) = UnixStream::pair()?;
-    for signal in [libc::SIGTERM, libc::SIGINT] {
-        signal_hook::low_level::pipe::register(signal, writable.try_clone()?)?;
-    }
-    let (sender, receiver) = bounded(1);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        // Whatever ends the wait, an error too, must not leave a process that no signal can stop.
-        let _ = readable.read(&mut [0]);
-        let _ = sender.send(());
-    })?;
-    Ok(receiver)
-}
-
 /// One object of `--json`, as documented.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -147,6 +131,8 @@ enum What<'a> {
         communities: Vec<String>,
         large_communities: Vec<String>,
         extended_communities: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        only_to_customer: Option<Asn>,
     },
     Withdraw {
         prefix: String,
@@ -163,12 +149,14 @@ enum What<'a> {
     },
 }
 
-/// A number, or for an AS_SET a list of them.
+/// A number, or for an AS_SET a list of them. What lies within a confederation is told apart by a word.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Hop<'a> {
     Asn(Asn),
     Set(&'a [Asn]),
+    ConfedSequence { confed_sequence: &'a [Asn] },
+    ConfedSet { confed_set: &'a [Asn] },
 }
 
 fn hops(path: &[Segment]) -> Vec<Hop<'_>> {
@@ -177,6 +165,8 @@ fn hops(path: &[Segment]) -> Vec<Hop<'_>> {
         match segment {
             Segment::Sequence(asns) => hops.extend(asns.iter().copied().map(Hop::Asn)),
             Segment::Set(asns) => hops.push(Hop::Set(asns)),
+            Segment::ConfedSequence(asns) => hops.push(Hop::ConfedSequence { confed_sequence: asns }),
+            Segment::ConfedSet(asns) => hops.push(Hop::ConfedSet { confed_set: asns }),
         }
     }
     hops
@@ -199,6 +189,7 @@ fn json_line(report: &Report) -> serde_json::Result<String> {
             communities: texts(&attributes.communities),
             large_communities: texts(&attributes.large_communities),
             extended_communities: texts(&attributes.extended_communities),
+            only_to_customer: attributes.only_to_customer,
         },
         Event::Withdraw(prefix) => What::Withdraw { prefix: prefix.to_string() },
         Event::Malformed(fault) => {
@@ -244,6 +235,8 @@ pub(super) fn describe(attributes: &PathAttributes) -> String {
         .map(|hop| match hop {
             Hop::Asn(asn) => asn.to_string(),
             Hop::Set(asns) => format!("{{{}}}", texts(asns).join(" ")),
+            Hop::ConfedSequence { confed_sequence } => format!("({})", texts(confed_sequence).join(" ")),
+            Hop::ConfedSet { confed_set } => format!("({{{}}})", texts(confed_set).join(" ")),
         })
         .collect();
     words.push(if path.is_empty() { "empty path".to_owned() } else { format!("path {}", path.join(" ")) });
@@ -256,6 +249,7 @@ pub(super) fn describe(attributes: &PathAttributes) -> String {
     if !communities.is_empty() {
         words.push(format!("communities {}", communities.join(" ")));
     }
+    words.extend(attributes.only_to_customer.map(|asn| format!("only to customer {asn}")));
     words.join(", ")
 }
 
@@ -297,7 +291,16 @@ mod tests {
         };
         let encoding = Encoding { four_octet_as: true, mp_ipv4: false, max_len: MAX_LEN };
         let families = vec![Family::Ipv4];
-        let session = Session { open, families, hold_time, encoding, extended_next_hop: false, internal: false };
+        let session = Session {
+            open,
+            families,
+            hold_time,
+            encoding,
+            extended_next_hop: false,
+            enhanced_refresh: false,
+            restart: None,
+            internal: false,
+        };
         let attributes = PathAttributes {
             origin: Origin::Igp,
             as_path: vec![Segment::Sequence(vec![Asn(65001)]), Segment::Set(vec![Asn(2), Asn(3)])],
@@ -307,6 +310,12 @@ mod tests {
             communities: vec!["65000:100".parse().unwrap()],
             large_communities: vec![LargeCommunity(1, 2, 3)],
             extended_communities: vec!["rt:192.0.2.1:5".parse().unwrap()],
+            only_to_customer: None,
+        };
+        let within = PathAttributes {
+            as_path: vec![Segment::ConfedSequence(vec![Asn(65010)]), Segment::ConfedSet(vec![Asn(4), Asn(5)])],
+            only_to_customer: Some(Asn(65001)),
+            ..attributes.clone()
         };
         let cause = Cause::Received(Notification::administrative_shutdown("\x1b[2J"));
         for (event, json, human) in [
@@ -319,6 +328,11 @@ mod tests {
                 Event::Announce("192.0.2.1".parse().unwrap(), Arc::new(attributes)),
                 r#""event":"announce","prefix":"192.0.2.1/32","next_hop":["127.0.0.1"],"as_path":[65001,[2,3]],"origin":"igp","med":null,"local_pref":100,"communities":["65000:100"],"large_communities":["1:2:3"],"extended_communities":["rt:192.0.2.1:5"]}"#,
                 "announce     192.0.2.1/32        next hop 127.0.0.1, path 65001 {2 3}, origin igp, local pref 100, communities 65000:100 1:2:3 rt:192.0.2.1:5",
+            ),
+            (
+                Event::Announce("192.0.2.1".parse().unwrap(), Arc::new(within)),
+                r#""event":"announce","prefix":"192.0.2.1/32","next_hop":["127.0.0.1"],"as_path":[{"confed_sequence":[65010]},{"confed_set":[4,5]}],"origin":"igp","med":null,"local_pref":100,"communities":["65000:100"],"large_communities":["1:2:3"],"extended_communities":["rt:192.0.2.1:5"],"only_to_customer":65001}"#,
+                "announce     192.0.2.1/32        next hop 127.0.0.1, path (65010) ({4 5}), origin igp, local pref 100, communities 65000:100 1:2:3 rt:192.0.2.1:5, only to customer 65001",
             ),
             (
                 Event::Withdraw("2001:db8::/32".parse().unwrap()),

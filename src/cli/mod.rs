@@ -6,8 +6,11 @@ mod age;
 mod check_config;
 mod client;
 mod demo;
+mod drain;
 mod listen;
 mod run;
+mod signal;
+mod speak;
 mod status;
 
 use std::io::{self, Write};
@@ -38,9 +41,18 @@ enum Command {
     /// Show VIPs, services, backends and peers; exit with 0 when every VIP is announced, else with 1
     #[command(after_help = status::HELP)]
     Status(status::Args),
+    /// Take a VIP, a service, a backend, a peer or all of it out of service gently, until undone
+    #[command(after_help = drain::HELP)]
+    Drain(drain::DrainArgs),
+    /// Bring back what `drain` has taken out of service
+    #[command(after_help = drain::HELP)]
+    Undrain(drain::UndrainArgs),
     /// Accept BGP sessions and print what is received; import nothing anywhere
     #[command(after_help = listen::HELP)]
     Listen(listen::Args),
+    /// Speak BGP by hand: announce, change and withdraw prefixes to a peer, with any attribute and no health checks
+    #[command(after_help = speak::HELP)]
+    Speak(Box<speak::Args>),
     /// Play the whole story on this machine: backends, the daemon and a router, all real, over loopback
     #[command(after_help = demo::HELP)]
     Demo(demo::Args),
@@ -62,7 +74,10 @@ pub fn main() -> ExitCode {
         Command::Run(file) => run::run(&file.config, chosen.as_deref()),
         Command::CheckConfig(file) => check_config::run(&file.config),
         Command::Listen(args) => listen::run(&args),
+        Command::Speak(args) => speak::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Drain(args) => drain::drain(&args, &client::socket(chosen)),
+        Command::Undrain(args) => drain::undrain(&args, &client::socket(chosen)),
         Command::Status(args) => status::run(&args, &client::socket(chosen)),
     }
 }

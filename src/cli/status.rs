@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::age::age;
 use super::client;
 use crate::driver::status::Status;
+use crate::engine::aggregate::AggregateLine;
 use crate::engine::status::{BackendLine, PeerLine, ServiceLine, VipLine};
 use crate::wall::Timestamp;
 
@@ -68,7 +69,9 @@ impl Mood {
     fn of(state: &str) -> Mood {
         match state {
             "announced" | "up" | "established" | "passing" => Mood::Good,
-            "holding" | "undecided" | "disabled" | "connect" | "active" | "opensent" | "openconfirm" => Mood::Unsure,
+            "holding" | "drained" | "undecided" | "disabled" | "connect" | "active" | "opensent" | "openconfirm" => {
+                Mood::Unsure
+            }
             _ => Mood::Bad,
         }
     }
@@ -89,8 +92,10 @@ impl<'a> Page<'a> {
     fn text(mut self) -> String {
         self.head();
         self.vips();
+        self.aggregates();
         self.services();
         self.peers();
+        self.drains();
         self.text
     }
 
@@ -108,6 +113,26 @@ impl<'a> Page<'a> {
             for error in config.errors.iter() {
                 self.line(&format!("  {error}"));
             }
+        }
+        for line in &self.status.listen {
+            match &line.error {
+                None => self.line(&format!("listening on {}", line.address)),
+                Some(error) => {
+                    let head = self.paint(Mood::Bad, &format!("not listening on {}", line.address));
+                    self.line(&format!("{head}: {error}"));
+                }
+            }
+        }
+        if let Some(wait) = self.status.engine.wait.as_ref().filter(|wait| wait.after_restart) {
+            let head = self.paint(Mood::Unsure, "restarted");
+            let left = wait.until.map(|at| age(at.since_epoch().saturating_sub(self.status.at.since_epoch())));
+            let left = left.map(|left| format!(", {left} at most")).unwrap_or_default();
+            let more = if wait.undecided > wait.vips.len() { ", ..." } else { "" };
+            self.line(&format!(
+                "{head}: routers keep what they have until {} VIPs have their first verdicts{left}: {}{more}",
+                wait.undecided,
+                wait.vips.join(", ")
+            ));
         }
         if pool.workers < pool.demand {
             let head = self.paint(Mood::Unsure, "pool is small");
@@ -132,6 +157,33 @@ impl<'a> Page<'a> {
             };
             let age = self.since(vip.since);
             self.line(&format!("  {:<width$}  {state}  {age:>6}  {why}", vip.address));
+        }
+    }
+
+    /// Not at all where there are none: few have any.
+    fn aggregates(&mut self) {
+        let mut aggregates: Vec<&AggregateLine> = self.status.engine.aggregates.iter().collect();
+        if aggregates.is_empty() {
+            return;
+        }
+        let is_told = |line: &AggregateLine| line.state == "announced" && !line.peers.is_empty();
+        aggregates.sort_by_key(|line| (is_told(line), Mood::of(&line.state)));
+        let good = aggregates.iter().filter(|line| is_told(line)).count();
+        self.heading("Aggregates", good, aggregates.len(), "announced");
+        let width = widest(aggregates.iter().map(|line| line.prefix.as_str()));
+        for line in aggregates {
+            let mood = if is_told(line) { Mood::Good } else { Mood::of(&line.state).min(Mood::Unsure) };
+            let state = self.paint(mood, &format!("{:<9}", line.state));
+            let AggregateLine { prefix, healthy, members, required, .. } = line;
+            let count = format!("{healthy} of {members} healthy, {required} required");
+            let why = match (line.state.as_str(), line.peers.as_slice()) {
+                ("announced", []) => format!("{count}; no peer has it"),
+                ("announced", peers) => format!("{count}; to {}", peers.join(", ")),
+                ("holding", _) => format!("{count}; {}", line.reason),
+                _ => line.reason.clone(),
+            };
+            let age = self.since(line.since);
+            self.line(&format!("  {prefix:<width$}  {state}  {age:>6}  {why}"));
         }
     }
 
@@ -185,16 +237,26 @@ impl<'a> Page<'a> {
         for peer in peers {
             let state = self.paint(Mood::of(&peer.state), &format!("{:<11}", peer.state));
             let mut words: Vec<String> = Vec::new();
+            words.extend((peer.mode != "active").then(|| peer.mode.clone()));
             if peer.state == "established" {
                 words.extend(peer.remote_as.map(|asn| format!("AS {asn}")));
                 let told = peer.families.iter();
                 words.extend(told.map(|family| format!("{family} {}", peer.advertised.get(family).unwrap_or(&0))));
                 words.extend(peer.extended_next_hop.then(|| "extended next hop".to_owned()));
+                words.extend(peer.graceful_restart.as_ref().map(|restart| {
+                    let notification = if restart.notification { ", also after NOTIFICATIONs" } else { "" };
+                    format!("keeps routes for {}s{notification}", restart.restart_time_s)
+                }));
             } else {
+                words.extend(peer.reason.clone());
                 words.extend(peer.last_error.clone());
                 words.extend(peer.retry_at.map(|at| {
                     format!("next attempt in {}", age(at.since_epoch().saturating_sub(self.status.at.since_epoch())))
                 }));
+            }
+            words.extend(peer.drained.then(|| "drained".to_owned()));
+            if !peer.left_out.is_empty() {
+                words.push(format!("refuses {}", peer.left_out.join(", ")));
             }
             words.extend(
                 peer.without_next_hop.iter().map(|family| format!("{family} has no next hop: set next_hop_{family}")),
@@ -202,6 +264,27 @@ impl<'a> Page<'a> {
             let age = self.since(peer.since);
             let (name, address) = (&peer.name, &peer.address);
             self.line(&format!("  {name:<width$}  {address:<address_width$}  {state}  {age:>6}  {}", words.join(", ")));
+        }
+    }
+
+    /// Not at all where there are none.
+    fn drains(&mut self) {
+        let drains = &self.status.engine.drains;
+        if drains.is_empty() {
+            return;
+        }
+        self.line("");
+        self.line("Drains:");
+        let width = widest(drains.iter().map(|drain| drain.target.as_str()));
+        for drain in drains {
+            let mut words: Vec<String> = Vec::new();
+            words.extend(drain.until.map(|until| {
+                format!("for {} more", age(until.since_epoch().saturating_sub(self.status.at.since_epoch())))
+            }));
+            words.extend((!drain.configured).then(|| "not configured".to_owned()));
+            words.extend(drain.reason.clone());
+            let age = self.since(drain.since);
+            self.line(&format!("  {:<width$}  {age:>6}  {}", drain.target, words.join(", ")));
         }
     }
 
@@ -251,6 +334,12 @@ mod tests {
             {"address": "2001:db8::1/128", "state": "announced", "since": "2026-01-01T00:56:48.000Z",
              "reason": "all services are up", "services": ["web"], "peers": []}
         ],
+        "aggregates": [
+            {"prefix": "192.0.2.0/24", "state": "withdrawn", "since": "2026-01-01T00:59:18.000Z",
+             "reason": "1 of 2 members healthy, 2 required", "healthy": 1, "members": 2, "required": 2, "peers": []},
+            {"prefix": "2001:db8::/48", "state": "announced", "since": "2026-01-01T00:56:48.000Z",
+             "reason": "1 of 1 member healthy, 1 required", "healthy": 1, "members": 1, "required": 1, "peers": ["tor-a"]}
+        ],
         "services": [
             {"name": "web", "up": true, "state": "up", "since": "2026-01-01T00:56:48.000Z", "available": 1, "required": 1,
              "backends": [{"address": "10.1.0.11:8080", "state": "up", "since": "2026-01-01T00:56:48.000Z", "weight": 1,
@@ -263,17 +352,26 @@ mod tests {
                              "took_us": 90, "streak": 0}]}]}
         ],
         "peers": [
-            {"name": "tor-a", "address": "10.99.1.1", "port": 179, "state": "established",
-             "since": "2026-01-01T00:56:47.000Z", "advertised": {"ipv4": 1, "ipv6": 0}, "families": ["ipv4", "ipv6"],
+            {"name": "tor-a", "address": "10.99.1.1", "port": 179, "mode": "active", "state": "established", "drained": true,
+             "reason": null, "since": "2026-01-01T00:56:47.000Z", "advertised": {"ipv4": 1, "ipv6": 0}, "families": ["ipv4", "ipv6"],
              "extended_next_hop": true, "without_next_hop": ["ipv6"], "last_error": null, "last_error_at": null, "retry_at": null,
-             "established_count": 1, "local_as": 65001, "remote_as": 65000, "remote_id": "10.0.0.9", "hold_time_s": 9,
+             "established_count": 1, "local_as": 65001, "remote_as": 65000, "remote_id": "10.0.0.9",
+             "capabilities": ["multiprotocol ipv4"], "left_out": ["role customer"], "remote_software": null, "remote_hostname": null, "hold_time_s": 9,
              "local_address": "10.99.1.2"},
-            {"name": "tor-b", "address": "10.99.1.3", "port": 179, "state": "idle",
-             "since": "2026-01-01T00:00:00.000Z", "advertised": {"ipv4": 0, "ipv6": 0}, "families": [],
+            {"name": "tor-b", "address": "10.99.1.3", "port": 179, "mode": "both", "state": "active", "drained": false,
+             "reason": "waiting for the router to connect", "since": "2026-01-01T00:00:00.000Z", "advertised": {"ipv4": 0, "ipv6": 0}, "families": [],
              "extended_next_hop": false, "without_next_hop": [], "last_error": "cannot connect: connection refused", "last_error_at": null,
              "retry_at": "2026-01-01T01:00:41.500Z", "established_count": 0, "local_as": 65001, "remote_as": null, "remote_id": null,
+             "capabilities": [], "left_out": [], "remote_software": null, "remote_hostname": null,
              "hold_time_s": null, "local_address": null}
         ],
+        "drains": [
+            {"target": "peer/tor-a", "configured": true, "reason": null, "since": "2026-01-01T00:56:47.000Z", "until": null},
+            {"target": "old", "configured": false, "reason": "new kernel", "since": "2026-01-01T00:59:18.000Z",
+             "until": "2026-01-01T01:30:00.000Z"}
+        ],
+        "listen": [{"address": "0.0.0.0:179", "ok": true, "error": null},
+                   {"address": "[::]:179", "ok": false, "error": "address already in use"}],
         "pool": {"workers": 2, "demand": 2, "busy": 0, "queued": 0, "lag_p99_us": 100, "overdue": 0},
         "config": {"path": "/etc/herald/herald.toml", "loaded_at": "2026-01-01T00:00:00.000Z", "stale": true,
                    "failed_at": "2026-01-01T00:59:00.000Z", "errors": ["f:1:2: wrong"], "warnings": []}
@@ -283,11 +381,17 @@ mod tests {
 herald 1.2.3, up 1h00m, /etc/herald/herald.toml
 configuration is STALE: the reload 1m00s ago failed; in force is that of 1h00m ago
   f:1:2: wrong
+listening on 0.0.0.0:179
+not listening on [::]:179: address already in use
 
 VIPs: 1 of 3 announced
   192.0.2.20/32    withdrawn     42s  service mail is down: 0 of 1 backends available, 1 required
   2001:db8::1/128  announced   3m12s  no peer has it
   192.0.2.1/32     announced   3m12s  to tor-a, tor-b
+
+Aggregates: 1 of 2 announced
+  192.0.2.0/24   withdrawn     42s  1 of 2 members healthy, 2 required
+  2001:db8::/48  announced   3m12s  1 of 1 healthy, 1 required; to tor-a
 
 Services: 1 of 2 up
   mail  down          42s  0 of 1 available, 1 required
@@ -296,9 +400,31 @@ Services: 1 of 2 up
     10.1.0.11:8080  up          3m12s  web: 200 OK
 
 Peers: 1 of 2 established
-  tor-b  10.99.1.3  idle          1h00m  cannot connect: connection refused, next attempt in 41s
-  tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, extended next hop, ipv6 has no next hop: set next_hop_ipv6
+  tor-b  10.99.1.3  active        1h00m  both, waiting for the router to connect, cannot connect: connection refused, next attempt in 41s
+  tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, extended next hop, drained, refuses role customer, ipv6 has no next hop: set next_hop_ipv6
+
+Drains:
+  peer/tor-a   3m13s
+  old            42s  for 30m00s more, not configured, new kernel
 ";
+
+    #[test]
+    fn a_restart_says_what_it_waits_for() {
+        let wait = r#"{"wait": {"after_restart": true, "until": "2026-01-01T01:00:12.000Z", "undecided": 11,
+                       "vips": ["192.0.2.1/32", "192.0.2.2/32"]}, "#;
+        let page = |json: &str| Page::new(&serde_json::from_str(json).unwrap(), false).text();
+        let restarted = page(&JSON.replacen('{', wait, 1));
+        let line = "restarted: routers keep what they have until 11 VIPs have their first verdicts, 12s at most: \
+                    192.0.2.1/32, 192.0.2.2/32, ...";
+        assert_eq!(restarted.lines().find(|line| line.starts_with("restarted")), Some(line), "{restarted}");
+        // A first start waits, too, but no router has anything to keep.
+        let first = JSON.replacen('{', &wait.replace("true", "false"), 1);
+        assert_eq!(page(&first), PAGE);
+        let keeps = "\"graceful_restart\": {\"restart_time_s\": 60, \"notification\": true, \"peer_restarted\": false, \
+                     \"peer_restart_time_s\": 120}, \"established_count\": 1";
+        let keeps = page(&JSON.replace("\"established_count\": 1", keeps));
+        assert!(keeps.contains(", extended next hop, keeps routes for 60s, also after NOTIFICATIONs, "), "{keeps}");
+    }
 
     #[test]
     fn aligned_with_what_needs_attention_first() {

@@ -1,7 +1,9 @@
 //! Path attributes as operators write them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::extended_community::ExtendedCommunity;
 
@@ -155,6 +157,31 @@ impl Attributes {
     /// Whether some community is for iBGP peers only (RFC 4360 §6).
     pub fn has_non_transitive(&self) -> bool {
         self.extended_communities.iter().any(|community| !community.is_transitive())
+    }
+}
+
+/// Makes attributes say that their route will go away (RFC 8326): routes that shared theirs still do.
+#[derive(Debug, Default)]
+pub struct GracefulShutdown {
+    known: BTreeMap<Arc<Attributes>, Arc<Attributes>>,
+}
+
+impl GracefulShutdown {
+    /// RFC 8326 §4.2: with the community, and towards our own AS with the lowest LOCAL_PREF.
+    pub fn on(&mut self, attributes: Arc<Attributes>) -> Arc<Attributes> {
+        let add = |attributes: &Arc<Attributes>| {
+            let mut more = Attributes { local_pref: Some(0), ..Attributes::clone(attributes) };
+            if let Err(place) = more.communities.binary_search(&Community::GRACEFUL_SHUTDOWN) {
+                more.communities.insert(place, Community::GRACEFUL_SHUTDOWN);
+            }
+            Arc::new(more)
+        };
+        self.known.entry(attributes).or_insert_with_key(add).clone()
+    }
+
+    /// Lets go of what it knows.
+    pub fn forget(&mut self) {
+        self.known.clear();
     }
 }
 

@@ -1,11 +1,11 @@
 //! `[bgp]`, and the values that peers choose among.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::attributes::Asn;
-use super::peer::Peer;
+use super::peer::{Peer, PeerRange};
 
 /// `[bgp]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub struct Bgp {
     /// `[[bgp.peer]]`, in the order of the files. Names are unique, and so are address, zone, port and
     /// interface together.
     pub peers: Vec<Arc<Peer>>,
+    /// `[[bgp.peer]]` with a prefix for their address, in the order of the files. Names and prefixes are unique.
+    pub ranges: Vec<Arc<PeerRange>>,
+    /// `listen`: where peers that are not active connect to us.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// `peer_as`.

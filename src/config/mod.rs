@@ -5,11 +5,13 @@
 
 pub mod attributes;
 pub mod bgp;
+pub mod capabilities;
 pub mod check;
 pub mod export;
 pub mod extended_community;
 pub mod parse;
 pub mod peer;
+pub mod restart;
 pub mod transport;
 
 use std::collections::BTreeMap;
@@ -19,13 +21,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attributes::{Asn, Attributes, Community, LargeCommunity, Origin};
+pub use attributes::{Asn, Attributes, Community, GracefulShutdown, LargeCommunity, Origin};
 pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, PeerAs};
+pub use capabilities::{Capabilities, Confederation, Relation, Role};
 pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
-pub use parse::{parse, parse_incomplete};
-pub use peer::{LiveParameters, Peer, SessionParameters};
+pub use parse::{parse, parse_attributes, parse_incomplete, peer_keys};
+pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
+pub use restart::RestartTime;
 pub use transport::{Password, Reach, Secret, Transport};
 
 use crate::prefix::Prefix;
@@ -43,6 +47,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Every address that a service stands on, with how it is announced (`[[vip]]`, or defaults).
     pub vips: BTreeMap<Prefix, Vip>,
+    /// `[[aggregate]]`: prefixes that cover VIPs. None of them is a VIP.
+    pub aggregates: BTreeMap<Prefix, Aggregate>,
     /// Files that the configuration names: the driver looks at them before it takes the configuration.
     pub references: Vec<FileReference>,
     /// What is allowed but probably not meant.
@@ -60,6 +66,10 @@ pub struct Daemon {
     pub startup_deadline: Duration,
     /// How long GRACEFUL_SHUTDOWN stands before the withdrawal at a clean stop; zero withdraws at once.
     pub shutdown_drain: Duration,
+    /// The same for what an operator drains while the daemon goes on.
+    pub drain_time: Duration,
+    /// What is remembered across a restart.
+    pub state_file: PathBuf,
     /// What the daemon says on stderr, where no other level is asked for on start.
     pub log: LogLevel,
 }
@@ -71,6 +81,8 @@ impl Default for Daemon {
             workers: Workers::Auto,
             startup_deadline: Duration::from_secs(30),
             shutdown_drain: Duration::from_secs(2),
+            drain_time: Duration::from_secs(10),
+            state_file: PathBuf::from("/var/lib/herald/state.json"),
             log: LogLevel::Info,
         }
     }
@@ -154,7 +166,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// `required`: when a service is up.
+/// `required`: when a service is up, or an aggregate announced. What is said of backends here goes for members, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Required {
     /// At least so many backends count; 0 is always up.
@@ -215,6 +227,17 @@ pub enum OnDown {
     Withdraw,
     /// Announced with these attributes instead.
     Degrade(Arc<Attributes>),
+}
+
+/// `[[aggregate]]`: a prefix that is announced while enough of the VIPs within it are healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aggregate {
+    /// Keys of [`Config::vips`], in order; never empty.
+    pub members: Vec<Prefix>,
+    /// How many members must be announced with their healthy attributes.
+    pub required: Required,
+    /// Of its route.
+    pub attributes: Arc<Attributes>,
 }
 
 /// A file that the configuration names.
@@ -283,13 +306,31 @@ pub struct Source {
 impl Config {
     /// Gives the peers with a `password_file` what is in it.
     pub fn give_secrets(&mut self, secrets: &BTreeMap<PathBuf, Secret>) {
-        for peer in self.bgp.iter_mut().flat_map(|bgp| &mut bgp.peers) {
+        let Some(bgp) = &mut self.bgp else { return };
+        let templates = bgp.ranges.iter_mut().map(|range| &mut Arc::make_mut(range).template);
+        for peer in bgp.peers.iter_mut().chain(templates) {
             let file = peer.session.transport.password.as_ref().map(|password| password.file.clone());
             if let Some((file, secret)) = file.and_then(|file| secrets.get_key_value(&file)) {
                 let password = Password { file: file.clone(), secret: Some(secret.clone()) };
                 Arc::make_mut(peer).session.transport.password = Some(password);
             }
         }
+    }
+
+    /// Gives the peers with `advertise_hostname` the name of this host.
+    pub fn give_hostname(&mut self, hostname: &str) {
+        for peer in self.bgp.iter_mut().flat_map(|bgp| &mut bgp.peers) {
+            if peer.session.capabilities.hostname.is_some() {
+                Arc::make_mut(peer).session.capabilities.hostname = Some(hostname.into());
+            }
+        }
+    }
+
+    /// The longest time for which some router is asked to keep our routes over a restart.
+    pub fn restart_time(&self) -> Option<RestartTime> {
+        let peers = self.bgp.iter().flat_map(|bgp| &bgp.peers);
+        let templates = self.bgp.iter().flat_map(|bgp| &bgp.ranges).map(|range| &range.template);
+        peers.chain(templates).filter_map(|peer| peer.session.graceful_restart).max()
     }
 
     /// How many workers every check timing out at once would keep busy: the sum of timeout over interval,

@@ -5,13 +5,16 @@
 //! whatever is still known.
 
 mod address;
+mod aggregate;
 mod attribute;
+mod capabilities;
 mod check;
 mod daemon;
 mod export;
 mod findings;
 mod group;
 mod http;
+mod passive;
 mod peer;
 mod schema;
 mod service;
@@ -26,7 +29,7 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
-use super::{Config, Diagnostic, Source};
+use super::{Attributes, Config, Diagnostic, Source};
 use findings::{Findings, Place, quote};
 use table::Section;
 
@@ -49,6 +52,23 @@ pub fn parse_incomplete(sources: &[Source]) -> Vec<Diagnostic> {
     parse_with(sources, findings).map_or_else(|errors| errors, |_| Vec::new())
 }
 
+/// Attributes alone, in the keys that a VIP and a peer have.
+///
+/// # Errors
+/// Every error found, each with its place.
+pub fn parse_attributes(source: &Source) -> Result<Attributes, Vec<Diagnostic>> {
+    let mut findings = Findings::new(std::slice::from_ref(source));
+    let table = read_toml(0, &source.text, &mut findings);
+    let section = Section::new(&schema::DEGRADED, &table, Place { file: 0, offset: 0 }, &mut findings);
+    let attributes = attribute::attributes(&section, &mut findings);
+    findings.finish().map(|_| attributes)
+}
+
+/// Every key of a `[[bgp.peer]]`.
+pub fn peer_keys() -> &'static [&'static str] {
+    schema::PEER.keys
+}
+
 fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<Diagnostic>> {
     let tables: Vec<DeTable> =
         sources.iter().enumerate().map(|(file, source)| read_toml(file, &source.text, &mut findings)).collect();
@@ -66,18 +86,24 @@ fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<
     let mut checks = check::Checks::read(&roots, &mut findings);
     let (services, service_places) = service::read(&roots, &mut checks, &mut findings);
     let (vips, vip_places) = vip::read(&roots, &service_places, &mut findings);
+    let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, &mut findings);
     let (checks, check_references) = checks.finish(&mut findings);
     references.extend(check_references);
 
-    let mut config = Config { daemon, bgp, checks, services, vips, references, warnings: Vec::new() };
+    let mut config = Config { daemon, bgp, checks, services, vips, aggregates, references, warnings: Vec::new() };
     let nothing = roots.iter().all(|root| !root.has("bgp") && !root.has("service"));
     if nothing && !findings.is_incomplete() {
         let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \
                        and [bgp] with a [[bgp.peer]] to announce them to";
         findings.error(Place { file: 0, offset: 0 }, message);
     }
-    let places =
-        warning::Places { daemon: daemon_places, peers: peer_places, services: service_places, vips: vip_places };
+    let places = warning::Places {
+        daemon: daemon_places,
+        peers: peer_places,
+        services: service_places,
+        vips: vip_places,
+        aggregates: aggregate_places,
+    };
     warning::look(&config, &places, &mut findings);
     config.warnings = findings.finish()?;
     Ok(config)
@@ -103,7 +129,8 @@ fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable
 
 /// A drop-in adds; what is one for all stands in the main file.
 fn refuse_in_drop_in(root: &Section, findings: &mut Findings) {
-    const MAY: &str = "a drop-in may hold [[service]], [[vip]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]";
+    const MAY: &str =
+        "a drop-in may hold [[service]], [[vip]], [[aggregate]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]";
     if let Some(daemon) = root.get("daemon") {
         findings.error(daemon.key_place, format!("[daemon] belongs in the main file; {MAY}"));
     }

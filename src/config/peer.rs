@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::attributes::{Asn, Attributes};
 use super::bgp::{HoldTime, NextHop4, NextHop6, PeerAs};
+use super::capabilities::{Capabilities, Confederation, Relation};
 use super::export::ExportFilter;
+use super::restart::RestartTime;
 use super::transport::Transport;
-use crate::prefix::Family;
+use crate::prefix::{Family, Prefix};
 
 /// `[[bgp.peer]]`, complete: what `[bgp]` sets for all is filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,21 +23,61 @@ pub struct Peer {
     pub live: LiveParameters,
 }
 
+/// `[[bgp.peer]]` whose `address` is a prefix: each neighbour in it that connects becomes a peer of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerRange {
+    /// Where neighbours may come from.
+    pub prefix: Prefix,
+    /// How many there may be at a time.
+    pub limit: usize,
+    /// What they have in common. Its name is the range's, its address that of `prefix`.
+    pub template: Arc<Peer>,
+}
+
+impl PeerRange {
+    /// Unique among peers and ranges.
+    pub fn name(&self) -> &Arc<str> {
+        &self.template.name
+    }
+
+    /// Whether a neighbour with this address, on a link with this name when it is link-local, is one of the range.
+    pub fn contains(&self, address: IpAddr, zone: Option<&str>) -> bool {
+        self.prefix.contains(&Prefix::host(address)) && self.template.session.zone.as_deref() == zone
+    }
+
+    /// The peer that the neighbour with this address becomes.
+    pub fn peer(&self, address: IpAddr) -> Peer {
+        let mut peer = Peer::clone(&self.template);
+        peer.session.address = address;
+        peer.name = match &peer.session.zone {
+            Some(zone) => format!("{}@{address}%{zone}", self.name()).into(),
+            None => format!("{}@{address}", self.name()).into(),
+        };
+        peer
+    }
+}
+
 /// What a session is made with. A change of any of these needs a new session; [`changes`](Self::changes) names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionParameters {
-    /// Where it listens.
+    /// Where it listens. Of an [unnumbered](Self::unnumbered) peer `::` until it is found out.
     pub address: IpAddr,
     /// The interface of a link-local address (`fe80::1%eth0`).
     pub zone: Option<String>,
+    /// The peer is whoever is at the other end of the interface `zone`: a change of the address is none of the peer.
+    pub unnumbered: bool,
     /// 179 unless set.
     pub port: u16,
     /// The address that we connect from; the kernel's choice unless set. Of the same family as `address`.
     pub source: Option<IpAddr>,
+    /// Who connects.
+    pub mode: Mode,
     /// What else the connection is made with.
     pub transport: Transport,
-    /// Our AS.
+    /// Our AS, as the peer sees it: where we are in a confederation, one outside of it sees the confederation's.
     pub local_as: Asn,
+    /// The confederation that we are in.
+    pub confederation: Option<Confederation>,
     /// Our BGP Identifier.
     pub router_id: Ipv4Addr,
     /// The AS that the peer must have.
@@ -46,6 +88,43 @@ pub struct SessionParameters {
     pub extended_next_hop: bool,
     /// What we offer.
     pub hold_time: HoldTime,
+    /// What else we offer.
+    pub capabilities: Capabilities,
+    /// How long the peer is asked to keep our routes over a restart (RFC 4724); `None` does not offer it.
+    pub graceful_restart: Option<RestartTime>,
+}
+
+/// Which of the two connects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// We do.
+    #[default]
+    Active,
+    /// The router does.
+    Passive,
+    /// Whoever comes first.
+    Both,
+}
+
+impl Mode {
+    /// As written in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Active => "active",
+            Mode::Passive => "passive",
+            Mode::Both => "both",
+        }
+    }
+
+    /// Whether we connect.
+    pub fn dials(self) -> bool {
+        self != Mode::Passive
+    }
+
+    /// Whether the router may connect.
+    pub fn accepts(self) -> bool {
+        self != Mode::Active
+    }
 }
 
 /// What may change while a session is up: routes are announced again where they differ.
@@ -68,6 +147,8 @@ pub struct LiveParameters {
 pub const PORT: u16 = 179;
 /// Offered unless another is set: a dead router is noticed within three KEEPALIVEs of 3 seconds.
 pub const DEFAULT_HOLD_TIME: HoldTime = HoldTime::from_whole_secs(9);
+/// See [`PeerRange::limit`].
+pub const DEFAULT_LIMIT: usize = 100;
 /// See [`LiveParameters::connect_retry`].
 pub const DEFAULT_CONNECT_RETRY: Duration = Duration::from_secs(5);
 
@@ -90,11 +171,12 @@ impl Peer {
 
     /// Whether the peer is in our own AS, as far as the configuration tells.
     pub fn is_internal(&self) -> bool {
-        match self.session.peer_as {
-            PeerAs::Number(asn) => asn == self.session.local_as,
-            PeerAs::Internal => true,
-            PeerAs::External => false,
-        }
+        self.relation() == Relation::Internal
+    }
+
+    /// What the peer is to us, as far as the configuration tells.
+    pub fn relation(&self) -> Relation {
+        self.session.relation()
     }
 }
 
@@ -104,8 +186,10 @@ impl SessionParameters {
         SessionParameters {
             address,
             zone: None,
+            unnumbered: false,
             port: PORT,
             source: None,
+            mode: Mode::default(),
             transport: Transport::default(),
             local_as,
             router_id,
@@ -113,26 +197,71 @@ impl SessionParameters {
             families: Family::ALL.to_vec(),
             extended_next_hop: false,
             hold_time: DEFAULT_HOLD_TIME,
+            confederation: None,
+            capabilities: Capabilities::default(),
+            graceful_restart: None,
         }
+    }
+
+    /// See [`Peer::relation`].
+    pub fn relation(&self) -> Relation {
+        match self.peer_as {
+            PeerAs::Internal => Relation::Internal,
+            PeerAs::Number(asn) if asn == self.local_as => Relation::Internal,
+            PeerAs::Number(asn) if self.confederation.as_ref().is_some_and(|whole| whole.contains(asn)) => {
+                Relation::Confederation
+            }
+            PeerAs::Number(_) | PeerAs::External => Relation::External,
+        }
+    }
+
+    /// The interface, of a peer that has no address of its own.
+    pub fn unnumbered_interface(&self) -> Option<&str> {
+        self.zone.as_deref().filter(|_| self.unnumbered)
+    }
+
+    /// Whether it is still to be found out where the peer is.
+    pub fn address_is_unknown(&self) -> bool {
+        self.unnumbered && self.address.is_unspecified()
+    }
+
+    fn fixed_address(&self) -> Option<(IpAddr, Option<&str>)> {
+        (!self.unnumbered).then_some((self.address, self.zone.as_deref()))
     }
 
     /// The keys, as in the configuration, in which `next` differs.
     pub fn changes(&self, next: &SessionParameters) -> Vec<&'static str> {
         let (ours, theirs) = (&self.transport, &next.transport);
+        let (our, their) = (&self.capabilities, &next.capabilities);
+        let whole = |session: &SessionParameters| session.confederation.as_ref().map(|whole| whole.identifier);
+        let same_whole = whole(self) == whole(next);
         let changes = [
-            ("address", (self.address, &self.zone) != (next.address, &next.zone)),
+            ("address", self.unnumbered != next.unnumbered || self.fixed_address() != next.fixed_address()),
             ("port", self.port != next.port),
+            ("mode", self.mode != next.mode),
             ("source", self.source != next.source),
-            ("interface", ours.interface != theirs.interface),
+            (
+                "interface",
+                ours.interface != theirs.interface || self.unnumbered_interface() != next.unnumbered_interface(),
+            ),
             ("ttl_security", ours.reach.ttl_security() != theirs.reach.ttl_security()),
             ("multihop", ours.reach.multihop() != theirs.reach.multihop()),
             ("password_file", !ours.same_secret(theirs)),
-            ("local_as", self.local_as != next.local_as),
+            ("local_as", self.local_as != next.local_as && same_whole),
+            ("confederation", self.local_as != next.local_as && !same_whole),
             ("router_id", self.router_id != next.router_id),
             ("peer_as", self.peer_as != next.peer_as),
             ("families", self.families != next.families),
             ("extended_next_hop", self.extended_next_hop != next.extended_next_hop),
             ("hold_time", self.hold_time != next.hold_time),
+            ("extended_messages", our.extended_messages != their.extended_messages),
+            ("role", our.role != their.role),
+            ("role_strict", our.role_strict != their.role_strict),
+            ("advertise_version", our.software_version != their.software_version),
+            ("advertise_hostname", our.hostname != their.hostname),
+            // That others have joined it changes nothing for this peer.
+            ("confederation_members", self.relation() != next.relation() && self.peer_as == next.peer_as),
+            ("graceful_restart", self.graceful_restart != next.graceful_restart),
         ];
         changes.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }

@@ -10,13 +10,12 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::dial::{connect, describe, explain};
-use crate::bgp::peer::{ConnId, Event};
+use super::dial::{connect, describe, explain, limit_silence, prepare_accepted};
+use crate::bgp::peer::{ArrivalId, ConnId, Event};
 use crate::config::Peer;
 use crate::engine::PeerId;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
 
 /// Octets read from one connection in one turn: a flooding peer must not keep the others or the timers waiting.
 pub(super) const READ_SHARE: usize = 32 * 1024;
@@ -76,6 +75,9 @@ pub(super) struct Connections {
     /// Connections with work that needs no further readiness.
     ready: BTreeSet<usize>,
     closing: BTreeSet<(Instant, usize)>,
+    /// Made by others, and nobody's yet.
+    arrivals: BTreeMap<ArrivalId, TcpStream>,
+    next_arrival: u64,
     /// Attempts that failed at once.
     refused: VecDeque<(PeerId, ConnId, String)>,
     next_token: usize,
@@ -90,6 +92,8 @@ impl Connections {
             tokens: BTreeMap::new(),
             ready: BTreeSet::new(),
             closing: BTreeSet::new(),
+            arrivals: BTreeMap::new(),
+            next_arrival: 0,
             refused: VecDeque::new(),
             next_token: first_token,
         }
@@ -97,15 +101,43 @@ impl Connections {
 
     /// Starts to connect. A failure is told by [`refused`](Self::refused).
     pub(super) fn open(&mut self, peer: PeerId, id: ConnId, config: Arc<Peer>) {
+        let opened = connect(&config);
+        self.add(peer, id, config, Phase::Connecting, opened);
+    }
+
+    /// Keeps a connection that somebody made, until it is known whose it is.
+    pub(super) fn arrive(&mut self, stream: TcpStream) -> ArrivalId {
+        let id = ArrivalId(self.next_arrival);
+        self.next_arrival += 1;
+        self.arrivals.insert(id, stream);
+        id
+    }
+
+    /// It is this peer's. A failure is told by [`refused`](Self::refused).
+    pub(super) fn accept(&mut self, arrival: ArrivalId, peer: PeerId, id: ConnId, config: Arc<Peer>) {
+        let Some(stream) = self.arrivals.remove(&arrival) else { return };
+        let prepared = prepare_accepted(&stream, &config).map(|()| stream);
+        self.add(peer, id, config, Phase::Open, prepared);
+    }
+
+    /// It is nobody's. The last words go as far as they go at once: nobody waits for a stranger.
+    pub(super) fn turn_away(&mut self, arrival: ArrivalId, last_words: &[u8]) {
+        if let Some(mut stream) = self.arrivals.remove(&arrival)
+            && !last_words.is_empty()
+        {
+            let _said_or_not = stream.write(last_words);
+        }
+    }
+
+    fn add(&mut self, peer: PeerId, id: ConnId, config: Arc<Peer>, phase: Phase, stream: io::Result<TcpStream>) {
         let token = self.next_token;
         self.next_token += 1;
-        let opened = connect(&config).and_then(|mut stream| {
+        let stream = stream.and_then(|mut stream| {
             self.registry.register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
         });
-        match opened {
+        match stream {
             Ok(stream) => {
-                let phase = Phase::Connecting;
                 let queue = VecDeque::new();
                 let connection = Connection {
                     peer,
@@ -289,8 +321,7 @@ impl Connection {
             // TCP allows a simultaneous open with oneself when the port is in the ephemeral range.
             return Some(Event::ConnectFailed("connected to itself: nobody listens there".to_owned()));
         }
-        // USER TIMEOUT (RFC 9293 §3.10.8): what is not acknowledged for the hold time will not be.
-        if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(self.config.session.hold_time.duration()) {
+        if let Err(error) = limit_silence(&self.stream, &self.config) {
             return Some(Event::ConnectFailed(format!("TCP user timeout: {}", describe(&error))));
         }
         self.phase = Phase::Open;

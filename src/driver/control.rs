@@ -1,11 +1,11 @@
 //! The control socket: JSON lines over a Unix stream socket, served by a thread of its own.
 //!
-//! A request is one line, `{"command":"status"}`; so is the reply, `{"ok":true,"result":…}` or
-//! `{"ok":false,"error":"…"}`. Clients are not trusted to behave: requests, clients and patience are bounded, a client that
+//! A request is one line, `{"command":"status"}`, where needed with `"arguments":{…}`; so is the reply,
+//! `{"ok":true,"result":…}` or `{"ok":false,"error":"…"}`. `"version":1` may be said; what a daemon does not know, it refuses. Clients are not trusted to behave: requests, clients and patience are bounded, a client that
 //! does not read its reply is not read from, and all clients together cannot take more than a tenth of the event loop's
 //! time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -15,11 +15,14 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::net::UnixListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::clock;
+use super::control_change::Change;
 use super::control_client::{Client, Request};
 use super::control_socket::Socket;
 use super::status::Status;
+use crate::engine::drain::DrainAnswer;
 
 const LISTENER: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -41,12 +44,15 @@ const NICE: i32 = 10;
 pub(super) enum Ask {
     /// A snapshot, by [`Control::status`].
     Status,
+    /// To carry this out for a client, by [`Control::changed`].
+    Change(usize, Change),
     /// Nothing any more: the thread has ended because of this.
     Broken(String),
 }
 
 enum Answer {
     Status(Box<Status>, Duration),
+    Changed(usize, Result<DrainAnswer, String>, Duration),
     Stop,
 }
 
@@ -55,6 +61,19 @@ enum Answer {
 pub(crate) struct Command {
     /// One of [`COMMANDS`].
     pub(crate) command: String,
+    /// Of the protocol: [`VERSION`].
+    #[serde(default = "first_version")]
+    pub(crate) version: u32,
+    /// Depends on the command.
+    #[serde(default)]
+    pub(crate) arguments: Value,
+}
+
+/// Of the protocol. It grows when a request would mean something else to an older daemon.
+pub(crate) const VERSION: u32 = 1;
+
+fn first_version() -> u32 {
+    1
 }
 
 /// A reply, as a line of JSON.
@@ -78,10 +97,11 @@ pub(crate) enum Reply<T> {
 }
 
 /// What a command does for the client that sent it.
-type Handler = fn(&mut Server, usize);
+type Handler = fn(&mut Server, Instant, usize, Value);
 
 /// Everything that can be asked for.
-const COMMANDS: &[(&str, Handler)] = &[("status", Server::status)];
+const COMMANDS: &[(&str, Handler)] =
+    &[("status", Server::status), ("drain", Server::drain), ("undrain", Server::undrain)];
 
 /// The running control thread. Its socket is removed when it is stopped.
 pub(super) struct Control {
@@ -112,6 +132,8 @@ impl Control {
             ready: BTreeSet::new(),
             accept_at: None,
             snapshot: Snapshot::default(),
+            changes: Changes::default(),
+            not_before: None,
         };
         let thread = thread::Builder::new().name("control".to_owned()).stack_size(512 * 1024).spawn(move || {
             // Whatever clients ask for, the event loop goes first.
@@ -126,6 +148,11 @@ impl Control {
     /// Answers [`Ask::Status`]; `took` is what the snapshot cost the loop.
     pub(super) fn status(&self, status: Box<Status>, took: Duration) {
         self.tell(Answer::Status(status, took));
+    }
+
+    /// Answers [`Ask::Change`]; `took` is what it cost the loop.
+    pub(super) fn changed(&self, client: usize, result: Result<DrainAnswer, String>, took: Duration) {
+        self.tell(Answer::Changed(client, result, took));
     }
 
     /// Ends the thread and removes the socket.
@@ -151,8 +178,15 @@ struct Snapshot {
     current: Option<BTreeSet<usize>>,
     /// Who asked after that.
     next: BTreeSet<usize>,
-    /// When the loop may be bothered again.
-    not_before: Option<Instant>,
+}
+
+/// One change at a time.
+#[derive(Default)]
+struct Changes {
+    /// One is being made.
+    is_busy: bool,
+    /// In the order in which they were asked for; one for a client.
+    next: VecDeque<(usize, Change)>,
 }
 
 struct Server {
@@ -165,6 +199,9 @@ struct Server {
     ready: BTreeSet<usize>,
     accept_at: Option<Instant>,
     snapshot: Snapshot,
+    changes: Changes,
+    /// When the loop may be bothered again.
+    not_before: Option<Instant>,
 }
 
 impl Server {
@@ -197,6 +234,7 @@ impl Server {
             while let Ok(answer) = self.inbox.try_recv() {
                 match answer {
                     Answer::Status(status, took) => self.publish(now, &status, took),
+                    Answer::Changed(token, result, took) => self.report(now, token, result, took),
                     Answer::Stop => return Ok(()),
                 }
             }
@@ -205,18 +243,17 @@ impl Server {
             }
             self.clients.retain(|_, client| !client.is_stuck(now, PATIENCE));
             self.ask_for_snapshot(now);
+            self.ask_for_change(now);
         }
     }
 
     /// How long nothing has to be done without a reason from outside.
     fn wait(&self, now: Instant) -> Option<Duration> {
         let patience = self.clients.values().filter_map(|client| client.stuck_at(PATIENCE)).min();
-        let snapshot = if self.snapshot.next.is_empty() || self.snapshot.current.is_some() {
-            None
-        } else {
-            self.snapshot.not_before
-        };
-        let next = [patience, snapshot, self.accept_at].into_iter().flatten().min()?;
+        let snapshot = !self.snapshot.next.is_empty() && self.snapshot.current.is_none();
+        let change = !self.changes.next.is_empty() && !self.changes.is_busy;
+        let ask = self.not_before.filter(|_| snapshot || change);
+        let next = [patience, ask, self.accept_at].into_iter().flatten().min()?;
         // mio rounds up to whole milliseconds; one more keeps a deadline between two of them from spinning.
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
     }
@@ -265,11 +302,16 @@ impl Server {
 
     fn dispatch(&mut self, now: Instant, token: usize, line: &[u8]) {
         let command = match serde_json::from_slice::<Command>(line) {
-            Ok(command) => command.command,
+            Ok(command) if command.version == VERSION => command,
+            Ok(command) => {
+                let error = format!("version {} of the protocol is not known here, only {VERSION}", command.version);
+                return self.refuse(now, token, &error);
+            }
             Err(error) => return self.refuse(now, token, &format!("not a request: {error}")),
         };
+        let Command { command, arguments, .. } = command;
         match COMMANDS.iter().find(|(name, _)| *name == command) {
-            Some((_, handler)) => handler(self, token),
+            Some((_, handler)) => handler(self, now, token, arguments),
             None => {
                 let known: Vec<_> = COMMANDS.iter().map(|(name, _)| *name).collect();
                 let known = known.join(", ");
@@ -278,7 +320,7 @@ impl Server {
         }
     }
 
-    fn status(&mut self, token: usize) {
+    fn status(&mut self, _now: Instant, token: usize, _arguments: Value) {
         if let Some(client) = self.clients.get_mut(&token) {
             client.wait_for_answer();
             self.snapshot.next.insert(token);
@@ -286,8 +328,8 @@ impl Server {
     }
 
     fn ask_for_snapshot(&mut self, now: Instant) {
+        let due = self.not_before.is_none_or(|at| at <= now);
         let snapshot = &mut self.snapshot;
-        let due = snapshot.not_before.is_none_or(|at| at <= now);
         if due && snapshot.current.is_none() && !snapshot.next.is_empty() {
             snapshot.current = Some(std::mem::take(&mut snapshot.next));
             (self.ask)(Ask::Status);
@@ -295,13 +337,57 @@ impl Server {
     }
 
     fn publish(&mut self, now: Instant, status: &Status, took: Duration) {
-        self.snapshot.not_before = Some(now + took * REST);
+        self.not_before = Some(now + took * REST);
         let reply = line(&Reply::Result { ok: true, result: status });
         for token in self.snapshot.current.take().unwrap_or_default() {
             if let Some(client) = self.clients.get_mut(&token) {
                 client.reply(now, reply.clone(), false);
                 self.ready.insert(token);
             }
+        }
+    }
+
+    fn drain(&mut self, now: Instant, token: usize, arguments: Value) {
+        self.change(now, token, Change::drain(arguments));
+    }
+
+    fn undrain(&mut self, now: Instant, token: usize, arguments: Value) {
+        self.change(now, token, Change::undrain(arguments));
+    }
+
+    fn change(&mut self, now: Instant, token: usize, change: Result<Change, String>) {
+        match change {
+            Err(error) => self.refuse(now, token, &error),
+            Ok(change) => {
+                if let Some(client) = self.clients.get_mut(&token) {
+                    client.wait_for_answer();
+                    self.changes.next.push_back((token, change));
+                }
+            }
+        }
+    }
+
+    fn ask_for_change(&mut self, now: Instant) {
+        let due = self.not_before.is_none_or(|at| at <= now);
+        if due
+            && !self.changes.is_busy
+            && let Some((token, change)) = self.changes.next.pop_front()
+        {
+            self.changes.is_busy = true;
+            (self.ask)(Ask::Change(token, change));
+        }
+    }
+
+    fn report(&mut self, now: Instant, token: usize, result: Result<DrainAnswer, String>, took: Duration) {
+        self.changes.is_busy = false;
+        self.not_before = Some(now + took * REST);
+        match (result, self.clients.get_mut(&token)) {
+            (Err(error), _) => self.refuse(now, token, &error),
+            (Ok(answer), Some(client)) => {
+                client.reply(now, line(&Reply::Result { ok: true, result: answer }), false);
+                self.ready.insert(token);
+            }
+            (Ok(_), None) => {}
         }
     }
 

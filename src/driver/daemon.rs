@@ -79,7 +79,7 @@ fn raise_descriptor_limit() {
 }
 
 /// For jitter only: daemons that start together shall not stay in step.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     let time = wall_clock().timestamp(super::clock()).since_epoch();
     u64::from(time.subsec_nanos()) << 32 ^ time.as_secs() ^ u64::from(process::id()) << 16
 }

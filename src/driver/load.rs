@@ -44,10 +44,20 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
         errors.sort();
         return Err(errors);
     }
-    let mut config = config::parse(&sources)?;
+    load_text(&sources)
+}
+
+/// Validates texts that have been read, and looks at the files that they name.
+///
+/// # Errors
+/// Everything that is wrong, each with its place.
+pub(crate) fn load_text(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
+    let mut config = config::parse(sources)?;
     let mut secrets = BTreeMap::new();
-    errors.extend(config.references.iter().filter_map(|reference| look_at(reference, &mut secrets)));
+    let errors: Vec<_> = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets)).collect();
     config.give_secrets(&secrets);
+    // Without a name there is none to tell, and that is no reason to refuse a configuration.
+    config.give_hostname(fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim());
     if errors.is_empty() { Ok(config) } else { Err(errors) }
 }
 

@@ -2,10 +2,13 @@
 
 mod connection;
 mod control;
+mod control_change;
 mod control_client;
 mod control_socket;
 pub mod daemon;
 mod dial;
+mod doors;
+pub mod keeper;
 mod links;
 pub mod listen;
 pub mod load;
@@ -19,6 +22,7 @@ mod reload;
 mod scribe;
 mod secret;
 mod signal;
+pub mod speaker;
 mod state;
 pub mod status;
 mod sys;
@@ -27,6 +31,8 @@ mod timer;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::wall::WallClock;
+
+pub(crate) use control::{Command, VERSION};
 
 /// The one clock.
 #[expect(clippy::disallowed_methods, reason = "the driver is where time enters")]

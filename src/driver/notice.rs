@@ -1,15 +1,21 @@
 //! What operators read in the log, worded here and nowhere else. Each line names what changed, and why.
 
+pub(crate) mod restart;
+
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::Level;
 
-use crate::announce::{VipCause, VipEvent, VipState};
+use crate::announce::{AggregateCause, AggregateEvent, AggregateState, VipCause, VipEvent, VipState};
 use crate::bgp::peer::{self, PeerStatus, State};
 use crate::config::{self, Config, Diagnostic};
-use crate::engine::{self, PeerReload, status::Reason};
+use crate::discovery;
+use crate::engine::aggregate::AggregateReason;
+use crate::engine::drain::DrainNotice;
+use crate::engine::{self, PeerReload, Refusal, RefusalReason, status::Reason};
 use crate::health::{HealthEvent, ServiceState};
 
 /// Something that operators shall hear of.
@@ -36,8 +42,8 @@ pub(crate) enum Notice {
     NeedsRestart(&'static str),
     /// SIGUSR1 came.
     CheckingNow,
-    /// SIGUSR2 came.
-    NoGracefulRestart,
+    /// Of restarts and of the state file.
+    Restart(restart::Restart),
     /// The first SIGTERM or SIGINT came; its name.
     Stopping(&'static str),
     /// A second one came.
@@ -57,6 +63,12 @@ pub(crate) enum Notice {
     },
     /// A session is up, and what its two ends have settled.
     Established(Arc<config::Peer>, Option<Box<PeerStatus>>),
+    /// Routers can connect here.
+    Listening(SocketAddr),
+    /// They cannot, and why.
+    ListenFailed(SocketAddr, String),
+    /// They need not any more.
+    ListenClosed(SocketAddr),
     /// The control thread cannot go on.
     ControlBroken(String),
     /// Notices that were not worded because too many came at once.
@@ -100,15 +112,28 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
             HealthEvent::Service { state: ServiceState::Up, .. } => "services up",
             HealthEvent::Service { state: ServiceState::Down, .. } => "services down",
             HealthEvent::Service { state: ServiceState::Undecided, .. } => "services undecided",
+            HealthEvent::Service { state: ServiceState::Drained, .. } => "services drained",
         }),
         engine::Notice::Vip(event, _) => Some(match event.to {
             Some(VipState::Announced) => "VIPs announced",
             Some(VipState::Degraded) => "VIPs degraded",
             Some(VipState::Withdrawn) => "VIPs withdrawn",
             Some(VipState::Holding) => "VIPs holding",
+            Some(VipState::Drained) => "VIPs drained",
             None => "VIPs removed",
         }),
-        engine::Notice::Peer(..) | engine::Notice::PeerReload(..) => None,
+        engine::Notice::Aggregate(event, _) => Some(match event.to {
+            Some(AggregateState::Announced) => "aggregates announced",
+            Some(AggregateState::Withdrawn) => "aggregates withdrawn",
+            Some(AggregateState::Holding) => "aggregates holding",
+            Some(AggregateState::Drained) => "aggregates drained",
+            None => "aggregates removed",
+        }),
+        engine::Notice::Peer(..)
+        | engine::Notice::PeerReload(..)
+        | engine::Notice::Refused(_)
+        | engine::Notice::Discovery(_)
+        | engine::Notice::Drain(_) => None,
     }
 }
 
@@ -116,6 +141,7 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
 pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
     let (level, text) = match notice {
         Notice::Engine(subjects, notice) => return word_engine(subjects, notice, say),
+        Notice::Restart(notice) => return restart::word(notice, say),
         Notice::Started { config, path } => (Level::Info, started(config, path)),
         Notice::Warnings(warnings) => {
             return warnings.iter().for_each(|warning| say(Level::Warn, warning.to_string()));
@@ -129,10 +155,6 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         }
         Notice::NeedsRestart(key) => (Level::Warn, format!("the change of {key} takes effect after a restart only")),
         Notice::CheckingNow => (Level::Info, "SIGUSR1: running every check now".to_owned()),
-        Notice::NoGracefulRestart => {
-            let text = "SIGUSR2: graceful restart is not supported by this version; nothing was done (SIGTERM stops)";
-            (Level::Warn, text.to_owned())
-        }
         Notice::Stopping(signal) => (Level::Info, format!("{signal}: withdrawing all routes and stopping")),
         Notice::StoppingAtOnce(signal) => (Level::Warn, format!("{signal} again: stopping at once")),
         Notice::StopTimedOut => (Level::Warn, "stopping although not everything could be sent to all peers".to_owned()),
@@ -145,6 +167,11 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
             (Level::Warn, format!("cannot start more than {count}: {error}"))
         }
         Notice::Established(peer, status) => (Level::Info, established(peer, status.as_deref())),
+        Notice::Listening(address) => (Level::Info, format!("listening on {address}")),
+        Notice::ListenFailed(address, error) => {
+            (Level::Error, format!("cannot listen on {address}: {error}; trying again every few seconds"))
+        }
+        Notice::ListenClosed(address) => (Level::Info, format!("no longer listening on {address}")),
         Notice::Stopped => (Level::Info, "stopped".to_owned()),
         Notice::ControlBroken(error) => (Level::Error, format!("control socket: {error}; status is not available")),
         Notice::Lost(count) => {
@@ -159,11 +186,26 @@ fn word_engine(subjects: &Subjects, notice: &engine::Notice, say: &mut dyn FnMut
     let line = match notice {
         engine::Notice::Health(event) => health(subjects, event),
         engine::Notice::Vip(event, reason) => vip(event, reason),
+        engine::Notice::Aggregate(event, reason) => Some(aggregate(event, reason)),
+        engine::Notice::Drain(notice) => Some((Level::Info, drain(notice))),
         engine::Notice::Peer(peer, notice) => peer_line(peer, notice),
         engine::Notice::PeerReload(name, change) => Some(peer_reload(name, change)),
+        engine::Notice::Refused(refusal) => Some((Level::Warn, refused(refusal))),
+        engine::Notice::Discovery(notice) => Some((Level::Warn, discovery(notice))),
     };
     if let Some((level, text)) = line {
         say(level, text);
+    }
+}
+
+fn discovery(notice: &discovery::Notice) -> String {
+    match notice {
+        discovery::Notice::Failed(interface, error) => {
+            format!("interface {interface}: {error}; unnumbered peers on it do not find their router")
+        }
+        discovery::Notice::Another { interface, neighbour, ignored } => {
+            format!("interface {interface}: a second router, {ignored}, advertises itself; sessions go to {neighbour}")
+        }
     }
 }
 
@@ -174,7 +216,7 @@ fn started(config: &Config, path: &Path) -> String {
 
 /// `2 VIPs, 1 service, 4 checks, 2 peers, 8 workers`.
 pub(crate) fn counts(config: &Config) -> String {
-    let peers = config.bgp.as_ref().map_or(0, |bgp| bgp.peers.len());
+    let peers = config.bgp.as_ref().map_or(0, |bgp| bgp.peers.len() + bgp.ranges.len());
     [
         plural(config.vips.len(), "VIP", "VIPs"),
         plural(config.services.len(), "service", "services"),
@@ -214,6 +256,7 @@ fn health(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, String)> {
                 ServiceState::Up => (Level::Info, "up"),
                 ServiceState::Down => (Level::Warn, "down"),
                 ServiceState::Undecided => (Level::Info, "undecided"),
+                ServiceState::Drained => (Level::Info, "drained"),
             };
             let (name, of) = (&service.name, service.backends.len());
             let text = format!("service {name} {state}: {available} of {of} backends available, {required} required");
@@ -227,8 +270,14 @@ fn vip(event: &VipEvent, reason: &Reason) -> Option<(Level, String)> {
     let VipEvent { vip, from, to, .. } = event;
     let line = match (from, to) {
         (_, None) => (Level::Info, format!("vip {vip} removed")),
-        (Some(VipState::Announced), Some(VipState::Announced)) if event.cause == VipCause::Stopping => {
+        (Some(_), Some(VipState::Announced | VipState::Degraded))
+            if matches!(event.cause, VipCause::Stopping | VipCause::Draining(..)) =>
+        {
             (Level::Info, format!("vip {vip} announced with GRACEFUL_SHUTDOWN: {reason}"))
+        }
+        (_, Some(VipState::Drained)) => (Level::Info, format!("vip {vip} not announced: {reason}")),
+        (Some(VipState::Drained), Some(VipState::Withdrawn)) => {
+            (Level::Info, format!("vip {vip} still not announced: {reason}"))
         }
         (_, Some(VipState::Announced)) => (Level::Info, format!("vip {vip} announced: {reason}")),
         (_, Some(VipState::Degraded)) => (Level::Warn, format!("vip {vip} announced as degraded: {reason}")),
@@ -246,6 +295,42 @@ fn vip(event: &VipEvent, reason: &Reason) -> Option<(Level, String)> {
     Some(line)
 }
 
+/// Whatever operators write, it stays one line.
+fn drain(notice: &DrainNotice) -> String {
+    match notice {
+        DrainNotice::Begun(target, drain) => {
+            let until = drain.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let reason = drain.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("drain {target}{until}{reason}")
+        }
+        DrainNotice::Ended(target) => format!("undrain {target}"),
+        DrainNotice::Expired(target) => format!("undrain {target}: its time has passed"),
+    }
+}
+
+fn aggregate(event: &AggregateEvent, reason: &AggregateReason) -> (Level, String) {
+    let AggregateEvent { aggregate, from, to, cause, .. } = *event;
+    match (from, to) {
+        (_, None) => (Level::Info, format!("aggregate {aggregate} removed")),
+        (_, Some(AggregateState::Announced)) if cause != AggregateCause::Enough => {
+            (Level::Info, format!("aggregate {aggregate} announced with GRACEFUL_SHUTDOWN: {reason}"))
+        }
+        (_, Some(AggregateState::Drained)) => (Level::Info, format!("aggregate {aggregate} not announced: {reason}")),
+        (Some(AggregateState::Drained), Some(AggregateState::Withdrawn)) => {
+            (Level::Info, format!("aggregate {aggregate} still not announced: {reason}"))
+        }
+        (_, Some(AggregateState::Announced)) => (Level::Info, format!("aggregate {aggregate} announced: {reason}")),
+        (_, Some(AggregateState::Holding)) => (Level::Debug, format!("aggregate {aggregate} holding: {reason}")),
+        (Some(AggregateState::Announced), Some(AggregateState::Withdrawn)) => {
+            (Level::Warn, format!("aggregate {aggregate} withdrawn: {reason}"))
+        }
+        (Some(AggregateState::Withdrawn), Some(AggregateState::Withdrawn)) => {
+            (Level::Debug, format!("aggregate {aggregate} still withdrawn: {reason}"))
+        }
+        (_, Some(AggregateState::Withdrawn)) => (Level::Warn, format!("aggregate {aggregate} not announced: {reason}")),
+    }
+}
+
 fn peer_line(peer: &config::Peer, notice: &peer::Notice) -> Option<(Level, String)> {
     let name = &peer.name;
     let line = match notice {
@@ -260,11 +345,16 @@ fn peer_line(peer: &config::Peer, notice: &peer::Notice) -> Option<(Level, Strin
         peer::Notice::State { from, to, cause: None } => {
             (Level::Debug, format!("peer {name}: {} -> {}", from.name(), to.name()))
         }
+        peer::Notice::Waiting => (Level::Info, format!("peer {name}: waiting for the router to connect")),
         peer::Notice::NoNextHop(family) => {
             (Level::Warn, format!("peer {name}: {family} routes are not announced: no next hop; set next_hop_{family}"))
         }
         peer::Notice::FamilyNotNegotiated(family) => {
             (Level::Warn, format!("peer {name}: {family} routes are not announced: the peer did not offer this family"))
+        }
+        peer::Notice::LeftOut(capabilities) => {
+            let names: Vec<_> = capabilities.iter().map(ToString::to_string).collect();
+            (Level::Warn, format!("peer {name} refuses what we can do: trying without {}", names.join(", ")))
         }
         peer::Notice::TooLarge(prefix, count) => (
             Level::Error,
@@ -291,6 +381,7 @@ fn established(peer: &config::Peer, status: Option<&PeerStatus>) -> String {
             seconds => format!("hold time {seconds}s"),
         }));
         let families: Vec<_> = status.families.iter().map(|family| family.name()).collect();
+        facts.extend(status.graceful_restart.as_ref().map(|_| "graceful restart".to_owned()));
         facts.push(if families.is_empty() { "no family in common".to_owned() } else { families.join(" ") });
     }
     let name = &peer.name;
@@ -298,6 +389,27 @@ fn established(peer: &config::Peer, status: Option<&PeerStatus>) -> String {
         format!("peer {name} established")
     } else {
         format!("peer {name} established ({})", facts.join(", "))
+    }
+}
+
+fn refused(refusal: &Refusal) -> String {
+    let Refusal { remote, reason, count } = refusal;
+    let reason = match reason {
+        RefusalReason::Stranger => "no peer has this address".to_owned(),
+        RefusalReason::Active(name) => format!("we connect to peer {name}; set its mode to \"both\" or \"passive\""),
+        RefusalReason::OtherLocal(name, source) => format!("peer {name} is to connect to {source}"),
+        RefusalReason::Full(name, limit) => format!("peer {name} has {limit} neighbours, which is its limit"),
+        RefusalReason::NotEstablished(name, cause) => {
+            return format!("peer {name}: {remote} not established: {cause}{}", others(*count));
+        }
+    };
+    format!("connection from {remote} refused: {reason}{}", others(*count))
+}
+
+fn others(count: u64) -> String {
+    match count.saturating_sub(1) {
+        0 => String::new(),
+        others => format!(" ({others} more came to nothing since the last such line)"),
     }
 }
 
@@ -393,7 +505,7 @@ port = 8080
     fn vips_in_words() {
         let vip = |from, to, cause, service| {
             let event = VipEvent { vip: "192.0.2.1".parse().unwrap(), from, to, cause };
-            engine(engine::Notice::Vip(event, Reason { cause, service }))
+            engine(engine::Notice::Vip(event, Reason { cause, service, drain: "drained: works".to_owned() }))
         };
         let announced = Some(VipState::Announced);
         assert_eq!(
@@ -417,6 +529,45 @@ port = 8080
             assert_eq!(vip(from, to, down, Some(service.clone())), format!("{text}: {why}"));
         }
         assert_eq!(vip(announced, None, VipCause::AllUp, None), "INFO vip 192.0.2.1/32 removed");
+    }
+
+    #[test]
+    fn aggregates_and_drains_in_words() {
+        use crate::announce::{DrainedBy, Tally};
+        let aggregate = |from, to, cause, tipped_by: Option<&str>| {
+            let tally = Tally { healthy: 1, members: 2, required: 2 };
+            let (prefix, tipped_by) = ("192.0.2.0/24".parse().unwrap(), tipped_by.map(|vip| vip.parse().unwrap()));
+            let event = AggregateEvent { aggregate: prefix, from, to, cause, tally, tipped_by };
+            let reason = AggregateReason { cause, tally, tipped_by, drain: "drained: works".to_owned() };
+            engine(engine::Notice::Aggregate(event, reason))
+        };
+        let (announced, withdrawn) = (Some(AggregateState::Announced), Some(AggregateState::Withdrawn));
+        let count = "1 of 2 members healthy, 2 required";
+        assert_eq!(
+            aggregate(announced, withdrawn, AggregateCause::TooFew, Some("192.0.2.1")),
+            format!("WARN aggregate 192.0.2.0/24 withdrawn: {count} (vip 192.0.2.1/32 is healthy no more)")
+        );
+        assert_eq!(
+            aggregate(withdrawn, announced, AggregateCause::Enough, Some("192.0.2.1")),
+            format!("INFO aggregate 192.0.2.0/24 announced: {count} (vip 192.0.2.1/32 is announced)")
+        );
+        assert_eq!(
+            aggregate(announced, announced, AggregateCause::MembersLeave, None),
+            format!("INFO aggregate 192.0.2.0/24 announced with GRACEFUL_SHUTDOWN: {count} (others are being drained)")
+        );
+        assert_eq!(
+            aggregate(announced, Some(AggregateState::Drained), AggregateCause::Drained(DrainedBy::Itself), None),
+            "INFO aggregate 192.0.2.0/24 not announced: drained: works"
+        );
+        let at = crate::driver::wall_clock().timestamp(crate::driver::clock());
+        let drain = |reason: Option<&str>, until| {
+            let drain = engine::drain::Drain { reason: reason.map(str::to_owned), since: at, until };
+            engine(engine::Notice::Drain(DrainNotice::Begun(engine::drain::Target::All, drain)))
+        };
+        assert_eq!(drain(None, None), "INFO drain all");
+        assert_eq!(drain(Some("works"), Some(at)), format!("INFO drain all until {at}: works"));
+        let target = engine::drain::Target::Peer("tor-a".to_owned());
+        assert_eq!(engine(engine::Notice::Drain(DrainNotice::Ended(target))), "INFO undrain peer/tor-a");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! other threads and signals ask for, connections, and timers last. A result or a KEEPALIVE that has arrived is so never
 //! outrun by the deadline that it is for, however late the loop is.
 
+mod requests;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -16,18 +18,23 @@ use mio::{Events, Poll, Token, Waker};
 use super::connection::{Connections, READ_SHARE, Share};
 use super::control::{Ask, Control};
 use super::control_socket::Socket;
+use super::dial::zone_of;
+use super::doors::{self, Doors};
+use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
+use super::notice::restart::Restart;
 use super::notice::{Notice, Subjects};
 use super::pool::{Pool, Report};
-use super::reload::{Loaded, Loader, broken};
+use super::reload::{Loaded, Loader};
 use super::scribe::Scribe;
-use super::signal::{Request, Signals};
+use super::signal::Signals;
 use super::state::ConfigState;
-use super::status::{PoolLine, Status};
+use super::status::ListenLine;
 use super::timer::Timer;
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
 use crate::config::{Config, Diagnostic};
+use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
 use crate::wall::Timestamp;
 
@@ -48,6 +55,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 enum Mail {
     Control(Ask),
     Loaded(Result<Loaded, Vec<Diagnostic>>),
+    Written(Result<(), String>),
 }
 
 /// How far a stop is.
@@ -75,9 +83,13 @@ pub(crate) struct Reactor {
     pool: Pool,
     connections: Connections,
     links: Links,
+    doors: Doors,
     control: Control,
     loader: Loader,
     scribe: Scribe,
+    keeper: Keeper,
+    /// What the state file shall say in the end, if not what is true then.
+    legacy: Option<Saved>,
     subjects: Arc<Subjects>,
     config: Arc<Config>,
     state: ConfigState,
@@ -116,8 +128,15 @@ impl Reactor {
         let pool = Pool::start(config.worker_count(), Arc::new(move |request| prober.run(request)), wake)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
+        let mut doors = Doors::new(poll.registry().try_clone()?);
+        doors.configure(clock(), config.bgp.as_ref());
+        refuse_failed(&doors.lines())?;
         let wall = wall_clock();
         let started_at = wall.timestamp(clock());
+        let boot_id = keeper::boot_id();
+        let (engine, restart) = keeper::engine(clock(), seed, &config, &boot_id);
+        let post = poster(&mail, &waker);
+        let keeper = Keeper::start(&config.daemon.state_file, boot_id, move |outcome| post(Mail::Written(outcome)))?;
         let mut reactor = Reactor {
             poll,
             timer,
@@ -125,14 +144,17 @@ impl Reactor {
             mailbox,
             mail,
             waker,
-            engine: Engine::new(clock(), seed),
+            engine,
             pool,
             connections,
             links,
+            doors,
             control,
             state: ConfigState::new(loader.path(), started_at, &config),
             loader,
             scribe,
+            keeper,
+            legacy: None,
             subjects,
             config: config.clone(),
             started_at,
@@ -143,7 +165,11 @@ impl Reactor {
         };
         let path = reactor.loader.path().to_owned();
         reactor.scribe.note(Notice::Started { config: config.clone(), path });
+        if let Some(restart) = restart {
+            reactor.scribe.note(Notice::Restart(restart));
+        }
         reactor.note_findings(&config);
+        reactor.keeper.changed(clock());
         reactor.feed(clock(), Input::Configure(config));
         Ok(reactor)
     }
@@ -162,6 +188,11 @@ impl Reactor {
             }
         }
         drop(self.connections);
+        let path = self.keeper.path().to_owned();
+        let saved = self.legacy.unwrap_or_else(|| self.engine.saved(&wall_clock(), self.keeper.boot_id()));
+        if let Err(error) = self.keeper.finish(saved) {
+            self.scribe.note(Notice::Restart(Restart::Writing { path, outcome: Err(error) }));
+        }
         let hanging = self.pool.stop();
         if hanging > 0 {
             self.scribe.note(Notice::WorkersHang(hanging));
@@ -175,7 +206,7 @@ impl Reactor {
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let now = clock();
         self.timer.arm(now, self.deadline())?;
-        let has_work = self.connections.has_work() || self.links.has_work();
+        let has_work = self.connections.has_work() || self.doors.has_work() || self.links.has_work();
         let wait = has_work.then_some(Duration::ZERO);
         match self.poll.poll(events, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -191,6 +222,7 @@ impl Reactor {
                 TIMER => self.timer.clear(),
                 SIGNALS => signalled = true,
                 token if self.links.has(token) => heard.extend(self.links.receive(token)),
+                token if self.doors.notify(token) => {}
                 Token(_) => self.connections.notify(event),
             }
         }
@@ -207,6 +239,7 @@ impl Reactor {
             self.feed(clock(), Input::LinkReceived { interface, source, hop_limit, bytes: &bytes });
         }
         self.serve_connections();
+        self.serve_doors();
         let now = clock();
         self.connections.expire(now);
         if self.timeout_at().is_some_and(|at| at <= now) {
@@ -216,6 +249,10 @@ impl Reactor {
             self.breath = overdue.then(|| now + BREATH);
         }
         self.go_on_stopping(now);
+        if self.keeper.deadline().is_some_and(|at| at <= now) {
+            let saved = self.engine.saved(&wall_clock(), self.keeper.boot_id());
+            self.keeper.save(now, saved, self.config.restart_time());
+        }
         self.scribe.hand_over();
         Ok(())
     }
@@ -228,7 +265,8 @@ impl Reactor {
     /// When the loop must turn without a reason from outside.
     fn deadline(&self) -> Option<Instant> {
         let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
-        [self.timeout_at(), self.connections.deadline(), stop].into_iter().flatten().min()
+        let own = [self.connections.deadline(), self.doors.deadline(), self.keeper.deadline()];
+        own.into_iter().chain([self.timeout_at(), stop]).flatten().min()
     }
 
     /// Results of checks, all that are there: what they change goes out together.
@@ -259,6 +297,8 @@ impl Reactor {
             match output {
                 Output::Probe(request) => self.pool.submit(request),
                 Output::Connect(peer, id, config) => self.connections.open(peer, id, config),
+                Output::Accept(arrival, peer, id, config) => self.connections.accept(arrival, peer, id, config),
+                Output::TurnAway(arrival, last_words) => self.connections.turn_away(arrival, &last_words),
                 Output::Send(peer, id, bytes) => self.connections.send(peer, id, &bytes),
                 Output::Close(peer, id) => self.connections.close(now, peer, id),
                 Output::Link(action) => self.links.apply(action),
@@ -272,6 +312,16 @@ impl Reactor {
     }
 
     fn note(&mut self, notice: engine::Notice) {
+        if let engine::Notice::Vip(..)
+        | engine::Notice::Aggregate(..)
+        | engine::Notice::Drain(_)
+        | engine::Notice::Peer(
+            _,
+            peer::Notice::State { from: State::Established, .. } | peer::Notice::State { to: State::Established, .. },
+        ) = notice
+        {
+            self.keeper.changed(clock());
+        }
         let notice = match notice {
             // Everything is new at the start, and that has been said.
             engine::Notice::PeerReload(..) if !self.reloaded => return,
@@ -303,126 +353,37 @@ impl Reactor {
         self.buffer = buffer;
     }
 
-    fn take_mail(&mut self, mail: Mail) {
-        match mail {
-            Mail::Control(Ask::Status) => {
-                let begun = clock();
-                let status = Box::new(self.status());
-                self.control.status(status, clock() - begun);
-            }
-            Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
-            Mail::Loaded(result) => {
-                match result {
-                    Ok(loaded) => self.apply(loaded),
-                    Err(errors) => {
-                        self.state.failed(wall_clock().timestamp(clock()), &errors);
-                        self.scribe.note(Notice::ReloadRefused(errors));
-                    }
-                }
-                if self.loader.finished() {
-                    self.reload();
-                }
-            }
-        }
-    }
-
-    fn status(&self) -> Status {
-        let wall = wall_clock();
-        let schedule = self.engine.schedule();
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            at: wall.timestamp(clock()),
-            started_at: self.started_at,
-            engine: self.engine.status(&wall),
-            pool: PoolLine {
-                workers: self.pool.workers(),
-                demand: self.config.worker_demand(),
-                busy: self.pool.busy(),
-                queued: schedule.queued,
-                lag_p99_us: u64::try_from(schedule.lag_p99.as_micros()).unwrap_or(u64::MAX),
-                overdue: schedule.overdue,
-            },
-            config: self.state.line(),
-        }
-    }
-
-    fn obey(&mut self, request: Request) {
+    /// Lets in who is at the doors.
+    fn serve_doors(&mut self) {
         let now = clock();
-        match (request, self.stop) {
-            (Request::Stop(signal), Stop::No) => {
-                self.scribe.note(Notice::Stopping(signal));
-                self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + STOP_PATIENCE);
-                self.feed(now, Input::Stop(format!("herald stopped by {signal}")));
-            }
-            (Request::Stop(signal), _) => {
-                self.scribe.note(Notice::StoppingAtOnce(signal));
-                self.stop = Stop::Done;
-            }
-            (_, Stop::Withdrawing(_) | Stop::Flushing | Stop::Done) => {}
-            (Request::Reload, Stop::No) => {
-                self.scribe.note(Notice::Reloading(self.loader.path().to_owned()));
-                self.reload();
-            }
-            (Request::CheckNow, Stop::No) => {
-                self.scribe.note(Notice::CheckingNow);
-                self.feed(now, Input::CheckNow);
-            }
-            (Request::GracefulRestart, Stop::No) => self.scribe.note(Notice::NoGracefulRestart),
+        self.doors.retry(now);
+        for (stream, remote) in self.doors.accept(now) {
+            // Without one it has ended already.
+            let Ok(local) = stream.local_addr() else { continue };
+            let zone = zone_of(&stream, remote);
+            let id = self.connections.arrive(stream);
+            self.feed(now, Input::Arrival(engine::Arrival { id, local, remote, zone }));
         }
+        self.note_doors();
     }
 
-    fn reload(&mut self) {
-        let post = poster(&self.mail, &self.waker);
-        if let Err(error) = self.loader.request(move |result| post(Mail::Loaded(result))) {
-            let errors = vec![broken(self.loader.path(), &format!("cannot start to read it: {error}"))];
-            self.state.failed(wall_clock().timestamp(clock()), &errors);
-            self.scribe.note(Notice::ReloadRefused(errors));
+    fn note_doors(&mut self) {
+        for change in self.doors.take_changes() {
+            self.scribe.note(match change {
+                doors::Change::Opened(address) => Notice::Listening(address),
+                doors::Change::Failed(address, error) => Notice::ListenFailed(address, error),
+                doors::Change::Closed(address) => Notice::ListenClosed(address),
+            });
         }
     }
+}
 
-    /// Puts a new configuration in force.
-    fn apply(&mut self, loaded: Loaded) {
-        if self.stop != Stop::No {
-            return;
-        }
-        let Loaded { config, subjects, prober } = loaded;
-        let now = clock();
-        // What the engine still has to say means the old configuration's indexes.
-        self.drain(now);
-        self.pool.set_prober(Arc::new(move |request| prober.run(request)));
-        if let Err(error) = self.pool.resize(config.worker_count()) {
-            self.scribe.note(Notice::WorkersMissing { started: self.pool.workers(), error: error.to_string() });
-        }
-        if config.daemon.control_socket != self.config.daemon.control_socket {
-            self.scribe.note(Notice::NeedsRestart("daemon.control_socket"));
-        }
-        self.state.loaded(wall_clock().timestamp(now), &config);
-        super::log::set_level(config.daemon.log);
-        self.subjects = subjects;
-        self.config = config.clone();
-        self.reloaded = true;
-        self.feed(now, Input::Configure(config.clone()));
-        self.scribe.note(Notice::Reloaded(config.clone()));
-        self.note_findings(&config);
-    }
-
-    fn note_findings(&mut self, config: &Config) {
-        if !config.warnings.is_empty() {
-            self.scribe.note(Notice::Warnings(config.warnings.clone()));
-        }
-    }
-
-    fn go_on_stopping(&mut self, now: Instant) {
-        match self.stop {
-            Stop::Withdrawing(deadline) if deadline <= now => {
-                self.scribe.note(Notice::StopTimedOut);
-                self.connections.close_all(now);
-                self.stop = Stop::Flushing;
-            }
-            Stop::Flushing if self.connections.is_empty() => self.stop = Stop::Done,
-            Stop::No | Stop::Withdrawing(_) | Stop::Flushing | Stop::Done => {}
-        }
-    }
+/// At the start an address that cannot be listened on is an error: somebody is there to see it.
+fn refuse_failed(listen: &[ListenLine]) -> io::Result<()> {
+    let failed =
+        listen.iter().filter_map(|line| Some(format!("cannot listen on {}: {}", line.address, line.error.as_ref()?)));
+    let failed: Vec<String> = failed.collect();
+    if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("; "))) }
 }
 
 /// Puts mail into the mailbox and wakes the loop.

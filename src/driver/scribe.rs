@@ -13,15 +13,17 @@ use super::notice::{self, Notice};
 
 /// Batches (turns of the loop) that may wait.
 const QUEUE: usize = 64;
-/// Notices in a batch of which there may be thousands (see [`notice::kind`]); further ones of one turn are only counted.
+/// Notices in a batch; further ones of one turn are only counted.
 const BATCH: usize = 65_536;
-/// Notices in a batch of whatever kind.
-const BATCH_MAX: usize = 2 * BATCH;
+/// How many lines of one kind are logged within [`WINDOW`]; of more, the number is.
+const LINES: u64 = 200;
+/// Short enough that the number comes while the operator still wonders.
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// Collects notices during a turn of the loop and hands them over at its end.
 pub(crate) struct Scribe {
-    queue: Sender<Vec<Notice>>,
-    batch: Vec<Notice>,
+    queue: Sender<Batch>,
+    batch: Batch,
     lost: u64,
     thread: JoinHandle<()>,
 }
@@ -35,32 +37,28 @@ impl Scribe {
             .name("notices".to_owned())
             .stack_size(256 * 1024)
             .spawn(move || log_all(&batches, &mut |level, text| log::log!(target: "herald", level, "{text}")))?;
-        Ok(Scribe { queue, batch: Vec::new(), lost: 0, thread })
+        Ok(Scribe { queue, batch: Batch::default(), lost: 0, thread })
     }
 
     /// Notes it for the end of the turn.
     pub(crate) fn note(&mut self, notice: Notice) {
-        let limit = if notice::kind(&notice).is_some() { BATCH } else { BATCH_MAX };
-        if self.batch.len() < limit {
-            self.batch.push(notice);
-        } else {
-            self.lost += 1;
-        }
+        self.lost += u64::from(!self.batch.note(notice));
     }
 
     /// Hands over what was noted. Never waits: what finds no room is counted, and the count told later.
     pub(crate) fn hand_over(&mut self) {
-        if self.batch.is_empty() && self.lost == 0 {
+        if self.batch.notices.is_empty() && self.lost == 0 {
             return;
         }
         if self.lost > 0 {
-            self.batch.push(Notice::Lost(mem::take(&mut self.lost)));
+            self.batch.notices.push(Notice::Lost(mem::take(&mut self.lost)));
         }
         if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
             self.queue.try_send(mem::take(&mut self.batch))
         {
             let count = |notice: &Notice| if let Notice::Lost(count) = notice { *count } else { 1 };
-            self.lost += batch.iter().map(count).sum::<u64>();
+            self.lost += batch.notices.iter().map(count).sum::<u64>();
+            self.lost += batch.counted_only().map(|(_, more)| more).sum::<u64>();
         }
     }
 
@@ -73,12 +71,38 @@ impl Scribe {
     }
 }
 
-/// How many lines of one kind are logged within [`WINDOW`]; of more, the number is.
-const LINES: u64 = 200;
-/// Short enough that the number comes while the operator still wonders.
-const WINDOW: Duration = Duration::from_secs(1);
+/// What was noted in one turn. Of a kind of which there are thousands (see [`notice::kind`]) it keeps no more than could be
+/// logged: a hundred thousand VIPs that are announced at once take no memory here.
+#[derive(Default)]
+struct Batch {
+    notices: Vec<Notice>,
+    /// Notices of each kind, kept or not.
+    counts: BTreeMap<&'static str, u64>,
+}
 
-fn log_all(batches: &Receiver<Vec<Notice>>, say: &mut dyn FnMut(Level, String)) {
+impl Batch {
+    /// False when there is no room for it.
+    fn note(&mut self, notice: Notice) -> bool {
+        if let Some(kind) = notice::kind(&notice) {
+            let count = self.counts.entry(kind).or_default();
+            *count += 1;
+            if *count > LINES {
+                return true;
+            }
+        } else if self.notices.len() >= BATCH {
+            return false;
+        }
+        self.notices.push(notice);
+        true
+    }
+
+    /// Notices of each kind that were counted only.
+    fn counted_only(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counts.iter().map(|(kind, count)| (*kind, count.saturating_sub(LINES))).filter(|(_, more)| *more > 0)
+    }
+}
+
+fn log_all(batches: &Receiver<Batch>, say: &mut dyn FnMut(Level, String)) {
     let mut storm = Storm::default();
     loop {
         let batch = match storm.ends {
@@ -86,7 +110,11 @@ fn log_all(batches: &Receiver<Vec<Notice>>, say: &mut dyn FnMut(Level, String)) 
             Some(at) => batches.recv_deadline(at),
         };
         match batch {
-            Ok(batch) => batch.iter().filter(|notice| storm.lets_pass(notice)).for_each(|one| notice::word(one, say)),
+            Ok(batch) => {
+                let told = batch.notices.iter().filter(|notice| storm.lets_pass(notice));
+                told.for_each(|notice| notice::word(notice, say));
+                batch.counted_only().for_each(|(kind, more)| *storm.counts.entry(kind).or_default() += more);
+            }
             Err(RecvTimeoutError::Timeout) => storm.end(say),
             Err(RecvTimeoutError::Disconnected) => return storm.end(say),
         }
@@ -140,14 +168,36 @@ mod tests {
         Notice::Engine(Arc::new(Subjects::new(Arc::default())), engine::Notice::Health(event))
     }
 
+    fn batch(notices: impl IntoIterator<Item = Notice>) -> Batch {
+        let mut batch = Batch::default();
+        notices.into_iter().for_each(|notice| assert!(batch.note(notice)));
+        batch
+    }
+
     #[test]
-    fn what_is_rare_has_room_when_the_batch_is_full() {
+    fn a_storm_takes_no_room_from_what_is_rare() {
         let mut scribe = Scribe::start().unwrap();
         let down = service_down();
-        (0..=BATCH).for_each(|_| scribe.note(down.clone()));
+        (0..2 * BATCH).for_each(|_| scribe.note(down.clone()));
         scribe.note(Notice::CheckingNow);
-        assert_eq!((scribe.batch.len(), scribe.lost), (BATCH + 1, 1));
-        assert!(matches!(scribe.batch.last(), Some(Notice::CheckingNow)));
+        assert_eq!((scribe.batch.notices.len(), scribe.lost), (LINES as usize + 1, 0));
+        assert!(matches!(scribe.batch.notices.last(), Some(Notice::CheckingNow)));
+        (0..BATCH).for_each(|_| scribe.note(Notice::CheckingNow));
+        assert_eq!((scribe.batch.notices.len(), scribe.lost), (BATCH, LINES + 1));
+        scribe.finish();
+    }
+
+    #[test]
+    fn what_finds_no_room_in_the_queue_is_counted_whether_kept_or_not() {
+        let (queue, batches) = bounded(1);
+        let mut scribe = Scribe { queue, batch: Batch::default(), lost: 0, thread: thread::spawn(|| ()) };
+        scribe.note(Notice::CheckingNow);
+        scribe.hand_over();
+        (0..1000).for_each(|_| scribe.note(service_down()));
+        scribe.note(Notice::CheckingNow);
+        scribe.hand_over();
+        assert_eq!(scribe.lost, 1001);
+        drop(batches);
         scribe.finish();
     }
 
@@ -155,9 +205,9 @@ mod tests {
     fn a_storm_is_counted_and_what_is_rare_stays_in_sight() {
         let notice = service_down();
         let (queue, batches) = bounded(QUEUE);
-        queue.send(vec![notice.clone(); 1000]).unwrap();
-        queue.send(vec![Notice::CheckingNow]).unwrap();
-        queue.send(vec![notice; 234]).unwrap();
+        queue.send(batch(vec![notice.clone(); 1000])).unwrap();
+        queue.send(batch([Notice::CheckingNow])).unwrap();
+        queue.send(batch(vec![notice; 234])).unwrap();
         drop(queue);
         let mut said = Vec::new();
         log_all(&batches, &mut |_, text| said.push(text));

@@ -20,10 +20,23 @@ pub struct Status {
     /// VIPs, services, peers.
     #[serde(flatten)]
     pub engine: engine::status::Status,
+    /// Where routers connect to us.
+    pub listen: Vec<ListenLine>,
     /// The threads that run checks.
     pub pool: PoolLine,
     /// The configuration in force.
     pub config: ConfigLine,
+}
+
+/// One address of `listen`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListenLine {
+    /// Address and port.
+    pub address: String,
+    /// Whether routers can connect there.
+    pub ok: bool,
+    /// Why not.
+    pub error: Option<String>,
 }
 
 /// The pool at a glance.

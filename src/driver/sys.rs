@@ -7,30 +7,33 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use crate::config::Secret;
+use crate::prefix::Prefix;
 
-/// From now on segments from and to `peer` carry a signature (RFC 2385), and those without or with a wrong one are
-/// dropped. On a socket that connects: before it does. On one that listens: for what this peer will connect, any time;
-/// `None` takes the secret away again.
+/// From now on segments from and to `peers` carry a signature (RFC 2385), and those without or with a wrong one are
+/// dropped; of several prefixes that cover a peer the longest counts. On a socket that connects: before it does. On one
+/// that listens: for what these peers will connect, any time; `None` takes the secret away again.
 ///
 /// # Errors
 /// The system's word when it has no TCP-MD5, or no memory for one more secret.
-pub(super) fn set_tcp_md5(socket: &impl AsFd, peer: IpAddr, secret: Option<&Secret>) -> io::Result<()> {
+pub(super) fn set_tcp_md5(socket: &impl AsFd, peers: &Prefix, secret: Option<&Secret>) -> io::Result<()> {
     let octets = secret.map(Secret::expose).unwrap_or_default();
     let mut key = [0; Secret::MAX];
     let Some(room) = key.get_mut(..octets.len()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     room.copy_from_slice(octets);
+    let is_host = *peers == Prefix::host(peers.address());
+    let (name, flags) = if is_host { (libc::TCP_MD5SIG, 0) } else { (TCP_MD5SIG_EXT, TCP_MD5SIG_FLAG_PREFIX) };
     // Without TCP_MD5SIG_FLAG_IFINDEX the kernel takes the secret whatever the interface or VRF.
     let option = TcpMd5 {
-        peer: Address::from(peer),
-        flags: 0,
-        prefix_length: 0,
+        peer: Address::from(peers.address()),
+        flags,
+        prefix_length: peers.len(),
         key_length: u16::try_from(octets.len()).unwrap_or(u16::MAX),
         interface: 0,
         key,
     };
-    set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &option)
+    set(socket, libc::IPPROTO_TCP, name, &option)
 }
 
 /// From now on segments with a TTL or hop limit below `least` are dropped (RFC 5082), before they can do anything.
@@ -60,6 +63,11 @@ pub(super) fn set_icmp6_types(socket: &impl AsFd, types: &[u8]) -> io::Result<()
     }
     set(socket, libc::IPPROTO_ICMPV6, ICMP6_FILTER, &blocked)
 }
+
+/// `linux/tcp.h`: as TCP_MD5SIG, and the flags count.
+const TCP_MD5SIG_EXT: c_int = 32;
+/// And so does the prefix length.
+const TCP_MD5SIG_FLAG_PREFIX: u8 = 1;
 
 /// `struct tcp_md5sig` of `linux/tcp.h`.
 #[repr(C)]

@@ -6,26 +6,33 @@
 //!
 //! Changes run downhill only: health → announce → RIB → peers → outputs. No core calls another.
 
+pub mod aggregate;
+pub mod drain;
+pub mod restart;
+pub mod saved;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::announce::{Announce, ServiceHealth, VipEvent, VipState};
+use crate::announce::{AggregateEvent, Announce, ServiceHealth, VipEvent, VipState};
 use crate::bgp::error::Notification;
-use crate::bgp::peer::{self, ConnId, Event, Peer, PeerStatus};
+use crate::bgp::peer::{self, ArrivalId, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
 use crate::config::{self, Config};
 use crate::discovery::{self, Discovery};
 use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
 use crate::prefix::Prefix;
+use crate::timers::Deadlines;
+use aggregate::AggregateReason;
+use drain::{DrainNotice, Drains, Target};
 use status::Reason;
 
-pub use crate::bgp::speaker::{PeerId, PeerReload};
+pub use crate::bgp::speaker::{Arrival, PeerId, PeerReload, Refusal, RefusalReason};
 
 /// What the driver tells the engine.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ pub enum Input<'a> {
     ProbeStarted(Ticket, Instant),
     /// A worker finished a probe.
     ProbeFinished(Ticket, ProbeOutcome),
+    /// Somebody connected: [`Output::Accept`] or [`Output::TurnAway`] says what becomes of it.
+    Arrival(Arrival),
     /// Something happened on a peer's connection.
     Peer(PeerId, ConnId, Event<'a>),
     /// An interface with unnumbered peers can be used, or cannot, and why; answers [`discovery::Action::Open`].
@@ -57,6 +66,10 @@ pub enum Input<'a> {
     CheckNow,
     /// Stop for good; the text goes to the peers (RFC 9003).
     Stop(String),
+    /// The same, without waiting for anything.
+    StopAtOnce(String),
+    /// Stop for a restart: nothing is withdrawn, and peers with graceful restart keep what they have (RFC 4724).
+    Leave,
 }
 
 /// What the driver must do.
@@ -66,6 +79,10 @@ pub enum Output {
     Probe(ProbeRequest),
     /// Open a TCP connection to this peer.
     Connect(PeerId, ConnId, Arc<config::Peer>),
+    /// See [`peer::Action::Accept`]; the peer's configuration says how.
+    Accept(ArrivalId, PeerId, ConnId, Arc<config::Peer>),
+    /// Nobody's connection: to be closed, after these octets.
+    TurnAway(ArrivalId, Vec<u8>),
     /// See [`peer::Action::Send`].
     Send(PeerId, ConnId, Vec<u8>),
     /// See [`peer::Action::Close`].
@@ -85,11 +102,17 @@ pub enum Notice {
     Health(HealthEvent),
     /// A VIP changed, and why.
     Vip(VipEvent, Reason),
+    /// An aggregate changed, and why.
+    Aggregate(AggregateEvent, AggregateReason),
+    /// What operators drain changed.
+    Drain(DrainNotice),
     /// A peer changed.
     Peer(Arc<config::Peer>, peer::Notice),
     /// An interface with unnumbered peers.
     Discovery(discovery::Notice),
-    /// What a reload does to a peer; told before it happens.
+    /// Connections that routers made came to nothing.
+    Refused(Refusal),
+    /// What a reload does to a peer or range; told before it happens.
     PeerReload(Arc<str>, PeerReload),
 }
 
@@ -100,6 +123,8 @@ const STOP_FLUSH: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Stopping {
     text: String,
+    /// Not for a restart.
+    for_good: bool,
     /// Set once everything is withdrawn: when not to wait for slow peers any longer.
     give_up_at: Option<Instant>,
     done: bool,
@@ -113,7 +138,11 @@ pub struct Engine {
     announce: Announce,
     speaker: Speaker,
     discovery: Discovery,
+    /// What was announced before a restart, until the first configuration.
+    remembered: BTreeSet<Prefix>,
     released: bool,
+    drains: Drains,
+    drain_ends: Deadlines<Target>,
     stopping: Option<Stopping>,
     outputs: VecDeque<Output>,
     /// The time of the last input: outputs happen then.
@@ -129,7 +158,10 @@ impl Engine {
             announce: Announce::new(),
             speaker: Speaker::new(seed),
             discovery: Discovery::new(seed),
+            remembered: BTreeSet::new(),
             released: false,
+            drains: Drains::default(),
+            drain_ends: Deadlines::new(),
             stopping: None,
             outputs: VecDeque::new(),
             now,
@@ -144,6 +176,7 @@ impl Engine {
             Input::Timeout => self.timeout(now),
             Input::ProbeStarted(ticket, at) => self.health.probe_started(ticket, at),
             Input::ProbeFinished(ticket, outcome) => self.health.probe_finished(now, ticket, outcome),
+            Input::Arrival(arrival) => self.speaker.accept(now, &arrival),
             Input::Peer(id, conn, event) => self.speaker.handle(now, id, conn, event),
             Input::LinkOpened(interface, Ok(())) => self.discovery.opened(now, &interface),
             Input::LinkOpened(interface, Err(error)) => self.discovery.failed(now, &interface, error),
@@ -152,6 +185,8 @@ impl Engine {
             }
             Input::CheckNow => self.health.check_all_now(now),
             Input::Stop(text) => self.stop(now, text),
+            Input::StopAtOnce(text) => self.stop_at_once(now, &text),
+            Input::Leave => self.leave(now),
         }
         self.decide(now);
     }
@@ -169,10 +204,17 @@ impl Engine {
     /// than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().and_then(|stopping| stopping.give_up_at);
-        [self.health.poll_timeout(), self.announce.poll_timeout(), self.speaker.poll_timeout(), self.discovery.poll_timeout(), stop]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.health.poll_timeout(),
+            self.announce.poll_timeout(),
+            self.speaker.poll_timeout(),
+            self.discovery.poll_timeout(),
+            self.drain_ends.earliest(),
+            stop,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The configuration in force.
@@ -192,7 +234,8 @@ impl Engine {
 
     /// What a reload with `next` would do to the peers; peers that it leaves alone are not listed.
     pub fn change(&self, next: &Config) -> Vec<(Arc<str>, PeerReload)> {
-        self.speaker.change(peers(next))
+        let (peers, ranges) = peers(next);
+        [self.speaker.change(peers), self.speaker.change_ranges(ranges)].concat()
     }
 
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
@@ -209,14 +252,23 @@ impl Engine {
             self.outputs.push_back(Output::Notice(Notice::PeerReload(name, change)));
         }
         self.config = config;
+        for prefix in std::mem::take(&mut self.remembered) {
+            // What is configured no more is decided upon: nobody shall have it.
+            if self.config.vips.contains_key(&prefix) || self.config.aggregates.contains_key(&prefix) {
+                self.speaker.leave_undecided(prefix);
+            }
+        }
         // Routes first: a kept peer then compares what it told its router with what is wanted now, once.
         self.decide(now);
-        self.speaker.configure(now, peers(&self.config));
-        let unnumbered = peers(&self.config).iter().filter_map(|peer| peer.session.unnumbered_interface());
+        let (peers, ranges) = peers(&self.config);
+        self.speaker.configure(now, peers);
+        self.speaker.configure_ranges(now, ranges);
+        let unnumbered = peers.iter().filter_map(|peer| peer.session.unnumbered_interface());
         self.discovery.configure(&unnumbered.map(Arc::from).collect());
     }
 
     fn timeout(&mut self, now: Instant) {
+        self.expire_drains(now);
         if self.health.poll_timeout().is_some_and(|at| at <= now) {
             self.health.handle_timeout(now);
         }
@@ -234,7 +286,7 @@ impl Engine {
         // GRACEFUL_SHUTDOWN is for routers to see: without a session nobody would, and nobody waits.
         let drain = if self.speaker.is_heard() { self.config.daemon.shutdown_drain } else { Duration::ZERO };
         self.announce.stop(now, drain);
-        self.stopping = Some(Stopping { text, give_up_at: None, done: false });
+        self.stopping = Some(Stopping { text, for_good: true, give_up_at: None, done: false });
     }
 
     /// Lets conclusions run from the checks down to the RIB.
@@ -252,14 +304,19 @@ impl Engine {
         let mut known: Option<Reason> = None;
         while let Some(event) = self.announce.poll_event() {
             let reason = match known.take() {
-                Some(reason) if reason.cause == event.cause => reason,
-                _ => Reason::new(event.cause, &self.config, &self.health),
+                // What is drained itself has a reason of its own.
+                Some(reason) if reason.cause == event.cause && reason.is_shared() => reason,
+                _ => self.reason(event.cause, &event.vip),
             };
             known = Some(reason.clone());
             self.outputs.push_back(Output::Notice(Notice::Vip(event, reason)));
         }
-        while let Some((vip, wanted)) = self.announce.poll_route() {
-            self.speaker.set(vip, wanted);
+        while let Some(event) = self.announce.poll_aggregate_event() {
+            let reason = self.aggregate_reason(event.cause, event.tally, event.tipped_by, &event.aggregate);
+            self.outputs.push_back(Output::Notice(Notice::Aggregate(event, reason)));
+        }
+        while let Some((prefix, wanted)) = self.announce.poll_route() {
+            self.speaker.set(prefix, wanted);
         }
     }
 
@@ -291,6 +348,9 @@ impl Engine {
         while let Some(output) = self.speaker.poll_output() {
             self.outputs.push_back(match output {
                 speaker::Output::Connect(id, conn, peer) => Output::Connect(id, conn, peer),
+                speaker::Output::Accept(arrival, id, conn, peer) => Output::Accept(arrival, id, conn, peer),
+                speaker::Output::TurnAway(arrival, last_words) => Output::TurnAway(arrival, last_words),
+                speaker::Output::Refused(refusal) => Output::Notice(Notice::Refused(refusal)),
                 speaker::Output::Send(id, conn, bytes) => Output::Send(id, conn, bytes),
                 speaker::Output::Close(id, conn) => Output::Close(id, conn),
                 speaker::Output::Notice(peer, notice) => Output::Notice(Notice::Peer(peer, notice)),
@@ -300,7 +360,10 @@ impl Engine {
 
     /// Once all is withdrawn and the peers have it, or have had their time: says goodbye.
     fn finish_stop(&mut self, now: Instant) {
-        if self.stopping.is_some() && !self.announce.is_stopped() && !self.speaker.is_heard() {
+        if self.stopping.as_ref().is_none_or(|stopping| stopping.done) {
+            return;
+        }
+        if !self.announce.is_stopped() && !self.speaker.is_heard() {
             // The last session ended during the drain.
             self.announce.stop(now, Duration::ZERO);
             self.decide(now);
@@ -309,7 +372,7 @@ impl Engine {
         let Some(stopping) = &mut self.stopping else {
             return;
         };
-        if stopping.done || !self.announce.is_stopped() {
+        if !self.announce.is_stopped() {
             return;
         }
         let give_up_at = *stopping.give_up_at.get_or_insert(now + STOP_FLUSH);
@@ -325,8 +388,8 @@ impl Engine {
     }
 }
 
-fn peers(config: &Config) -> &[Arc<config::Peer>] {
-    config.bgp.as_ref().map_or(&[], |bgp| &bgp.peers)
+fn peers(config: &Config) -> (&[Arc<config::Peer>], &[Arc<config::PeerRange>]) {
+    config.bgp.as_ref().map_or((&[], &[]), |bgp| (&bgp.peers, &bgp.ranges))
 }
 
 fn service_health(state: ServiceState) -> ServiceHealth {
@@ -334,5 +397,6 @@ fn service_health(state: ServiceState) -> ServiceHealth {
         ServiceState::Undecided => ServiceHealth::Undecided,
         ServiceState::Up => ServiceHealth::Up,
         ServiceState::Down => ServiceHealth::Down,
+        ServiceState::Drained => ServiceHealth::Drained,
     }
 }

@@ -8,22 +8,33 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
-use crate::announce::{VipCause, VipState};
-use crate::bgp::peer::Peer;
+use super::aggregate::AggregateLine;
+use super::drain::DrainLine;
+use crate::announce::{DrainedBy, VipCause, VipState};
+use crate::bgp::peer::{Peer, PeerStatus, State};
 use crate::config::{self, Backend, Config};
 use crate::health::{BackendStatus, Health, ServiceState};
 use crate::prefix::{Family, Prefix};
 use crate::wall::{Timestamp, WallClock};
+
+/// VIPs without a verdict that are named.
+const WAITING_SHOWN: usize = 10;
 
 /// Everything at one moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// In the order of their addresses.
     pub vips: Vec<VipLine>,
+    /// In the order of their addresses.
+    pub aggregates: Vec<AggregateLine>,
     /// In the order of the configuration.
     pub services: Vec<ServiceLine>,
-    /// In the order of the configuration.
+    /// In the order of the configuration, and then those that came out of ranges.
     pub peers: Vec<PeerLine>,
+    /// In the order of their targets.
+    pub drains: Vec<DrainLine>,
+    /// What End-of-RIB still waits for after a start; `null` when that is over.
+    pub wait: Option<WaitLine>,
 }
 
 /// One VIP.
@@ -31,7 +42,7 @@ pub struct Status {
 pub struct VipLine {
     /// With its prefix length.
     pub address: String,
-    /// `announced`, `degraded`, `withdrawn` or `holding`.
+    /// `announced`, `degraded`, `withdrawn`, `holding` or `drained`.
     pub state: String,
     /// Since when it is in this state.
     pub since: Timestamp,
@@ -50,7 +61,7 @@ pub struct ServiceLine {
     pub name: String,
     /// Whether enough backends count.
     pub up: bool,
-    /// `up`, `down`, or `undecided` before the first verdicts.
+    /// `up`, `down`, `drained`, or `undecided` before the first verdicts.
     pub state: String,
     /// Since when.
     pub since: Timestamp,
@@ -67,7 +78,7 @@ pub struct ServiceLine {
 pub struct BackendLine {
     /// Address and port.
     pub address: String,
-    /// `up`, `down`, `undecided` or `disabled`.
+    /// `up`, `down`, `undecided`, `drained` or `disabled`.
     pub state: String,
     /// Since when it passes or fails its checks.
     pub since: Timestamp,
@@ -103,8 +114,14 @@ pub struct PeerLine {
     pub address: String,
     /// The TCP port.
     pub port: u16,
+    /// `active`, `passive` or `both`: which of the two connects.
+    pub mode: String,
     /// Of RFC 4271 §8.2.2, in lower case.
     pub state: String,
+    /// Whether an operator has drained it: it is told no routes.
+    pub drained: bool,
+    /// What it waits for, in words; `null` when it waits for nothing that is the router's to do.
+    pub reason: Option<String>,
     /// Since when it is established, or since when it is not.
     pub since: Timestamp,
     /// Routes that the peer has been told of, by family.
@@ -113,6 +130,8 @@ pub struct PeerLine {
     pub families: Vec<Family>,
     /// IPv4 routes may have an IPv6 next hop on the session (RFC 8950).
     pub extended_next_hop: bool,
+    /// What the peer said of graceful restart; `null` unless it keeps our routes over a restart (RFC 4724).
+    pub graceful_restart: Option<RestartLine>,
     /// Families not announced for want of a next hop.
     pub without_next_hop: Vec<Family>,
     /// Why the last session ended or the last attempt failed; `null` when all is well.
@@ -129,10 +148,44 @@ pub struct PeerLine {
     pub remote_as: Option<config::Asn>,
     /// The peer's BGP Identifier.
     pub remote_id: Option<Ipv4Addr>,
+    /// What the peer says that it can do, in the words of `herald listen`.
+    pub capabilities: Vec<String>,
+    /// What is left out of our OPEN because the peer refuses it.
+    pub left_out: Vec<String>,
+    /// What the peer says that it is.
+    pub remote_software: Option<String>,
+    /// What the peer says that it is called.
+    pub remote_hostname: Option<String>,
     /// Negotiated, in seconds; 0 is none.
     pub hold_time_s: Option<u16>,
     /// Our address on the session.
     pub local_address: Option<IpAddr>,
+}
+
+/// Graceful restart with one peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RestartLine {
+    /// How long it was asked to keep our routes, in seconds.
+    pub restart_time_s: u16,
+    /// It keeps them after a NOTIFICATION too, unless that is a Hard Reset (RFC 8538).
+    pub notification: bool,
+    /// It had itself restarted before this session.
+    pub peer_restarted: bool,
+    /// How long its own restarts take, in seconds.
+    pub peer_restart_time_s: u16,
+}
+
+/// The wait for first verdicts after a start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WaitLine {
+    /// Routers may keep what was announced before a restart, until it is over (RFC 4724).
+    pub after_restart: bool,
+    /// When it is over, whatever is missing then.
+    pub until: Option<Timestamp>,
+    /// VIPs without a verdict.
+    pub undecided: usize,
+    /// The first of them.
+    pub vips: Vec<String>,
 }
 
 /// Why a VIP is as it is, with the names and numbers that people need.
@@ -142,6 +195,8 @@ pub struct Reason {
     pub cause: VipCause,
     /// The service that it names.
     pub service: Option<ServiceReason>,
+    /// What an operator drains, in words.
+    pub drain: String,
 }
 
 /// A service that keeps a VIP from being announced.
@@ -160,15 +215,9 @@ pub struct ServiceReason {
 }
 
 impl Reason {
-    /// Looks up what `cause` means.
-    pub fn new(cause: VipCause, config: &Config, health: &Health) -> Reason {
-        let service = match cause {
-            VipCause::ServiceDown(service) | VipCause::ServiceUndecided(service) => {
-                ServiceReason::new(service, config, health)
-            }
-            VipCause::AllUp | VipCause::StartUp | VipCause::HoldUp(_) | VipCause::Stopping => None,
-        };
-        Reason { cause, service }
+    /// Whether it is the same for all VIPs with this cause.
+    pub(super) fn is_shared(&self) -> bool {
+        !matches!(self.cause, VipCause::Draining(DrainedBy::Itself, _) | VipCause::Drained(DrainedBy::Itself))
     }
 }
 
@@ -201,6 +250,7 @@ impl fmt::Display for Reason {
             }
             (VipCause::ServiceDown(_), None) => f.write_str("a service is down"),
             (VipCause::ServiceUndecided(_), None) => f.write_str("waiting for first verdicts"),
+            (VipCause::Draining(..) | VipCause::Drained(_), _) => f.write_str(&self.drain),
             (VipCause::AllUp, _) => f.write_str("all services are up"),
             (VipCause::StartUp, _) => f.write_str("healthy; waiting for first verdicts of other VIPs"),
             (VipCause::HoldUp(_), _) => f.write_str("healthy; waiting for hold_up to pass"),
@@ -222,16 +272,40 @@ impl fmt::Display for ServiceReason {
 }
 
 impl Engine {
+    /// Looks up what `cause` means for `vip`.
+    pub(super) fn reason(&self, cause: VipCause, vip: &Prefix) -> Reason {
+        let service = match cause {
+            VipCause::ServiceDown(service) | VipCause::ServiceUndecided(service) => {
+                ServiceReason::new(service, &self.config, &self.health)
+            }
+            _ => None,
+        };
+        let drain = match cause {
+            VipCause::Draining(by, _) | VipCause::Drained(by) => self.drain_reason(by, vip),
+            _ => String::new(),
+        };
+        Reason { cause, service, drain }
+    }
+
     /// Everything at one moment; costs O(all).
     pub fn status(&self, clock: &WallClock) -> Status {
         // A reload keeps its peers' ids; people expect the order of the file.
         let by_name: BTreeMap<_, _> = self.speaker.peers().map(|(_, peer)| (&peer.config().name, peer)).collect();
         let in_order = self.config.bgp.iter().flat_map(|bgp| &bgp.peers);
-        let peers: Vec<&Peer> = in_order.filter_map(|peer| by_name.get(&peer.name).copied()).collect();
+        let in_order = in_order.filter_map(|peer| by_name.get(&peer.name).copied());
+        let peers: Vec<&Peer> = in_order.chain(self.speaker.members()).collect();
         Status {
             vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
+            aggregates: self.aggregate_lines(&peers, clock),
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
-            peers: peers.iter().map(|peer| peer_line(peer, clock)).collect(),
+            peers: peers.iter().map(|peer| peer_line(peer.config(), peer.status(), clock)).collect(),
+            drains: self.drain_lines(),
+            wait: self.announce.wait().map(|wait| WaitLine {
+                after_restart: self.announce.has_restarted(),
+                until: wait.until.map(|at| clock.timestamp(at)),
+                undecided: wait.undecided,
+                vips: self.announce.undecided().take(WAITING_SHOWN).map(|vip| vip.to_string()).collect(),
+            }),
         }
     }
 
@@ -242,7 +316,7 @@ impl Engine {
             address: vip.to_string(),
             state: vip_state(status.state).to_owned(),
             since: clock.timestamp(status.since),
-            reason: Reason::new(status.cause, &self.config, &self.health).to_string(),
+            reason: self.reason(status.cause, vip).to_string(),
             services: entry.services.iter().map(|index| self.config.services[*index].name.to_string()).collect(),
             peers: told.map(|peer| peer.config().name.to_string()).collect(),
         })
@@ -266,6 +340,7 @@ impl Engine {
     fn backend_line(&self, backend: &Backend, status: &BackendStatus, clock: &WallClock) -> BackendLine {
         let state = match status {
             _ if !backend.enabled => "disabled",
+            BackendStatus { drained: true, .. } => "drained",
             BackendStatus { up: true, .. } => "up",
             BackendStatus { decided: false, .. } => "undecided",
             BackendStatus { .. } => "down",
@@ -298,21 +373,26 @@ impl Engine {
     }
 }
 
-fn peer_line(peer: &Peer, clock: &WallClock) -> PeerLine {
-    let config = peer.config();
-    let status = peer.status();
+/// A peer with its configuration, as `status --json` shows it.
+pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -> PeerLine {
     PeerLine {
         name: config.name.to_string(),
-        address: match &config.session.zone {
-            Some(zone) => format!("{}%{zone}", config.session.address),
-            None => config.session.address.to_string(),
-        },
+        address: peer_address(config),
         port: config.session.port,
+        mode: config.session.mode.name().to_owned(),
         state: status.state.name().to_owned(),
+        drained: status.drained,
+        reason: waiting_for(config, status.state),
         since: clock.timestamp(status.since),
         advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
         families: status.families,
         extended_next_hop: status.extended_next_hop,
+        graceful_restart: status.graceful_restart.map(|restart| RestartLine {
+            restart_time_s: config.session.graceful_restart.map_or(0, config::RestartTime::as_secs),
+            notification: restart.notification,
+            peer_restarted: restart.restarting,
+            peer_restart_time_s: restart.restart_time,
+        }),
         without_next_hop: status.without_next_hop,
         last_error: status.last_error.map(|cause| cause.to_string()),
         last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
@@ -321,8 +401,31 @@ fn peer_line(peer: &Peer, clock: &WallClock) -> PeerLine {
         local_as: config.session.local_as,
         remote_as: status.remote_as,
         remote_id: status.remote_id,
+        capabilities: status.capabilities.iter().map(ToString::to_string).collect(),
+        left_out: status.left_out.iter().map(ToString::to_string).collect(),
+        remote_software: status.remote_software,
+        remote_hostname: status.remote_hostname,
         hold_time_s: status.hold_time.map(config::HoldTime::as_secs),
         local_address: status.local_address,
+    }
+}
+
+fn waiting_for(config: &config::Peer, state: State) -> Option<String> {
+    match (state, config.session.unnumbered_interface()) {
+        (State::Idle | State::Active, Some(interface)) if config.session.address_is_unknown() => {
+            Some(format!("waiting for a router to advertise itself on {interface}"))
+        }
+        (State::Active, _) => Some("waiting for the router to connect".to_owned()),
+        _ => None,
+    }
+}
+
+/// As configured, with its zone.
+pub(super) fn peer_address(config: &config::Peer) -> String {
+    match &config.session.zone {
+        Some(interface) if config.session.address_is_unknown() => interface.clone(),
+        Some(zone) => format!("{}%{zone}", config.session.address),
+        None => config.session.address.to_string(),
     }
 }
 
@@ -333,6 +436,7 @@ pub fn vip_state(state: VipState) -> &'static str {
         VipState::Degraded => "degraded",
         VipState::Withdrawn => "withdrawn",
         VipState::Holding => "holding",
+        VipState::Drained => "drained",
     }
 }
 
@@ -342,5 +446,6 @@ pub fn service_state(state: ServiceState) -> &'static str {
         ServiceState::Undecided => "undecided",
         ServiceState::Up => "up",
         ServiceState::Down => "down",
+        ServiceState::Drained => "drained",
     }
 }

@@ -24,6 +24,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,8 @@ pub enum ServiceState {
     Up,
     /// Too few backends count.
     Down,
+    /// It would be up, but an operator drains it, or backends that it needs.
+    Drained,
 }
 
 /// What health concluded.
@@ -137,6 +140,8 @@ pub struct CheckStatus {
 pub struct BackendStatus {
     /// Whether it passes its checks, as far as known.
     pub up: bool,
+    /// Whether an operator drains it: then it does not count.
+    pub drained: bool,
     /// Whether its checks have said so: one is failing, or all are passing. Else it is as it was, or as new ones start.
     pub decided: bool,
     /// Since when it is up or down.
@@ -241,6 +246,12 @@ impl Health {
     /// Runs every check as soon as possible: all but those that are at it.
     pub fn check_all_now(&mut self, now: Instant) {
         self.checks.start_all(now);
+    }
+
+    /// An operator drains this service, or this backend of it, from now on, or no more. What is not configured is
+    /// remembered.
+    pub fn drain(&mut self, now: Instant, service: &str, backend: Option<SocketAddr>, drained: bool) {
+        self.services.drain(now, &self.config, (service, backend), drained, &mut self.events);
     }
 
     /// The state of a service, by its index in the configuration; one that there is not is undecided.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::checks::Change;
@@ -24,6 +25,8 @@ struct Backend {
     undecided: usize,
     up: bool,
     since: Instant,
+    /// An operator drains it.
+    drained: bool,
 }
 
 impl Backend {
@@ -37,9 +40,14 @@ impl Backend {
         if self.is_decided() { self.failing == 0 } else { self.up }
     }
 
-    /// Whether it counts now.
+    /// Whether it counts now, or would if it were not drained.
     fn counts(&self) -> bool {
         self.eligible && self.up
+    }
+
+    /// Whether it would count if it were not drained.
+    fn is_spare(&self) -> bool {
+        self.drained && self.counts()
     }
 
     /// Whether its checks may yet find that it counts.
@@ -53,10 +61,17 @@ struct Service {
     /// Its part of [`Services::backends`].
     backends: Range<usize>,
     required: usize,
-    /// Backends that count.
+    /// Backends that count, with those that would if they were not drained.
     available: usize,
+    /// Of these, the drained ones.
+    spare: usize,
     /// Backends that may yet count.
     open: usize,
+    /// As if nothing were drained.
+    health: ServiceState,
+    /// An operator drains it.
+    drained: bool,
+    /// What is told of it.
     state: ServiceState,
     since: Instant,
 }
@@ -70,11 +85,29 @@ impl Service {
         let out_of_reach = self.available + self.open < self.required;
         if self.available >= self.required {
             ServiceState::Up
-        } else if out_of_reach || (lost && self.state == ServiceState::Up) {
+        } else if out_of_reach || (lost && self.health == ServiceState::Up) {
             ServiceState::Down
         } else {
-            self.state
+            self.health
         }
+    }
+
+    /// The state with what is drained taken out. A service whose last other backend fails is down at once: what is drained
+    /// does not stand in for what is dead.
+    fn told(&self, lost: bool) -> ServiceState {
+        let needs_spare = self.spare > 0 && self.counting() < self.required;
+        match (self.health, self.state) {
+            (ServiceState::Up, _) if self.drained => ServiceState::Drained,
+            (ServiceState::Up, ServiceState::Down) if needs_spare => ServiceState::Down,
+            (ServiceState::Up, ServiceState::Up) if needs_spare && lost => ServiceState::Down,
+            (ServiceState::Up, _) if needs_spare => ServiceState::Drained,
+            (health, _) => health,
+        }
+    }
+
+    /// Backends that count.
+    fn counting(&self) -> usize {
+        self.available - self.spare
     }
 }
 
@@ -86,6 +119,8 @@ pub(super) struct Services {
     backends: Vec<Backend>,
     /// For each check the backends that use it, in order.
     users: Vec<Vec<usize>>,
+    /// What an operator drains, whether it is configured or not: services, and backends of them.
+    drained: BTreeSet<(Arc<str>, Option<SocketAddr>)>,
     /// Backends and services looked at, to see that cost follows the change.
     #[cfg(test)]
     pub(super) touched: usize,
@@ -107,7 +142,8 @@ pub(super) struct Reload<'a> {
 impl Services {
     /// Replaces the services. A service is known again by its name, a backend by its address within the service.
     pub(super) fn configure(&mut self, reload: &Reload<'_>, events: &mut VecDeque<HealthEvent>) {
-        let before = std::mem::take(self);
+        let mut before = std::mem::take(self);
+        self.drained = std::mem::take(&mut before.drained);
         self.users = vec![Vec::new(); reload.new.checks.len()];
         let names = |(index, service): (usize, &config::Service)| (service.name.clone(), index);
         let by_name: BTreeMap<_, usize> = reload.old.services.iter().enumerate().map(names).collect();
@@ -153,12 +189,17 @@ impl Services {
             self.backends.push(backend);
         }
         let mine = first..self.backends.len();
-        let (state, since) = old.map_or((ServiceState::Undecided, now), |(_, old)| (old.state, old.since));
+        let undecided = ServiceState::Undecided;
+        let (health, state, since) =
+            old.map_or((undecided, undecided, now), |(_, old)| (old.health, old.state, old.since));
         self.services.push(Service {
             required: service.required.of(service.backends.len()),
             available: self.backends[mine.clone()].iter().filter(|backend| backend.counts()).count(),
+            spare: self.backends[mine.clone()].iter().filter(|backend| backend.is_spare()).count(),
             open: self.backends[mine.clone()].iter().filter(|backend| backend.may_count()).count(),
             backends: mine,
+            health,
+            drained: self.drained.contains(&(service.name.clone(), None)),
             state,
             since,
         });
@@ -174,6 +215,7 @@ impl Services {
             undecided: 0,
             up: false,
             since: reload.now,
+            drained: self.drained.contains(&(reload.new.services[service].name.clone(), Some(config.address))),
         };
         for check in checks {
             if let Some(users) = self.users.get_mut(check) {
@@ -222,7 +264,7 @@ impl Services {
         }
         let backend = &mut self.backends[index];
         let service = &mut self.services[backend.service];
-        let (counted, may_have) = (backend.counts(), backend.may_count());
+        let (counted, may_have, was_spare) = (backend.counts(), backend.may_count(), backend.is_spare());
         match change.before {
             None => backend.undecided -= 1,
             Some(false) => backend.failing -= 1,
@@ -236,6 +278,7 @@ impl Services {
             events.push_back(HealthEvent::Backend { service: backend.service, backend: position, up });
         }
         service.available = service.available + usize::from(backend.counts()) - usize::from(counted);
+        service.spare = service.spare + usize::from(backend.is_spare()) - usize::from(was_spare);
         service.open = service.open + usize::from(backend.may_count()) - usize::from(may_have);
         counted && !backend.counts()
     }
@@ -247,12 +290,46 @@ impl Services {
             self.touched += 1;
         }
         let service = &mut self.services[index];
-        let state = service.judge(lost);
+        service.health = service.judge(lost);
+        let state = service.told(lost);
         if state != service.state {
             (service.state, service.since) = (state, now);
-            let (available, required) = (service.available, service.required);
+            let (available, required) = (service.counting(), service.required);
             events.push_back(HealthEvent::Service { service: index, state, available, required });
         }
+    }
+
+    /// See [`Health::drain`](super::Health::drain). O(all): it is rare.
+    pub(super) fn drain(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        (name, address): (&str, Option<SocketAddr>),
+        drained: bool,
+        events: &mut VecDeque<HealthEvent>,
+    ) {
+        let key = (name.into(), address);
+        if drained {
+            self.drained.insert(key);
+        } else {
+            self.drained.remove(&key);
+        }
+        let Some(index) = config.services.iter().position(|service| &*service.name == name) else { return };
+        let Some(service) = self.services.get_mut(index) else { return };
+        match address {
+            None => service.drained = drained,
+            Some(address) => {
+                let place = config.services[index].backends.iter().position(|backend| backend.address == address);
+                let Some(backend) = place.and_then(|place| self.backends.get_mut(service.backends.start + place))
+                else {
+                    return;
+                };
+                let was_spare = backend.is_spare();
+                backend.drained = drained;
+                service.spare = service.spare + usize::from(backend.is_spare()) - usize::from(was_spare);
+            }
+        }
+        self.settle(now, index, false, events);
     }
 
     /// The state of a service, if there is one at this index.
@@ -263,12 +340,16 @@ impl Services {
     /// A service at a glance, if there is one at this index.
     pub(super) fn status(&self, service: usize) -> Option<ServiceStatus> {
         let service = self.services.get(service)?;
-        let backend =
-            |backend: &Backend| BackendStatus { up: backend.up, decided: backend.is_decided(), since: backend.since };
+        let backend = |backend: &Backend| BackendStatus {
+            up: backend.up,
+            drained: backend.drained,
+            decided: backend.is_decided(),
+            since: backend.since,
+        };
         Some(ServiceStatus {
             state: service.state,
             since: service.since,
-            available: service.available,
+            available: service.counting(),
             required: service.required,
             backends: self.backends[service.backends.clone()].iter().map(backend).collect(),
         })

@@ -3,31 +3,37 @@
 #![allow(unreachable_pub, missing_docs, reason = "a benchmark has no outside")]
 
 mod checks;
+mod flap;
 mod lag;
 mod latency;
+mod options;
 mod process;
 mod proxy;
 mod router;
 mod routes;
 mod web;
 
-/// A benchmark's name and what runs it.
-type Bench = (&'static str, fn());
+use options::Options;
 
-const BENCHES: [Bench; 4] =
-    [("latency", latency::run), ("routes", routes::run), ("checks", checks::run), ("lag", lag::run)];
+/// A benchmark's name and what runs it.
+type Bench = (&'static str, fn(&Options));
+
+const BENCHES: [Bench; 5] = [
+    ("latency", |_| latency::run()),
+    ("routes", routes::run),
+    ("flap", flap::run),
+    ("checks", |_| checks::run()),
+    ("lag", |_| lag::run()),
+];
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    for name in &wanted {
-        assert!(
-            BENCHES.iter().any(|(known, _)| known == name),
-            "no benchmark {name}; there are latency routes checks lag"
-        );
+    let options = Options::parse(std::env::args().skip(1));
+    if let Some(unknown) = options.benches.iter().find(|name| BENCHES.iter().all(|(known, _)| known != name)) {
+        options::refuse(unknown);
     }
     for (name, run) in BENCHES {
-        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
-            run();
+        if options.benches.is_empty() || options.benches.iter().any(|one| one == name) {
+            run(&options);
         }
     }
 }
@@ -38,9 +44,10 @@ fn percentile<T: Copy>(sorted: &[T], share: f64) -> T {
     sorted[index]
 }
 
-/// Lowest, middle and highest, for people.
+/// Middle, lowest and highest, for people.
 fn spread(values: &[f64]) -> String {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    format!("{:.2} [{:.2}-{:.2}]", percentile(&sorted, 0.5), sorted[0], sorted[sorted.len() - 1])
+    let digits = if sorted[sorted.len() - 1] < 0.1 { 3 } else { 2 };
+    format!("{:.digits$} [{:.digits$}-{:.digits$}]", percentile(&sorted, 0.5), sorted[0], sorted[sorted.len() - 1])
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A child that is killed when it goes out of scope.
 pub struct Process(Child);
 
@@ -47,6 +49,10 @@ impl Process {
     pub fn usage(&self) -> Usage {
         usage(self.0.id())
     }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
 }
 
 /// Of any process by its id.
@@ -57,7 +63,18 @@ pub fn usage(pid: u32) -> Usage {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kib: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    Usage { cpu_seconds: ticks / 100.0, peak_mib: kib / 1024.0 }
+    // Ticks are coarse, but know of threads that have ended.
+    Usage { cpu_seconds: (ticks / 100.0).max(threads_cpu_seconds(pid)), peak_mib: kib / 1024.0 }
+}
+
+/// Of the threads that run now, to the nanosecond.
+fn threads_cpu_seconds(pid: u32) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs").flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        schedstat.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
 }
 
 impl Drop for Process {
@@ -75,7 +92,7 @@ pub fn wait<T>(what: &str, limit: Duration, mut found: impl FnMut() -> Option<T>
             return value;
         }
         assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

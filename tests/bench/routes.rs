@@ -1,118 +1,157 @@
-//! 100,000 routes to one BIRD, from Herald and from BIRD's own static routes.
+//! Many routes to one BIRD and to several, and their withdrawal: from Herald and from its peers, in turn.
 
-use std::fmt::Write;
-use std::fs;
+mod api;
+mod bird;
+mod sender;
+mod table;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::process::{Process, Usage, free_port, wait};
-use crate::proxy::{Counted, Proxy};
-use crate::spread;
+use crate::options::{Options, refuse};
+use crate::process::{Process, free_port, wait};
+use crate::proxy::{Counted, Gate, Proxy};
+use bird::Control;
+use sender::{Running, SENDERS, Start};
 
-const ROUTES: u32 = 100_000;
-const ROUNDS: usize = 5;
-const LIMIT: Duration = Duration::from_secs(60);
+/// The slowest sender takes minutes to read its configuration for sixteen peers.
+const LIMIT: Duration = Duration::from_secs(1200);
 
-struct Outcome {
-    /// From the first UPDATE to the table that holds all.
-    held_after: Duration,
-    counted: Counted,
-    usage: Usage,
+/// What one sender was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    pub prefixes: u32,
+    pub peers: u8,
 }
 
-pub fn run() {
-    println!("\nRoutes: {ROUTES} host routes with the same attributes to one BIRD, {ROUNDS} rounds, senders in turn");
-    let (mut herald, mut bird) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        herald.push(measure(from_herald));
-        bird.push(measure(from_bird));
+/// What telling all routes, or withdrawing them, took.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+    /// Of all peers.
+    pub counted: Counted,
+}
+
+/// What one run of one sender gave.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// CPU of the sender before its sessions were Established.
+    pub cpu_before: f64,
+    pub announce: Step,
+    pub withdraw: Step,
+    pub peak_mib: f64,
+}
+
+pub fn run(options: &Options) {
+    let quick = options.quick;
+    let prefixes = options.prefixes.clone().unwrap_or(if quick { vec![1000] } else { vec![10_000, 100_000] });
+    let peers = options.peers.clone().unwrap_or(if quick { vec![1, 2] } else { vec![1, 4, 16] });
+    let rounds = options.rounds.unwrap_or(if quick { 1 } else { 3 });
+    let senders: Vec<_> = match &options.senders {
+        None => SENDERS.to_vec(),
+        Some(names) => names.iter().map(|name| by_name(name)).collect(),
+    };
+    table::print_legend(rounds);
+    for prefixes in prefixes {
+        for peers in &peers {
+            let case = Case { prefixes, peers: *peers };
+            let mut outcomes: Vec<(&str, Vec<Outcome>)> = senders.iter().map(|(name, _)| (*name, Vec::new())).collect();
+            for _ in 0..rounds {
+                for ((_, start), (_, outcomes)) in senders.iter().zip(&mut outcomes) {
+                    outcomes.push(measure(case, *start));
+                }
+            }
+            table::print(case, &outcomes);
+        }
     }
-    println!(
-        "{:<20} {:>22} {:>22} {:>10} {:>10} {:>22} {:>10}",
-        "sender", "seconds until held", "seconds of sending", "UPDATEs", "octets", "CPU s", "peak MiB"
-    );
-    for (name, outcomes) in [("herald", &herald), ("BIRD static routes", &bird)] {
-        let each = |value: fn(&Outcome) -> f64| outcomes.iter().map(value).collect::<Vec<_>>();
-        println!(
-            "{name:<20} {:>22} {:>22} {:>10} {:>10} {:>22} {:>10.1}",
-            spread(&each(|o| o.held_after.as_secs_f64())),
-            spread(&each(|o| sending(&o.counted).as_secs_f64())),
-            outcomes[0].counted.updates,
-            outcomes[0].counted.octets,
-            spread(&each(|o| o.usage.cpu_seconds)),
-            outcomes.iter().map(|o| o.usage.peak_mib).fold(0.0, f64::max),
-        );
-    }
-    let ratios: Vec<f64> =
-        herald.iter().zip(&bird).map(|(h, b)| h.held_after.as_secs_f64() / b.held_after.as_secs_f64()).collect();
-    println!("herald / BIRD, seconds until held: {}", spread(&ratios));
 }
 
-fn sending(counted: &Counted) -> Duration {
-    counted.last_update.zip(counted.first_update).map_or(Duration::ZERO, |(last, first)| last - first)
+fn by_name(name: &str) -> (&'static str, Start) {
+    let known = SENDERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    *known.unwrap_or_else(|| refuse(&format!("--senders={name}")))
 }
 
-fn measure(sender: fn(&Path, u16) -> Process) -> Outcome {
-    let dir = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let config = format!(
-        "router id 10.0.0.9;\nprotocol device {{}}\n\
-         protocol bgp dut {{ local 127.0.0.1 port {port} as 65000; neighbor 127.0.0.1 as 65001; multihop; passive; \
-         strict bind yes; ipv4 {{ import all; export none; }}; }}\n"
-    );
-    let _receiver = bird(dir.path(), "receiver", &config);
-    let proxy = Proxy::start(port);
-    let process = sender(dir.path(), proxy.address.port());
-    let control = dir.path().join("receiver.ctl");
-    wait("the first UPDATE", LIMIT, || proxy.counted().first_update);
-    wait("all routes held", LIMIT, || (routes_held(&control) == ROUTES).then_some(()));
-    let held = Instant::now();
-    let counted = proxy.counted();
-    let first = counted.first_update.expect("seen above");
-    Outcome { held_after: held - first, counted, usage: process.usage() }
-}
-
-fn routes_held(control: &Path) -> u32 {
-    let output = Command::new("birdc").arg("-s").arg(control).args(["show", "route", "count"]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let total = text.lines().find_map(|line| line.trim().strip_prefix("Total: "));
-    total.and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0)
-}
-
-fn bird(dir: &Path, name: &str, config: &str) -> Process {
-    let file = |suffix: &str| dir.join(format!("{name}.{suffix}")).to_str().unwrap().to_owned();
-    fs::write(file("conf"), config).unwrap();
-    let process = Process::start("bird", &["-f", "-c", &file("conf"), "-s", &file("ctl"), "-P", &file("pid")]);
-    wait("BIRD", LIMIT, || Path::new(&file("ctl")).exists().then_some(()));
-    process
-}
-
-fn route(index: u32) -> std::net::Ipv4Addr {
+/// Any route; the next hop of all of them is none of them.
+pub fn route(index: u32) -> Ipv4Addr {
     (0x0a80_0000 + index).into()
 }
 
-fn from_bird(dir: &Path, port: u16) -> Process {
-    let mut config = format!(
-        "router id 10.0.0.1;\nprotocol device {{}}\n\
-         protocol bgp up {{ local 127.0.0.2 as 65001; neighbor 127.0.0.1 port {port} as 65000; multihop; connect delay time 1; \
-         ipv4 {{ import none; export all; next hop self; }}; }}\nprotocol static {{ ipv4;\n"
-    );
-    for index in 0..ROUTES {
-        writeln!(config, "route {}/32 blackhole;", route(index)).unwrap();
-    }
-    config.push_str("}\n");
-    bird(dir, "sender", &config)
+/// What sends routes is told to give them this next hop, so that all senders send the same.
+pub const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+/// The routers, each behind its proxy.
+struct Receivers {
+    routers: Vec<(Process, Control)>,
+    proxies: Vec<Proxy>,
+    gate: Arc<Gate>,
 }
 
-fn from_herald(dir: &Path, port: u16) -> Process {
-    let vips: Vec<String> = (0..ROUTES).map(|index| format!("\"{}\"", route(index))).collect();
-    let config = format!(
-        "[daemon]\ncontrol_socket = \"{}\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.1\"\n\
-         [[bgp.peer]]\nname = \"bird\"\naddress = \"127.0.0.1\"\nport = {port}\npeer_as = 65000\nfamilies = [\"ipv4\"]\n\
-         [[service]]\nname = \"all\"\nport = 80\nrequired = 0\nvips = [{}]\n[[service.backend]]\naddress = \"127.0.0.1\"\n",
-        dir.join("control.sock").display(),
-        vips.join(",")
-    );
-    Process::herald(dir, &config)
+fn measure(case: Case, start: Start) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let addresses = |net: u8| (1..=case.peers).map(move |host| SocketAddr::from(([127, 0, net, host], port)));
+    let targets: Vec<SocketAddr> = addresses(1).collect();
+    let receivers = Receivers::start(dir.path(), &targets, &addresses(2).collect::<Vec<_>>());
+    let mut sender = start(dir.path(), case.prefixes, &targets);
+    wait("the sessions", LIMIT, || receivers.proxies.iter().all(Proxy::waits).then_some(()));
+    let cpu_before = sender.process().usage().cpu_seconds;
+    let announce = receivers.step(sender.as_mut(), case.prefixes, |_| receivers.gate.open());
+    let withdraw = receivers.step(sender.as_mut(), 0, |sender| sender.withdraw());
+    Outcome { cpu_before, announce, withdraw, peak_mib: sender.process().usage().peak_mib }
+}
+
+impl Receivers {
+    fn start(dir: &Path, targets: &[SocketAddr], routers: &[SocketAddr]) -> Receivers {
+        let gate = Arc::new(Gate::default());
+        let proxies = targets.iter().zip(routers).map(|(target, router)| Proxy::start(*target, *router, &gate));
+        let routers = routers.iter().enumerate().map(|(index, router)| {
+            let config = format!(
+                "router id 10.0.1.{};\nprotocol device {{}}\n\
+                 protocol bgp dut {{ local {} port {} as 65000; neighbor 127.0.0.1 as 65001; multihop; passive; \
+                 strict bind yes; hold time 90; ipv4 {{ import all; export none; }}; }}\n",
+                index + 1,
+                router.ip(),
+                router.port()
+            );
+            bird::start(dir, &format!("receiver-{index}"), &config)
+        });
+        Receivers { routers: routers.collect(), proxies: proxies.collect(), gate }
+    }
+
+    /// Measures from the time that `begin` gives until every router holds `prefixes` routes.
+    fn step(&self, sender: &mut dyn Running, prefixes: u32, begin: impl FnOnce(&mut dyn Running) -> Instant) -> Step {
+        let (cpu_before, before) = (sender.process().usage().cpu_seconds, self.counted());
+        let began = begin(sender);
+        // What has passed is looked at first: a router that is asked all the time has less time for routes.
+        let passed = |proxy: &Proxy| {
+            let counted = proxy.counted();
+            counted.announced - counted.withdrawn.min(counted.announced) == prefixes as usize
+        };
+        wait("the UPDATEs", LIMIT, || self.proxies.iter().all(passed).then_some(()));
+        for (_, control) in &self.routers {
+            wait("the routers", LIMIT, || (control.routes() == prefixes).then_some(()));
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let cpu_seconds = sender.process().usage().cpu_seconds - cpu_before;
+        let after = self.counted();
+        let counted = Counted {
+            octets: after.octets - before.octets,
+            updates: after.updates - before.updates,
+            announced: after.announced - before.announced,
+            withdrawn: after.withdrawn - before.withdrawn,
+        };
+        Step { seconds, cpu_seconds, counted }
+    }
+
+    fn counted(&self) -> Counted {
+        self.proxies.iter().map(Proxy::counted).fold(Counted::default(), |sum, one| Counted {
+            octets: sum.octets + one.octets,
+            updates: sum.updates + one.updates,
+            announced: sum.announced + one.announced,
+            withdrawn: sum.withdrawn + one.withdrawn,
+        })
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -13,6 +13,7 @@ pub struct Web {
 }
 
 struct State {
+    answered: AtomicUsize,
     healthy: Vec<AtomicBool>,
     refused_at: Vec<Mutex<Option<Instant>>>,
 }
@@ -22,6 +23,7 @@ impl Web {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
+            answered: AtomicUsize::new(0),
             healthy: (0..paths).map(|_| AtomicBool::new(true)).collect(),
             refused_at: (0..paths).map(|_| Mutex::new(None)).collect(),
         });
@@ -41,6 +43,11 @@ impl Web {
         self.state.healthy[path].store(healthy, Ordering::SeqCst);
     }
 
+    /// How many requests there have been.
+    pub fn answered(&self) -> usize {
+        self.state.answered.load(Ordering::SeqCst)
+    }
+
     /// When the last answer of 503 was written.
     pub fn refused_at(&self, path: usize) -> Option<Instant> {
         *self.state.refused_at[path].lock().unwrap()
@@ -51,6 +58,7 @@ impl State {
     fn answer(&self, mut stream: impl Read + Write) -> std::io::Result<()> {
         let mut buffer = [0; 1024];
         let read = stream.read(&mut buffer)?;
+        self.answered.fetch_add(1, Ordering::SeqCst);
         let request = String::from_utf8_lossy(&buffer[..read]);
         let path = request.split(['/', ' ', '?']).nth(2).and_then(|path| path.parse::<usize>().ok()).unwrap_or(0);
         if self.healthy[path].load(Ordering::SeqCst) {

@@ -68,6 +68,8 @@ pub(crate) struct Bench {
     sent: Vec<u8>,
     pub(crate) connects: usize,
     pub(crate) closed: Vec<ConnId>,
+    /// TCP takes nothing any more.
+    pub(crate) deaf: bool,
 }
 
 impl Bench {
@@ -77,7 +79,7 @@ impl Bench {
         let now = Instant::now();
         let peer = Peer::new(now, peer(keys), 7);
         let (rib, sent, closed) = (Rib::default(), Vec::new(), Vec::new());
-        Bench { now, peer, rib, conn: None, sent, connects: 0, closed }
+        Bench { now, peer, rib, conn: None, sent, connects: 0, closed, deaf: false }
     }
 
     /// In this state, by the ordinary way, with nothing left to look at.
@@ -146,14 +148,16 @@ impl Bench {
     pub(crate) fn collect(&mut self) {
         while let Some(action) = self.peer.poll_action() {
             match action {
+                Action::Accept(..) => panic!("nobody connects"),
                 Action::Connect(conn) => {
                     self.conn = Some(conn);
                     self.connects += 1;
                 }
                 Action::Send(conn, bytes) => {
                     self.sent.extend(&bytes);
-                    // TCP takes everything at once.
-                    self.peer.handle(self.now, conn, Event::Sent(bytes.len()), &self.rib);
+                    if !self.deaf {
+                        self.peer.handle(self.now, conn, Event::Sent(bytes.len()), &self.rib);
+                    }
                 }
                 Action::Close(conn) => self.closed.push(conn),
                 Action::Notice(_) => {}

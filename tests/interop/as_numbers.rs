@@ -2,36 +2,27 @@
 
 use crate::harness::bird::{self, Bird};
 use crate::harness::capture::Capture;
-use crate::harness::gobgp::GoBgp;
 use crate::harness::herald::Herald;
+use crate::harness::plan::{Kind, Plan, with_routers};
 use crate::harness::router::Router;
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
 
 const BIG: u32 = 4_200_000_001;
 
-#[test]
-fn bird_sees_a_four_octet_as() {
+/// Herald's alone over IPv4, both over IPv6.
+fn of_four_octets(kind: Kind, ipv6: bool) {
     let site = Site::new();
-    let neighbour = site::neighbour(false, 65000, BIG);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let neighbour = site::neighbour(ipv6, if ipv6 { BIG + 1 } else { 65000 }, BIG);
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
     let _server = site.server(0);
     let _herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
-    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
+    let table = site::wait_for_routes(&neighbour, &*router);
     assert_eq!(table["192.0.2.1/32"].as_path, [BIG]);
-    wait::until_equal("the routes", &table, || bird.table());
 }
 
-#[test]
-fn gobgp_sees_a_four_octet_as_on_both_sides() {
-    let site = Site::new();
-    let neighbour = site::neighbour(true, BIG + 1, BIG);
-    let gobgp = GoBgp::start(&site.router, "10.99.1.1", &neighbour);
-    let _server = site.server(0);
-    let _herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
-    let table = site::plain_table(&neighbour, &gobgp, &site::VIPS);
-    wait::until_equal("the routes", &table, || gobgp.table());
-}
+with_routers!(herald_has_four_octets, |kind| of_four_octets(kind, false));
+with_routers!(both_have_four_octets, |kind| of_four_octets(kind, true));
 
 #[test]
 fn a_two_octet_router_gets_as_trans_and_the_true_path_beside_it() {
@@ -65,16 +56,16 @@ fn a_two_octet_router_gets_as_trans_and_the_true_path_beside_it() {
     }
 }
 
-#[test]
-fn a_router_without_capabilities_gets_ipv4_only() {
+fn a_router_without_capabilities_gets_ipv4_only(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);
-    let session = bird::session(&neighbour, "capabilities off;", &["ipv4"]);
-    let bird = Bird::start(&site.router, "10.99.1.1", &session);
+    let option = if kind == Kind::Frr { "dont-capability-negotiate" } else { "capabilities off;" };
+    let plan = Plan::new(&neighbour).families(&["ipv4"]).with(option);
+    let router = kind.start(&site.router, "10.99.1.1", &plan);
     let _server = site.server(0);
     let herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
-    let table = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
-    wait::until_equal("the IPv4 route", &table, || bird.table());
+    let table = site::plain_table(&neighbour, &*router, &["192.0.2.1/32"]);
+    wait::until_equal("the IPv4 route", &table, || router.table());
     let told = || Ok(herald.peer("router")?["advertised"].clone());
     wait::until_equal("status to say so", &serde_json::json!({"ipv4": 1, "ipv6": 0}), told);
 }
@@ -112,3 +103,4 @@ fn each_router_sees_the_as_that_it_is_told() {
         wait::until_equal("the routes", &table, || bird.table());
     }
 }
+with_routers!(without_capabilities, a_router_without_capabilities_gets_ipv4_only, bird frr);

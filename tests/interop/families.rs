@@ -6,25 +6,24 @@ use serde_json::json;
 
 use crate::harness::bird::{self, Bird};
 use crate::harness::capture::Capture;
-use crate::harness::gobgp::GoBgp;
 use crate::harness::herald::Herald;
+use crate::harness::plan::{Kind, Plan, with_routers};
 use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
 
-#[test]
-fn a_router_that_takes_ipv4_only_is_sent_no_ipv6() {
+fn a_router_that_takes_ipv4_only_is_sent_no_ipv6(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::session(&neighbour, "", &["ipv4"]));
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour).families(&["ipv4"]));
     let capture = Capture::start(&site.herald, "to-router");
     let server = site.server(0);
     let mut herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
-    let table = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
-    wait::until_equal("the IPv4 route", &table, || bird.table());
-    wait::stays("IPv4 alone", Duration::from_millis(300), &table, || bird.table());
+    let table = site::plain_table(&neighbour, &*router, &["192.0.2.1/32"]);
+    wait::until_equal("the IPv4 route", &table, || router.table());
+    wait::stays("IPv4 alone", Duration::from_millis(300), &table, || router.table());
     drop(server);
-    wait::until_equal("the withdrawal", &Default::default(), || bird.table());
+    wait::until_equal("the withdrawal", &Default::default(), || router.table());
     herald.terminate();
     herald.wait();
 
@@ -35,6 +34,8 @@ fn a_router_that_takes_ipv4_only_is_sent_no_ipv6() {
     let filter = "ip.src == 10.99.1.2 && bgp.update.path_attribute.type_code in {14, 15}";
     assert_eq!(captured.fields(filter, &["frame.number"]), Vec::<String>::new(), "IPv6 on the wire");
 }
+
+with_routers!(ipv4_only, a_router_that_takes_ipv4_only_is_sent_no_ipv6);
 
 #[test]
 fn ipv6_without_a_next_hop_is_not_announced_and_that_is_said() {
@@ -88,16 +89,15 @@ fn an_export_filter_keeps_a_vip_from_a_router() {
     assert_eq!(bird.session(), Ok(session), "a filter must not disturb the session");
 }
 
-#[test]
-fn prefixes_of_any_length_and_filters_by_length() {
+fn prefixes_of_any_length_and_filters_by_length(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
     let _server = site.server(0);
     let vips = r#""198.51.100.0/22", "198.51.101.0/24", "198.51.101.7", "2001:db8::/32", "2001:db8:0:100::/56", "2001:db8::1""#;
     let config = |peer: &str| site::bgp(&neighbour, peer) + site::CHECK + &site::service("web", vips);
     let herald = Herald::start(&site.herald, &config(""));
-    let table = |prefixes: &[&str]| site::plain_table(&neighbour, &bird, prefixes);
+    let table = |prefixes: &[&str]| site::plain_table(&neighbour, &*router, prefixes);
     let all = [
         "198.51.100.0/22",
         "198.51.101.0/24",
@@ -106,8 +106,8 @@ fn prefixes_of_any_length_and_filters_by_length() {
         "2001:db8:0:100::/56",
         "2001:db8::1/128",
     ];
-    wait::until_equal("every length", &table(&all), || bird.table());
-    let session = bird.session().unwrap();
+    wait::until_equal("every length", &table(&all), || router.table());
+    let session = router.session().unwrap();
 
     for (export, kept) in [
         (
@@ -124,39 +124,71 @@ fn prefixes_of_any_length_and_filters_by_length() {
         ),
     ] {
         herald.reload_good(&config(&format!("export = {export}")));
-        wait::until_equal(export, &table(&kept), || bird.table());
-        wait::stays(export, Duration::from_millis(300), &table(&kept), || bird.table());
+        wait::until_equal(export, &table(&kept), || router.table());
+        wait::stays(export, Duration::from_millis(300), &table(&kept), || router.table());
     }
-    assert_eq!(bird.session(), Ok(session), "a filter must not disturb the session");
+    assert_eq!(router.session(), Ok(session), "a filter must not disturb the session");
 }
 
-#[test]
-fn a_link_local_session_with_a_pair_of_next_hops() {
+with_routers!(any_length, prefixes_of_any_length_and_filters_by_length);
+
+/// RFC 2545 §3: the global address, then the link-local one.
+fn a_link_local_session_with_a_pair_of_next_hops(kind: Kind) {
     let site = Site::new();
     site.herald.add_address("fe80::2/64", "to-router");
     site.router.add_address("fe80::1/64", "to-herald");
     let mut neighbour = site::neighbour(true, 65000, 65001);
     neighbour.local_address = "fe80::1".parse().unwrap();
     neighbour.address = "fe80::2".parse().unwrap();
-    let session = bird::session(&neighbour, "interface \"to-herald\";", &["ipv4", "ipv6"]);
-    let bird = Bird::start(&site.router, "10.99.1.1", &session);
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour).interface("to-herald"));
     let _server = site.server(0);
     let config = site::config(&neighbour, "");
     let config = config.replace("\"fe80::1\"", "\"fe80::1%to-router\"\nsource = \"fe80::2\"");
     let pair = config.replace("next_hop_ipv6 = \"self\"", "next_hop_ipv6 = [\"fd00:99:1::2\", \"fe80::2\"]");
     let herald = Herald::start(&site.herald, &pair);
-    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
-    wait::until_equal("the routes", &table, || bird.table());
-    // RFC 2545 §3: the global address, then the link-local one.
-    let text = bird.ask("show route all 2001:db8::1/128").unwrap();
-    assert!(text.contains("BGP.next_hop: fd00:99:1::2 fe80::2\n"), "{text}");
+    site::wait_for_routes(&neighbour, &*router);
+    assert_eq!(router.next_hops("2001:db8::1/128"), Ok(pair_shown_by(kind)));
 
-    // The address of the session is none that can be announced.
+    // Without a global one it is the address of the session.
     herald.reload_good(&config);
-    let ipv4 = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
-    wait::until_equal("IPv4 alone", &ipv4, || bird.table());
-    assert_eq!(herald.peer("router").unwrap()["without_next_hop"], json!(["ipv6"]));
+    let session = [if kind == Kind::Bird { "::" } else { "fe80::2" }, "fe80::2"];
+    let shown = if kind == Kind::GoBgp { 1 } else { 2 };
+    let expected: Vec<String> = session[..shown].iter().map(|address| (*address).to_owned()).collect();
+    wait::until_equal("the address of the session", &expected, || router.next_hops("2001:db8::1/128"));
 }
+
+with_routers!(link_local, a_link_local_session_with_a_pair_of_next_hops);
+
+/// The pair `["fd00:99:1::2", "fe80::2"]`. GoBGP takes it, and shows the first.
+fn pair_shown_by(kind: Kind) -> Vec<String> {
+    let shown = if kind == Kind::GoBgp { 1 } else { 2 };
+    ["fd00:99:1::2", "fe80::2"][..shown].iter().map(|address| (*address).to_owned()).collect()
+}
+
+/// The same pair over global addresses: of IPv6, and of IPv4.
+fn a_pair_of_next_hops(kind: Kind, ipv6: bool) {
+    let site = Site::new();
+    site.herald.add_address("fe80::2/64", "to-router");
+    site.router.add_address("fe80::1/64", "to-herald");
+    let neighbour = site::neighbour(ipv6, 65000, 65001);
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
+    let capture = Capture::start(&site.herald, "to-router");
+    let _server = site.server(0);
+    let config = site::config(&neighbour, "").replace("next_hop_ipv6 = \"self\"\n", "");
+    let config = config.replace("next_hop_ipv6 = \"fd00:99:1::2\"\n", "");
+    let families = "families      = [\"ipv4\", \"ipv6\"]\n";
+    let pair = format!("{families}next_hop_ipv6 = [\"fd00:99:1::2\", \"fe80::2\"]\n");
+    let _herald = Herald::start(&site.herald, &config.replace(families, &pair));
+    site::wait_for_routes(&neighbour, &*router);
+    assert_eq!(router.next_hops("2001:db8::1/128"), Ok(pair_shown_by(kind)));
+    let field = "bgp.update.path_attribute.mp_reach_nlri.next_hop";
+    let sent = capture.finish().fields(field, &[field]);
+    let pair = "fd000099000100000000000000000002fe800000000000000000000000000002";
+    assert!(!sent.is_empty() && sent.iter().all(|hop| hop.ends_with(pair)), "{sent:?}");
+}
+
+with_routers!(pair_over_ipv4, |kind| a_pair_of_next_hops(kind, false));
+with_routers!(pair_over_ipv6, |kind| a_pair_of_next_hops(kind, true));
 
 /// Both families over IPv6, without any IPv4 address of ours in what the router gets (RFC 8950).
 fn extended(neighbour: &Neighbour) -> String {
@@ -195,33 +227,27 @@ fn assert_extended(site: &Site, neighbour: &Neighbour, router: &dyn Router) {
     assert_eq!(captured.fields(&classic, &["frame.number"]), Vec::<String>::new(), "NEXT_HOP on the wire");
 }
 
-#[test]
-fn bird_takes_ipv4_with_an_ipv6_next_hop() {
+fn ipv4_with_an_ipv6_next_hop(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(true, 65000, 65001);
-    let session = bird::receiver(&neighbour).replace("  ipv4 { ", "  ipv4 { extended next hop on; ");
-    let bird = Bird::start(&site.router, "10.99.1.1", &session);
-    assert_extended(&site, &neighbour, &bird);
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour).extended_next_hop());
+    assert_extended(&site, &neighbour, &*router);
 }
 
-#[test]
-fn gobgp_takes_ipv4_with_an_ipv6_next_hop() {
-    let site = Site::new();
-    let neighbour = site::neighbour(true, 65000, 65001);
-    let gobgp = GoBgp::start(&site.router, "10.99.1.1", &neighbour);
-    assert_extended(&site, &neighbour, &gobgp);
-}
+with_routers!(extended_next_hop, ipv4_with_an_ipv6_next_hop);
 
-#[test]
-fn a_router_without_extended_next_hop_gets_no_ipv4_and_that_is_said() {
+fn a_router_without_extended_next_hop_gets_no_ipv4_and_that_is_said(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(true, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
     let _server = site.server(0);
     let herald = Herald::start(&site.herald, &extended(&neighbour));
-    let ipv6 = site::plain_table(&neighbour, &bird, &["2001:db8::1/128"]);
-    wait::until_equal("the IPv6 route", &ipv6, || bird.table());
-    wait::stays("IPv6 alone", Duration::from_millis(300), &ipv6, || bird.table());
+    let ipv6 = site::plain_table(&neighbour, &*router, &["2001:db8::1/128"]);
+    wait::until_equal("the IPv6 route", &ipv6, || router.table());
+    wait::stays("IPv6 alone", Duration::from_millis(300), &ipv6, || router.table());
     let peer = herald.peer("router").unwrap();
     assert_eq!((&peer["extended_next_hop"], &peer["without_next_hop"]), (&json!(false), &json!(["ipv4"])), "{peer}");
 }
+
+// GoBGP always has it.
+with_routers!(without_extended_next_hop, a_router_without_extended_next_hop_gets_no_ipv4_and_that_is_said, bird frr);

@@ -18,16 +18,25 @@ mod harness {
     pub(crate) mod router;
     pub(crate) mod site;
     pub(crate) mod wait;
+    pub(crate) mod watch;
 }
 
+mod aggregates;
 mod as_numbers;
+mod capabilities;
+mod ceases;
 mod checks;
+mod drains;
 mod families;
 mod loopback;
+mod passive;
 mod passwords;
 mod reach;
 mod reload;
+mod restart;
 mod sessions;
+mod speak;
 mod stop;
 mod story;
+mod unnumbered;
 mod wire;

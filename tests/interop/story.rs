@@ -143,7 +143,7 @@ impl Story {
         assert_eq!(status.code(), Some(0), "{status}");
         let said = wait::until("the end of the session", || {
             let log = self.router.log()[log_before..].to_owned();
-            let shut = self.router.shutdown_marks().iter().all(|mark| log.contains(mark));
+            let shut = self.router.received_marks(6, 2).iter().all(|mark| log.contains(mark));
             if shut { Ok(log) } else { Err(format!("no Administrative Shutdown in\n{log}")) }
         });
         assert!(self.router.session().is_err(), "after {session:?}: {}", said.0);

@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::harness::bird::{self, Bird};
 use crate::harness::capture::{Capture, Captured};
-use crate::harness::gobgp::GoBgp;
 use crate::harness::herald::Herald;
+use crate::harness::nginx::Nginx;
+use crate::harness::plan::{Kind, Plan, with_routers};
 use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
@@ -86,20 +86,26 @@ fn judge(captured: &Captured, neighbour: &Neighbour) {
     }
 }
 
-#[test]
-fn external_to_bird_over_ipv4_is_clean() {
+fn is_clean(kind: Kind, internal: bool, ipv6: bool) {
     let site = Site::new();
-    let neighbour = site::neighbour(false, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
-    judge(&session(&site, &neighbour, &bird), &neighbour);
+    let neighbour = site::neighbour(ipv6, if internal { 65001 } else { 65000 }, 65001);
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
+    judge(&session(&site, &neighbour, &*router), &neighbour);
 }
 
+with_routers!(external_over_ipv4_is_clean, |kind| is_clean(kind, false, false));
+with_routers!(internal_over_ipv6_is_clean, |kind| is_clean(kind, true, true));
+
+/// What every test relies on: a message that is wrong fails the test that sent it, whatever it is about. Here an UPDATE
+/// whose ORIGIN is longer than the message.
 #[test]
-fn internal_to_gobgp_over_ipv6_is_clean() {
+#[should_panic(expected = "Wireshark has something against what was sent")]
+fn a_malformed_message_fails_its_test() {
     let site = Site::new();
-    let neighbour = site::neighbour(true, 65001, 65001);
-    let gobgp = GoBgp::start(&site.router, "10.99.1.1", &neighbour);
-    judge(&session(&site, &neighbour, &gobgp), &neighbour);
+    let _listener = Nginx::start(&site.router, "router", &["10.99.1.1:179"]);
+    let update = format!("{}\\x00\\x1b\\x02\\x00\\x00\\x00\\x04\\x40\\x01\\xff\\x00", "\\xff".repeat(16));
+    let send = format!("exec 3<>/dev/tcp/10.99.1.1/179 && printf '{update}' >&3");
+    site.herald.run("bash", &["-c", &send]);
 }
 
 /// Messages filled to the limit of 4,096 octets, announced and withdrawn: a router must find every prefix in them.
@@ -132,19 +138,17 @@ fn many_routes(site: &Site, neighbour: &Neighbour, router: &dyn Router, each: u1
     assert!(updates <= 3 * (full(5) + full(17) + 1), "{updates} UPDATEs");
 }
 
-#[test]
-fn thousands_of_routes_to_bird() {
+fn thousands_of_routes(kind: Kind) {
     let site = Site::new();
-    let neighbour = site::neighbour(false, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
-    many_routes(&site, &neighbour, &bird, 2000);
+    // GoBGP's JSON repeats all prefixes of a message with each of them, so not as many.
+    let (ipv6, local_as, each) = match kind {
+        Kind::Bird => (false, 65000, 2000),
+        Kind::Frr => (true, 65000, 2000),
+        Kind::GoBgp => (true, 65001, 400),
+    };
+    let neighbour = site::neighbour(ipv6, local_as, 65001);
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
+    many_routes(&site, &neighbour, &*router, each);
 }
 
-#[test]
-fn hundreds_of_routes_to_gobgp() {
-    let site = Site::new();
-    let neighbour = site::neighbour(true, 65001, 65001);
-    let gobgp = GoBgp::start(&site.router, "10.99.1.1", &neighbour);
-    // Its JSON repeats all prefixes of a message with each of them, so not more.
-    many_routes(&site, &neighbour, &gobgp, 400);
-}
+with_routers!(full_messages, thousands_of_routes);

@@ -108,7 +108,8 @@ impl World {
         for (name, router) in self.routers.iter().filter(|(_, router)| router.is_in_step()) {
             let held = &router.link.as_ref().expect("it is in step").routes;
             for prefix in held.keys() {
-                assert!(self.config.vips.contains_key(prefix), "{name} holds {prefix}, which is no VIP");
+                let known = self.config.vips.contains_key(prefix) || self.config.aggregates.contains_key(prefix);
+                assert!(known, "{name} holds {prefix}, which is no VIP and covers none");
             }
             // Neighbours in the table mostly share their attributes.
             let mut last: Option<(Arc<Attributes>, Family, Option<Arc<Route>>)> = None;
@@ -125,6 +126,13 @@ impl World {
                 if self.pool.is_starved() && wanted.is_some() {
                     self.rules.count("announced while starved");
                 }
+            }
+            for (prefix, aggregate) in &self.config.aggregates {
+                let Some(enough) = self.oracle.covers(self.now, aggregate) else { continue };
+                let wanted = enough && router.config.live.export.allows(prefix);
+                let wanted = wanted.then(|| route(router, prefix, &aggregate.attributes)).flatten();
+                assert_eq!(held.get(prefix), wanted.as_ref(), "{name} and {prefix}");
+                self.rules.count("aggregate");
             }
         }
     }

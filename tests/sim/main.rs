@@ -21,8 +21,9 @@ use plan::Plan;
 use world::World;
 
 /// Rules, and how often a sweep tests each at least.
-const RULES: [&str; 22] = [
+const RULES: [&str; 24] = [
     "a verdict wakes the loop",
+    "aggregate",
     "announce",
     "announced while starved",
     "announced with a reason",
@@ -30,6 +31,7 @@ const RULES: [&str; 22] = [
     "bounded wakes",
     "dead is gone",
     "end of rib",
+    "enhanced refresh",
     "hold-up",
     "keepalive",
     "no busy loop",

@@ -42,7 +42,9 @@ impl World {
                 self.record(&bytes);
                 self.pump(&name);
             }
+            Output::Accept(..) | Output::TurnAway(..) => panic!("a connection that no router made"),
             Output::Close(id, conn) => self.closed(id, conn),
+            Output::Link(_) => panic!("an unnumbered peer, and there is none"),
             Output::Notice(notice) => self.notice(notice),
             Output::Stopped => {
                 self.tell(format_args!("stopped"));
@@ -203,6 +205,9 @@ impl World {
                     }
                 }
             }
+            Notice::Aggregate(event, reason) => self.tell(format_args!("{event:?}: {reason}")),
+            Notice::Drain(notice) => self.tell(format_args!("{notice:?}")),
+            Notice::Discovery(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Peer(peer, notice) => {
                 self.tell(format_args!("{}: {notice:?}", peer.name));
                 let peer::Notice::State { from, to, .. } = notice else { return };
@@ -218,6 +223,7 @@ impl World {
                     assert!(known || excused, "{name} falls without a cause from outside");
                 }
             }
+            Notice::Refused(refusal) => panic!("a connection that no router made: {refusal:?}"),
             Notice::PeerReload(name, reload) => {
                 self.tell(format_args!("reload does this to {name}: {reload:?}"));
                 if let PeerReload::Reset(keys) = reload {

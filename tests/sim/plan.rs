@@ -65,6 +65,7 @@ pub(crate) struct PeerPlan {
     families: &'static str,
     next_hops: &'static str,
     hold_time: u64,
+    messages: &'static str,
     attributes: String,
     export: &'static str,
 }
@@ -166,6 +167,7 @@ impl Plan {
             families: "",
             next_hops: "",
             hold_time: 0,
+            messages: "",
             attributes: String::new(),
             export: "",
         };
@@ -256,7 +258,8 @@ impl Plan {
             self.startup_deadline, self.drain, self.local_as
         );
         for peer in &self.peers {
-            let PeerPlan { number, address, peer_as, families, next_hops, hold_time, attributes, export } = peer;
+            let PeerPlan { number, address, peer_as, families, next_hops, hold_time, messages, attributes, export } =
+                peer;
             let peer_as = match peer_as {
                 asn if *asn == self.local_as && number % 2 == 0 => "\"internal\"".to_owned(),
                 65000 if number % 2 == 0 => "\"external\"".to_owned(),
@@ -265,7 +268,7 @@ impl Plan {
             write!(
                 text,
                 "[[bgp.peer]]\nname = \"r{number}\"\naddress = \"{address}\"\npeer_as = {peer_as}\nfamilies = {families}\n\
-                 hold_time = \"{hold_time}s\"\n{next_hops}{attributes}{export}"
+                 hold_time = \"{hold_time}s\"\n{messages}{next_hops}{attributes}{export}"
             )
             .unwrap();
         }
@@ -280,6 +283,12 @@ impl Plan {
         let standing: BTreeSet<_> = self.services.iter().flat_map(|service| &service.vips).copied().collect();
         for (address, keys) in self.vips.iter().filter(|(address, _)| standing.contains(*address)) {
             write!(text, "[[vip]]\naddress = \"{address}\"\n{keys}").unwrap();
+        }
+        for (prefix, start) in [("192.0.2.0/24", "192.0.2."), ("2001:db8::/32", "2001:db8:")] {
+            if standing.iter().any(|address| address.starts_with(start)) {
+                let required = REQUIRED[self.services.len() % REQUIRED.len()];
+                write!(text, "[[aggregate]]\nprefix = \"{prefix}\"\nrequired = {required}\nmed = 77\n").unwrap();
+            }
         }
         text
     }
@@ -303,6 +312,7 @@ pub(crate) fn read(text: String) -> Arc<Config> {
 impl PeerPlan {
     fn edit_session(&mut self, rng: &mut Rng) {
         self.hold_time = pick(rng, &[0, 3, 9, 9, 90]);
+        self.messages = pick(rng, &["", "extended_messages = true\n"]);
         self.families = pick(rng, &[r#"["ipv4"]"#, r#"["ipv4", "ipv6"]"#, r#"["ipv4", "ipv6"]"#, r#"["ipv6"]"#]);
     }
 

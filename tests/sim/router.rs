@@ -25,6 +25,8 @@ pub(crate) struct Traits {
     pub(crate) families: Option<[bool; 2]>,
     pub(crate) four_octet_as: bool,
     pub(crate) refresh: bool,
+    enhanced_refresh: bool,
+    extended_messages: bool,
     pub(crate) hold: u16,
     /// How much the connection takes in while the router does not read.
     pub(crate) window: usize,
@@ -79,6 +81,8 @@ pub(crate) struct Link {
     pub(crate) refresh_by: Option<Instant>,
     /// Prefixes that came after it asked: they may come again.
     doubled: BTreeSet<Prefix>,
+    /// By family, what has not come again since the answer to a request began (RFC 7313 §4).
+    stale: [Option<BTreeSet<Prefix>>; 2],
     pub(crate) ends_of_rib: [u32; 2],
     /// Routes held when the last of these came.
     pub(crate) initial_routes: usize,
@@ -134,6 +138,8 @@ impl Traits {
             families,
             four_octet_as,
             refresh: !one_in(rng, 4),
+            enhanced_refresh: one_in(rng, 2),
+            extended_messages: one_in(rng, 2),
             hold: [0, 3, 9, 9, 90, 180][rng.below(6) as usize],
             window: 64 << rng.below(11),
         }
@@ -147,7 +153,13 @@ impl Traits {
             }
         }
         if self.refresh {
-            capabilities.extend([2, 0, 70, 0]); // and enhanced route refresh
+            capabilities.extend([2, 0]);
+        }
+        if self.enhanced_refresh {
+            capabilities.extend([70, 0]);
+        }
+        if self.extended_messages {
+            capabilities.extend([6, 0]);
         }
         if self.four_octet_as {
             capabilities.extend([65, 4]);
@@ -182,7 +194,7 @@ impl Traits {
         match kind {
             0 => keepalive[3] = 0xfe,
             1 => keepalive[17] = 18,
-            2 => keepalive[16..19].copy_from_slice(&[16, 1, 2]),
+            2 => keepalive[16..19].copy_from_slice(&[16, 1, 4]),
             3 => return wire::message(wire::KEEPALIVE, &[0]),
             4 => keepalive[18] = 9,
             5 => return wire::message(wire::UPDATE, &[0, 9, 0, 0]),
@@ -232,6 +244,7 @@ impl Link {
             owed: BTreeSet::new(),
             refresh_by: None,
             doubled: BTreeSet::new(),
+            stale: [None, None],
             ends_of_rib: [0; 2],
             initial_routes: 0,
             last_heard: now,
@@ -257,6 +270,7 @@ impl Link {
             self.doubled.clear();
             rules.count("refresh");
             assert!(self.owed.is_empty(), "refresh not answered: {:?}", self.owed);
+            assert_eq!(self.stale, [None, None], "an answer without an end");
         }
     }
 
@@ -305,6 +319,11 @@ impl Router {
     /// Moves bytes on, as far as they go; how many the kernel took, and what the router answers.
     pub(crate) fn pump(&mut self, now: Instant, rules: &mut Rules) -> (usize, Vec<Answer>) {
         let (mut taken, mut answers) = (0, Vec::new());
+        let longest = if self.traits.extended_messages && self.config.session.capabilities.extended_messages {
+            65_535
+        } else {
+            4096
+        };
         while let Some(link) = &mut self.link {
             let room = self.traits.window.saturating_sub(link.pipe.len()).min(link.queue.len());
             link.pipe.extend(link.queue.drain(..room));
@@ -316,7 +335,7 @@ impl Router {
             while let Some((kind, body)) = self
                 .link
                 .as_mut()
-                .and_then(|link| wire::split(&mut link.inbox).unwrap_or_else(|error| panic!("{error}")))
+                .and_then(|link| wire::split(&mut link.inbox, longest).unwrap_or_else(|error| panic!("{error}")))
             {
                 self.read(now, kind, &body, &mut answers, rules);
             }
@@ -369,6 +388,11 @@ impl Router {
                     rules.count("withdrawn before goodbye");
                 }
             }
+            wire::REFRESH => {
+                assert!(self.traits.enhanced_refresh, "{name}: an answer with a frame, and nobody takes such");
+                let frame = wire::frame(body).unwrap_or_else(|error| panic!("{name}: {error}"));
+                link.frame(&name, frame, rules);
+            }
             _ => {
                 assert!(link.established, "{name}: UPDATE before the session is up");
                 let update = wire::update(body, expectation)
@@ -389,7 +413,8 @@ impl Router {
             "{}",
             config.name
         );
-        assert_eq!((open.families, open.refresh), (families, true), "{}", config.name);
+        assert_eq!((open.families, open.refresh, open.enhanced_refresh), (families, true, true), "{}", config.name);
+        assert_eq!(open.extended_messages, config.session.capabilities.extended_messages, "{}", config.name);
     }
 
     /// That Herald is not late with a message, without waiting for one.
@@ -407,6 +432,27 @@ impl Router {
 }
 
 impl Link {
+    /// A beginning or an end of the answer to a request.
+    fn frame(&mut self, name: &str, (family, begins): (Family, bool), rules: &mut Rules) {
+        assert!(self.ends_of_rib[family as usize] > 0, "{name}: {family} BoRR or EoRR before End-of-RIB");
+        let stale = &mut self.stale[family as usize];
+        if begins {
+            let routes = self.routes.keys().filter(|prefix| prefix.family() == family);
+            *stale = Some(routes.copied().collect());
+            return;
+        }
+        let stale = stale.take().unwrap_or_else(|| panic!("{name}: {family} EoRR without BoRR"));
+        assert!(stale.is_empty(), "{name}: not between BoRR and EoRR: {stale:?}");
+        rules.count("enhanced refresh");
+    }
+
+    /// This prefix has come, or gone, since the answer began.
+    fn renew(&mut self, prefix: &Prefix) {
+        for stale in self.stale.iter_mut().flatten() {
+            stale.remove(prefix);
+        }
+    }
+
     fn update(&mut self, name: &str, update: wire::Update, rules: &mut Rules) {
         rules.updates += 1;
         assert!(rules.may_send, "{name}: UPDATE before the first verdicts");
@@ -420,10 +466,12 @@ impl Link {
             rules.count("withdraw");
             assert!(self.routes.remove(&prefix).is_some(), "{name}: {prefix} withdrawn, but it was not announced");
             self.owed.remove(&prefix);
+            self.renew(&prefix);
         }
         let route = Arc::new(update.route);
         for prefix in update.announced {
             rules.count("announce");
+            self.renew(&prefix);
             let old = self.routes.insert(prefix, route.clone());
             let again = old.as_ref() == Some(&route);
             let may_again = self.owed.remove(&prefix) || self.doubled.remove(&prefix);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use herald::config::{Attributes, Check, Config, OnDown, Origin, Probe, Vip};
+use herald::config::{Aggregate, Attributes, Check, Config, OnDown, Origin, Probe, Vip};
 use herald::health::Ticket;
 use herald::prefix::{Family, Prefix};
 
@@ -291,6 +291,26 @@ impl Oracle {
             });
         }
         Err("undecided")
+    }
+
+    /// Whether enough members of an aggregate are healthy now; `None` when that is not certain.
+    pub(crate) fn covers(&self, now: Instant, aggregate: &Aggregate) -> Option<bool> {
+        let (mut healthy, mut open) = (0, 0);
+        for member in &aggregate.members {
+            match self.wanted(now, member) {
+                Ok(wanted) => {
+                    healthy +=
+                        usize::from(wanted.is_some_and(|it| Arc::ptr_eq(&it, &self.config.vips[member].attributes)));
+                }
+                Err(_) => open += 1,
+            }
+        }
+        let required = aggregate.required.of(aggregate.members.len());
+        match (healthy >= required, healthy + open >= required) {
+            (true, _) => Some(true),
+            (false, true) => None,
+            (false, false) => Some(false),
+        }
     }
 
     /// Herald says that it begins to announce this VIP as healthy.

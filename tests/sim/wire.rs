@@ -12,6 +12,7 @@ pub(crate) const OPEN: u8 = 1;
 pub(crate) const UPDATE: u8 = 2;
 pub(crate) const NOTIFICATION: u8 = 3;
 pub(crate) const KEEPALIVE: u8 = 4;
+pub(crate) const REFRESH: u8 = 5;
 pub(crate) const AS_TRANS: u16 = 23456;
 
 /// What a router must know to judge an UPDATE.
@@ -52,7 +53,22 @@ pub(crate) struct Open {
     pub(crate) id: Ipv4Addr,
     pub(crate) families: [bool; 2],
     pub(crate) refresh: bool,
+    pub(crate) enhanced_refresh: bool,
+    pub(crate) extended_messages: bool,
     pub(crate) four_octet_as: Option<u32>,
+}
+
+impl Open {
+    const NOTHING: Open = Open {
+        my_as: 0,
+        hold: 0,
+        id: Ipv4Addr::UNSPECIFIED,
+        families: [false; 2],
+        refresh: false,
+        enhanced_refresh: false,
+        extended_messages: false,
+        four_octet_as: None,
+    };
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -109,8 +125,8 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Takes the first whole message off `inbox`: its type and body.
-pub(crate) fn split(inbox: &mut Vec<u8>) -> Result<Option<(u8, Vec<u8>)>> {
+/// Takes the first whole message off `inbox`: its type and body. UPDATEs may be so long.
+pub(crate) fn split(inbox: &mut Vec<u8>, longest: usize) -> Result<Option<(u8, Vec<u8>)>> {
     let Some(header) = inbox.get(..19) else { return Ok(None) };
     if header[..16] != [0xff; 16] {
         return Err("marker".into());
@@ -121,9 +137,11 @@ pub(crate) fn split(inbox: &mut Vec<u8>) -> Result<Option<(u8, Vec<u8>)>> {
         UPDATE => 23,
         NOTIFICATION => 21,
         KEEPALIVE => 19,
+        REFRESH => 23,
         kind => return Err(format!("message type {kind} from an announcer")),
     };
-    if !(shortest..=4096).contains(&length) || (kind == KEEPALIVE && length != 19) {
+    let longest = if kind == UPDATE { longest } else { 4096 };
+    if !(shortest..=longest).contains(&length) || (matches!(kind, KEEPALIVE | REFRESH) && length != shortest) {
         return Err(format!("length {length} of message type {kind}"));
     }
     if inbox.len() < length {
@@ -141,7 +159,7 @@ pub(crate) fn open(body: &[u8]) -> Result<Open> {
     }
     let (my_as, hold) = (bytes.u16()?, bytes.u16()?);
     let id = Ipv4Addr::from(bytes.u32()?);
-    let mut open = Open { my_as, hold, id, families: [false; 2], refresh: false, four_octet_as: None };
+    let mut open = Open { my_as, hold, id, families: [false; 2], ..Open::NOTHING };
     let length = bytes.u8()?.into();
     let mut parameters = bytes.part(length)?;
     if !bytes.0.is_empty() || hold == 1 || hold == 2 || id.is_unspecified() {
@@ -166,6 +184,8 @@ pub(crate) fn open(body: &[u8]) -> Result<Open> {
                     }
                 }
                 2 => open.refresh = true,
+                6 => open.extended_messages = true,
+                70 => open.enhanced_refresh = true,
                 65 => open.four_octet_as = Some(value.u32()?),
                 _ => value.0 = &[],
             }
@@ -175,6 +195,15 @@ pub(crate) fn open(body: &[u8]) -> Result<Open> {
         }
     }
     Ok(open)
+}
+
+/// What frames the answer to a request (RFC 7313 §3.2): its family, and whether it is the beginning.
+pub(crate) fn frame(body: &[u8]) -> Result<(Family, bool)> {
+    match body {
+        [0, 1, subtype @ (1 | 2), 1] => Ok((Family::Ipv4, *subtype == 1)),
+        [0, 2, subtype @ (1 | 2), 1] => Ok((Family::Ipv6, *subtype == 1)),
+        other => Err(format!("ROUTE-REFRESH {other:?}")),
+    }
 }
 
 pub(crate) fn update(body: &[u8], expectation: Expectation) -> Result<Update> {

@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::feed::Feed;
-use super::{Action, Cause, ConnId, Link, Notice, Peer, Phase, State, Suspects, Timer, retry};
+use super::refusal::Refusals;
+use super::{Action, Cause, ConnId, Link, Notice, Peer, State, Suspects, Timer, retry};
+use crate::bgp::drain::Telling;
 use crate::bgp::error::Notification;
-use crate::bgp::fsm::{self, Connection, Offer, Terms};
-use crate::prefix::Family;
+use crate::bgp::fsm::{self, Connection, Terms};
 use crate::rib::Rib;
 
 /// UPDATEs are made until so many octets wait for TCP ...
@@ -29,70 +30,96 @@ impl Peer {
     /// After every event: the connection's actions, then what may be sent.
     pub(super) fn settle(&mut self, now: Instant, rib: &Rib) {
         self.drain(now);
+        self.welcome(now);
         self.fill(now, rib);
         self.drain(now);
+        self.welcome(now);
+        self.enter(now, self.most_advanced(), None);
         self.check_invariants();
     }
 
+    /// Sends all routes again, as if the peer had asked for them. Without a session there is nothing to repeat.
+    pub fn refresh(&mut self, now: Instant, rib: &Rib) {
+        if let Some(feed) = self.feed_mut() {
+            feed.refresh_all();
+        }
+        self.settle(now, rib);
+    }
+
     pub(super) fn connect(&mut self, now: Instant) {
-        let id = ConnId(self.next_conn);
-        self.next_conn += 1;
+        if self.config.session.address_is_unknown() {
+            return;
+        }
+        let id = self.new_id();
         self.attempt_at = now;
-        self.phase = Phase::Connect(id);
+        self.dial = Some(id);
         let timeout = self.config.live.connect_retry.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT_MAX);
         self.timers.set(Timer::Connect, Some(now + timeout));
         self.actions.push_back(Action::Connect(id));
-        self.enter(now, State::Connect, None);
+        self.enter(now, self.most_advanced(), None);
+    }
+
+    pub(super) fn new_id(&mut self) -> ConnId {
+        let id = ConnId(self.next_conn);
+        self.next_conn += 1;
+        id
     }
 
     pub(super) fn connected(&mut self, now: Instant, id: ConnId, local: SocketAddr, remote: SocketAddr) {
-        self.timers.clear();
-        let terms = Terms {
-            local_as: self.config.session.local_as,
-            router_id: self.config.session.router_id,
-            hold_time: self.config.session.hold_time,
-            families: Offer::Families(self.config.session.families.clone()),
-            peer_as: Some(self.config.session.peer_as),
-            extended_next_hop: self.config.session.extended_next_hop,
-            capabilities: !self.plain_open,
-        };
+        self.dial = None;
+        self.timers.set(Timer::Connect, None);
+        self.link(now, id, true, local, remote);
+    }
+
+    /// TCP is up: here a connection begins.
+    pub(super) fn link(&mut self, now: Instant, id: ConnId, dialled: bool, local: SocketAddr, remote: SocketAddr) {
+        let restart = self.offered();
+        let terms = Terms { restart, ..self.refusals.terms(now, &self.config.session) };
         let connection = Connection::new(now, terms, self.rng.bits());
-        let (local, remote) = (local.ip(), remote.ip());
-        self.phase = Phase::Up(Box::new(Link { id, connection, local, remote, feed: None, paused: false }));
+        let (local, remote, state) = (local.ip(), remote.ip(), State::Active);
+        self.links.push(Link { id, dialled, lost: false, connection, state, local, remote, feed: None, paused: false });
     }
 
     /// TCP did not come up.
-    pub(super) fn failed(&mut self, now: Instant, cause: Cause) {
-        self.phase = Phase::Idle;
-        self.idle(now, cause);
+    pub(super) fn dial_failed(&mut self, now: Instant, cause: Cause) {
+        self.dial = None;
+        self.timers.set(Timer::Connect, None);
+        self.rest(now, cause);
     }
 
-    /// Ends what there is: a session with a NOTIFICATION, an attempt without a word.
-    pub(super) fn end_attempt(&mut self, now: Instant, notification: Notification, why: &str) {
-        match &mut self.phase {
-            Phase::Idle => {}
-            Phase::Connect(id) => {
-                self.actions.push_back(Action::Close(*id));
-                self.failed(now, Cause::GivenUp(why.to_owned()));
-            }
-            Phase::Up(link) => {
-                link.connection.stop(now, notification, why);
-                self.drain(now);
-            }
+    /// The attempt under way has become pointless.
+    pub(super) fn give_up_dial(&mut self) {
+        self.timers.set(Timer::Retry, None);
+        self.timers.set(Timer::Connect, None);
+        self.actions.extend(self.dial.take().map(Action::Close));
+    }
+
+    /// Ends what there is: sessions with a NOTIFICATION, an attempt without a word.
+    pub(super) fn end_attempt(&mut self, now: Instant, notification: &Notification, why: &str) {
+        self.turn_away(notification);
+        for link in self.links.iter_mut().filter(|link| !link.lost) {
+            link.connection.stop(now, notification.clone(), why);
+        }
+        self.drain(now);
+        if let Some(id) = self.dial {
+            self.actions.push_back(Action::Close(id));
+            self.dial_failed(now, Cause::GivenUp(why.to_owned()));
         }
         if self.stopped {
             self.timers.clear();
+            self.enter(now, State::Idle, None);
         }
     }
 
     /// Forgets all failures: what comes next is another session.
     pub(super) fn start_over(&mut self, now: Instant) {
-        self.plain_open = false;
+        self.refusals = Refusals::default();
         self.backoff.reset();
         self.told_causes.clear();
         if !self.stopped {
             // The router first has to see the end of the old session, or it may turn the new one away.
-            self.timers.set(Timer::Retry, Some(now + retry::SHORTEST));
+            let dials = self.config.session.mode.dials();
+            self.timers.set(Timer::Retry, dials.then_some(now + retry::SHORTEST));
         }
     }
 
@@ -104,32 +131,51 @@ impl Peer {
         }
     }
 
-    fn drain(&mut self, now: Instant) {
-        while let Phase::Up(link) = &mut self.phase
-            && let Some(action) = link.connection.poll_action()
-        {
+    pub(super) fn drain(&mut self, now: Instant) {
+        let next = |link: &mut Link| link.connection.poll_action().map(|action| (link.id, link.lost, action));
+        while let Some((id, lost, action)) = self.links.iter_mut().find_map(next) {
             match action {
-                fsm::Action::Send(octets) => self.actions.push_back(Action::Send(link.id, octets)),
+                fsm::Action::Send(octets) => self.actions.push_back(Action::Send(id, octets)),
+                fsm::Action::Down(cause) => self.down(now, id, cause),
+                _ if lost => {}
                 // `Down` follows, and knows why.
                 fsm::Action::Entered(State::Idle) => {}
-                fsm::Action::Entered(State::Established) => self.established(now),
-                fsm::Action::Entered(state) => self.enter(now, state, None),
+                fsm::Action::Entered(state) => self.entered(now, id, state),
                 // We take no routes: the framing is checked, and that is all.
                 fsm::Action::Update(_) => {}
                 fsm::Action::Refresh(family) => {
-                    if let Some((_, feed)) = &mut link.feed {
+                    if let Some(feed) = self.feed_mut() {
                         feed.refresh(family);
                     }
                 }
-                fsm::Action::Down(cause) => self.down(now, cause),
             }
         }
     }
 
-    fn established(&mut self, now: Instant) {
-        let Phase::Up(link) = &mut self.phase else { return };
+    fn entered(&mut self, now: Instant, id: ConnId, state: State) {
+        let Some(link) = self.links.iter_mut().find(|link| link.id == id) else { return };
+        link.state = state;
+        match state {
+            State::OpenConfirm => self.confirmed(now, id),
+            State::Established => self.established(now, id),
+            State::Idle | State::Connect | State::Active | State::OpenSent => {}
+        }
+        self.enter(now, self.most_advanced(), None);
+    }
+
+    fn established(&mut self, now: Instant, id: ConnId) {
+        self.lose_others(now, id);
+        let Some(link) = self.links.iter_mut().find(|link| link.id == id) else { return };
         let Some(session) = link.connection.session() else { return };
         let mut feed = Feed::new(self.config.clone(), session, link.local, link.remote);
+        match &self.kept {
+            Some(kept) if session.restart.is_some() => feed.resume(kept),
+            _ => {}
+        }
+        if self.telling != Telling::Everything {
+            // What is about to go is not announced first.
+            feed.set_telling(Telling::Nothing);
+        }
         if self.released {
             feed.start();
         }
@@ -142,47 +188,91 @@ impl Peer {
         self.actions.extend(notices.into_iter().map(Action::Notice));
     }
 
-    fn down(&mut self, now: Instant, mut cause: Cause) {
-        let Phase::Up(link) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+    fn down(&mut self, now: Instant, id: ConnId, mut cause: Cause) {
+        let Some(at) = self.links.iter().position(|link| link.id == id) else { return };
+        let link = self.links.remove(at);
+        if !link.dialled {
+            self.timers.set(Timer::Open, None);
+        }
         if let (Cause::Sent(Notification { code: 4, .. }, why), None) = (&mut cause, link.connection.session()) {
             // Not even an OPEN came.
             why.push_str(&Suspects::of(&self.config.session.transport).to_string());
         }
-        if !matches!(cause, Cause::Closed(_)) {
+        // What is lost is closed whatever its end was: the driver may not know of it.
+        if link.lost || !matches!(cause, Cause::Closed(_)) {
             self.actions.push_back(Action::Close(link.id));
         }
         if link.feed.is_some_and(|(established, _)| now >= established + retry::STABLE) {
             self.backoff.reset();
         }
-        let was_plain = std::mem::replace(&mut self.plain_open, false);
-        // RFC 5492 §3: a peer that cannot take capabilities may take an OPEN without. Some say so with the subcode that
-        // is meant for a capability that they miss. The attempt after that has them again: it may have been replaced.
-        let refused = matches!(cause, Cause::Received(Notification { code: 2, subcode: 4 | 7, .. }));
-        let try_plain = refused && !was_plain && self.config.session.families.contains(&Family::Ipv4);
-        self.idle(now, cause);
-        if try_plain && !self.stopped {
-            self.plain_open = true;
-            self.timers.set(Timer::Retry, Some(now + retry::shortest(self.config.live.connect_retry)));
+        if link.lost && !self.is_vacant() {
+            // No failure: the other one goes on.
+            if self.timers.at(Timer::Retry).is_none() {
+                self.plan_retry(now, &cause);
+            }
+            self.enter(now, self.most_advanced(), None);
+            return;
+        }
+        let retry = match &cause {
+            Cause::Received(notification) => self.refusals.answered(now, link.connection.terms(), notification),
+            _ => None,
+        };
+        self.rest(now, cause);
+        if let Some(retry) = retry
+            && !self.stopped
+        {
+            self.actions.extend(retry.news.map(|left_out| Action::Notice(Notice::LeftOut(left_out))));
+            if self.timers.at(Timer::Retry).is_some() {
+                self.timers.set(Timer::Retry, Some(now + retry::shortest(self.config.live.connect_retry)));
+            }
         }
     }
 
-    /// The one way to Idle: notes the cause, and when to try again.
-    fn idle(&mut self, now: Instant, cause: Cause) {
-        self.timers.clear();
-        if !self.stopped {
-            let wait = self.backoff.after(&cause, self.config.live.connect_retry);
-            // Jittered (RFC 4271 §10), so that the peers of one router do not come back as one.
-            let from_attempt = self.attempt_at + self.rng.jitter(wait.from_attempt);
-            let from_now = now + self.rng.jitter(wait.from_now);
-            self.timers.set(Timer::Retry, Some(from_attempt.max(from_now)));
-        }
+    /// Something has failed: notes the cause, and when to try again.
+    fn rest(&mut self, now: Instant, cause: Cause) {
+        self.plan_retry(now, &cause);
         self.last_error = Some((cause.clone(), now));
-        self.enter(now, State::Idle, Some(cause));
+        self.enter(now, self.most_advanced(), self.links.is_empty().then_some(cause));
+    }
+
+    /// Says when to dial again, unless there is no need.
+    fn plan_retry(&mut self, now: Instant, cause: &Cause) {
+        if !self.wants_to_dial() {
+            return;
+        }
+        let wait = self.backoff.after(cause, self.config.live.connect_retry);
+        // Jittered (RFC 4271 §10), so that the peers of one router do not come back as one.
+        let from_attempt = self.attempt_at + self.rng.jitter(wait.from_attempt);
+        let from_now = now + self.rng.jitter(wait.from_now);
+        self.timers.set(Timer::Retry, Some(from_attempt.max(from_now)));
+    }
+
+    /// Whether nothing is under way that would make an attempt pointless.
+    pub(super) fn wants_to_dial(&self) -> bool {
+        self.config.session.mode.dials() && !self.stopped && self.dial.is_none() && !self.is_under_way()
+    }
+
+    /// Whether some connection is ours already, or has come so far that another is of no use.
+    fn is_under_way(&self) -> bool {
+        self.links.iter().any(|link| link.dialled || link.state >= State::OpenConfirm)
+    }
+
+    /// The state of the whole: of the connection that has come the furthest.
+    pub(super) fn most_advanced(&self) -> State {
+        let connections = self.links.iter().filter(|link| !link.lost).map(|link| link.state);
+        let visitor = self.visitor.as_ref().map(|_| State::Active);
+        let dial = self.dial.map(|_| State::Connect);
+        // RFC 4271 §8.2.2: who can be connected to waits in Active.
+        let none = if self.config.session.mode.accepts() && !self.stopped { State::Active } else { State::Idle };
+        connections.chain(visitor).chain(dial).max().unwrap_or(none)
     }
 
     /// The one writer of the state. What is only one more try with the same end is not told.
-    fn enter(&mut self, now: Instant, to: State, cause: Option<Cause>) {
+    pub(super) fn enter(&mut self, now: Instant, to: State, cause: Option<Cause>) {
         let from = std::mem::replace(&mut self.state, to);
+        if from == to && cause.is_none() {
+            return;
+        }
         if from == State::Established || to == State::Established {
             self.since = now;
         }
@@ -210,7 +300,7 @@ impl Peer {
 
     /// Makes UPDATEs, unless enough of them wait.
     fn fill(&mut self, now: Instant, rib: &Rib) {
-        let Phase::Up(link) = &mut self.phase else { return };
+        let Some(link) = self.links.iter_mut().find(|link| link.feed.is_some() && !link.lost) else { return };
         let Some((_, feed)) = &mut link.feed else { return };
         let unsent = link.connection.unsent();
         if link.paused && unsent > UNSENT_LOW {
@@ -224,6 +314,7 @@ impl Peer {
         }
         let notices = filling.synchronised.into_iter().map(|(family, routes)| Notice::Synchronised(family, routes));
         self.actions.extend(notices.map(Action::Notice));
+        self.note_end_of_rib();
     }
 
     /// In debug builds, after every call: what must hold whatever happened.
@@ -231,23 +322,25 @@ impl Peer {
         if !cfg!(debug_assertions) {
             return;
         }
-        let (retry, connect) = (self.timers.at(Timer::Retry), self.timers.at(Timer::Connect));
-        match &self.phase {
-            Phase::Idle => {
-                assert_eq!(self.state, State::Idle);
-                assert!(retry.is_some() != self.stopped && connect.is_none(), "idle, and nothing would end it");
-            }
-            Phase::Connect(id) => {
-                assert_eq!(self.state, State::Connect);
-                assert!(connect.is_some() && retry.is_none() && id.0 < self.next_conn && !self.stopped);
-            }
-            Phase::Up(link) => {
-                assert_eq!(self.state, link.connection.state());
-                assert!(self.state >= State::OpenSent && self.timers.earliest().is_none() && !self.stopped);
-                assert_eq!(link.feed.is_some(), self.state == State::Established);
-                let idle = link.feed.as_ref().is_none_or(|(_, feed)| feed.is_idle());
-                assert!(idle || link.paused, "something is to be told, and nothing would tell it");
-            }
+        let armed = |timer| self.timers.at(timer).is_some();
+        assert_eq!(self.state, self.most_advanced());
+        assert_eq!(armed(Timer::Connect), self.dial.is_some());
+        assert_eq!(armed(Timer::Visitor), self.visitor.is_some());
+        assert!(!self.stopped || (self.is_vacant() && self.timers.earliest().is_none()));
+        assert!(self.config.session.mode.dials() || !armed(Timer::Retry) && self.dial.is_none());
+        let is_due = self.wants_to_dial();
+        let is_waiting = is_due && self.config.session.address_is_unknown();
+        assert!(armed(Timer::Retry) == is_due || is_waiting, "when to dial");
+        assert!(self.visitor.is_none() || self.dial.is_some() || !self.links.is_empty(), "a visitor of nobody");
+        let dialled = self.links.iter().filter(|link| link.dialled).count();
+        assert!(dialled <= 1 && self.links.len() - dialled <= 1, "two connections of one kind");
+        for link in &self.links {
+            assert!(!link.lost && link.state == link.connection.state() && link.state >= State::OpenSent);
+            assert!(link.id.0 < self.next_conn);
+            assert_eq!(link.feed.is_some(), link.state == State::Established);
+            assert!(link.state != State::Established || self.links.len() == 1, "a session, and another connection");
+            let idle = link.feed.as_ref().is_none_or(|(_, feed)| feed.is_idle());
+            assert!(idle || link.paused, "something is to be told, and nothing would tell it");
         }
     }
 }

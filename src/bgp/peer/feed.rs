@@ -9,10 +9,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::bgp::adj_rib_out::{AdjRibOut, family_range};
+use crate::bgp::drain::Telling;
 use crate::bgp::export::Export;
 use crate::bgp::fsm::Session;
+use crate::bgp::message::{Message, Refresh};
 use crate::bgp::update;
-use crate::config;
+use crate::config::{self, GracefulShutdown};
 use crate::prefix::{Family, Prefix};
 use crate::rib::Rib;
 
@@ -33,7 +35,23 @@ pub(super) struct Feed {
     scans: [Option<Scan>; 2],
     /// Families whose initial routes are not all out: they are owed an End-of-RIB.
     initial: Vec<Family>,
+    /// Requests that are answered with a beginning and an end (RFC 7313).
+    answers: [Option<Answer>; 2],
+    /// Routes flow ...
     started: bool,
+    /// ... and End-of-RIB may follow.
+    complete: bool,
+    telling: Telling,
+    graceful: GracefulShutdown,
+}
+
+/// How far the answer to a ROUTE-REFRESH is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It waits for its beginning.
+    Due,
+    /// BoRR is out, and EoRR is owed.
+    Begun,
 }
 
 /// A walk over all routes of a family.
@@ -68,12 +86,27 @@ impl Feed {
             told: AdjRibOut::new(),
             scans: [None; 2],
             initial: session.families.clone(),
+            answers: [None; 2],
             started: false,
+            telling: Telling::Everything,
+            graceful: GracefulShutdown::default(),
+            complete: false,
         }
     }
 
     /// Lets routes flow: all of them, then End-of-RIB.
     pub(super) fn start(&mut self) {
+        self.started = true;
+        self.complete = true;
+        self.rescan();
+    }
+
+    /// After a restart of ours, to a peer that keeps these routes: lets routes flow as they are decided. What the peer
+    /// keeps and shall not have is withdrawn as soon as that is known. End-of-RIB, at which the peer drops what it has
+    /// not heard of (RFC 4724 §4.2), waits for [`start`](Self::start).
+    pub(super) fn resume(&mut self, kept: &BTreeSet<Prefix>) {
+        let in_use = |prefix: &&Prefix| self.families.contains(&prefix.family());
+        self.told.suspect(kept.iter().filter(in_use).copied());
         self.started = true;
         self.rescan();
     }
@@ -86,12 +119,33 @@ impl Feed {
         }
     }
 
+    /// What the peer is told from now on.
+    pub(super) fn set_telling(&mut self, telling: Telling) {
+        if std::mem::replace(&mut self.telling, telling) == telling {
+            return;
+        }
+        self.graceful.forget();
+        if self.started {
+            self.rescan();
+        }
+    }
+
     /// The peer wants all routes of this family again.
     pub(super) fn refresh(&mut self, family: Family) {
-        // Before the start there is nothing to repeat. A scan under way begins again: what it has sent may be from
-        // before the request. The peer cannot make us work with this: a scan advances as the peer reads.
-        if self.started {
+        // A scan under way begins again: what it has sent may be from before the request. The peer cannot make us work
+        // with this: a scan advances as the peer reads.
+        if self.session.enhanced_refresh {
+            self.answers[family as usize] = Some(Answer::Due);
+        } else if self.started {
+            // Before the start there is nothing to repeat.
             self.scans[family as usize] = Some(Scan { after: None, again: true });
+        }
+    }
+
+    /// [`refresh`](Self::refresh) of every family in use.
+    pub(super) fn refresh_all(&mut self) {
+        for family in self.families.clone() {
+            self.refresh(family);
         }
     }
 
@@ -111,9 +165,11 @@ impl Feed {
     pub(super) fn fill(&mut self, rib: &Rib, limit: usize) -> Filling {
         let mut filling = Filling::default();
         while self.started && filling.octets.len() < limit {
+            self.begin_answers(&mut filling);
             while self.pending() < PENDING_MAX && self.scan(rib) {}
             filling.too_large.extend(self.told.write(self.session.encoding, limit, &mut filling.octets));
             self.end_initial(&mut filling);
+            self.end_answers(&mut filling);
             if self.is_idle() {
                 break;
             }
@@ -123,7 +179,14 @@ impl Feed {
 
     /// Whether everything that shall be told is in UPDATEs.
     pub(super) fn is_idle(&self) -> bool {
-        !self.started || (self.told.is_settled() && self.scans.iter().all(Option::is_none) && self.initial.is_empty())
+        let has_scanned = self.scans.iter().all(Option::is_none) && self.answers.iter().all(Option::is_none);
+        let has_ended = self.initial.is_empty() || !self.complete;
+        !self.started || (self.told.is_settled() && has_scanned && has_ended)
+    }
+
+    /// Whether all families have had their End-of-RIB.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete && self.initial.is_empty()
     }
 
     /// Families in use for which there is no next hop.
@@ -153,11 +216,12 @@ impl Feed {
         let Some((family, scan)) = next else { return false };
         let wanted: Vec<_> = rib.range(family_range(family, scan.after)).take(STRETCH).copied().collect();
         let told: Vec<_> = self.told.told_after(family, scan.after).take(STRETCH).copied().collect();
-        // Where either list was cut, the other may know nothing of what lies beyond.
+        let stale: Vec<_> = self.told.stale_after(family, scan.after).take(STRETCH).copied().collect();
+        // Where a list was cut, the others may know nothing of what lies beyond.
         let cut = |list: &[Prefix]| list.last().copied().filter(|_| list.len() == STRETCH);
-        let end = [cut(&wanted), cut(&told)].into_iter().flatten().min();
+        let end = [cut(&wanted), cut(&told), cut(&stale)].into_iter().flatten().min();
         let within = |prefix: &Prefix| end.is_none_or(|end| *prefix <= end);
-        let stretch: BTreeSet<_> = wanted.into_iter().chain(told).filter(within).collect();
+        let stretch: BTreeSet<_> = wanted.into_iter().chain(told).chain(stale).filter(within).collect();
         for prefix in stretch {
             self.want(prefix, rib, scan.again);
         }
@@ -166,12 +230,48 @@ impl Feed {
     }
 
     fn want(&mut self, prefix: Prefix, rib: &Rib, again: bool) {
-        let wanted = rib.get(&prefix).and_then(|attributes| self.export.route(&prefix, attributes));
+        if !rib.is_decided(&prefix) {
+            return;
+        }
+        let wanted = rib.get(&prefix).and_then(|attributes| match self.telling {
+            Telling::Everything => self.export.route(&prefix, attributes),
+            Telling::Graceful => self.export.route(&prefix, &self.graceful.on(attributes.clone())),
+            Telling::Nothing => None,
+        });
         self.told.want(prefix, wanted, again);
+    }
+
+    /// BoRR, and everything again after it. Not before End-of-RIB: until then a peer that restarts gracefully ignores it
+    /// (RFC 7313 §4), and so would know no beginning. A second request makes a second beginning of one answer: the peer
+    /// counts from the last.
+    fn begin_answers(&mut self, filling: &mut Filling) {
+        for family in Family::ALL {
+            let answer = &mut self.answers[family as usize];
+            if *answer == Some(Answer::Due) && !self.initial.contains(&family) {
+                *answer = Some(Answer::Begun);
+                Message::RouteRefresh(Refresh::Begin(family)).encode(&mut filling.octets);
+                self.scans[family as usize] = Some(Scan { after: None, again: true });
+            }
+        }
+    }
+
+    /// EoRR for what has been told in full since BoRR.
+    fn end_answers(&mut self, filling: &mut Filling) {
+        for family in Family::ALL {
+            let is_done = self.scans[family as usize].is_none() && self.told.pending_count(family) == 0;
+            let answer = &mut self.answers[family as usize];
+            if *answer == Some(Answer::Begun) && is_done {
+                *answer = None;
+                Message::RouteRefresh(Refresh::End(family)).encode(&mut filling.octets);
+            }
+        }
     }
 
     /// End-of-RIB for what has just been told in full. RFC 4724 §2: also without graceful restart, also without routes.
     fn end_initial(&mut self, filling: &mut Filling) {
+        if !self.complete {
+            return;
+        }
         let Feed { initial, told, scans, .. } = self;
         initial.retain(|family| {
             let done = scans[*family as usize].is_none() && told.pending_count(*family) == 0;

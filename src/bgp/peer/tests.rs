@@ -1,6 +1,10 @@
 //! A peer against a scripted router, in virtual time.
 
+mod capabilities;
+mod meeting;
+mod restart;
 mod router;
+mod unnumbered;
 
 use std::time::Duration;
 
@@ -179,6 +183,7 @@ impl Lab {
                     self.conn = Some(conn);
                     self.dialled.push((conn, self.now - self.start));
                 }
+                Action::Accept(..) => panic!("nobody connects in these tests"),
                 Action::Send(conn, bytes) => {
                     assert_eq!(Some(conn), self.conn);
                     self.router.receive(&bytes);
@@ -270,7 +275,7 @@ fn the_way_up_the_routes_and_the_end() {
     assert_eq!((lab.route("192.0.2.1"), lab.router.table.len()), (None, 1));
     assert!(!lab.peer.has_advertised(&prefix("192.0.2.1")));
 
-    lab.peer.stop(lab.now, Notification::administrative_shutdown("bye"));
+    lab.peer.stop(lab.now, &Notification::administrative_shutdown("bye"));
     lab.run();
     lab.assert_sent(6, 2);
     assert_eq!(lab.router.last().1[2..], *b"\x03bye");
@@ -757,13 +762,13 @@ fn a_reload_that_takes_the_next_hop_withdraws_and_says_so() {
 fn stop_ends_whatever_there_is() {
     let shutdown = || Notification::administrative_shutdown("");
     let mut lab = Lab::new(config());
-    lab.peer.stop(lab.now, shutdown());
+    lab.peer.stop(lab.now, &shutdown());
     lab.run();
     assert_eq!((lab.state(), lab.conn, lab.peer.poll_timeout()), (State::Idle, None, None));
 
     let mut lab = Lab::new(config());
     lab.event(Event::ConnectFailed("Connection refused".into()));
-    lab.peer.stop(lab.now, shutdown());
+    lab.peer.stop(lab.now, &shutdown());
     lab.run();
     lab.advance(1000 * SECOND);
     assert_eq!((lab.state(), lab.dialled.len()), (State::Idle, 1));
@@ -771,13 +776,13 @@ fn stop_ends_whatever_there_is() {
     // Nobody was told, so nobody shall read that.
     let mut lab = Lab::new(config());
     lab.dial();
-    lab.peer.stop(lab.now, shutdown());
+    lab.peer.stop(lab.now, &shutdown());
     lab.run();
     assert_eq!((lab.state(), lab.last_error().to_string()), (State::Idle, "stopped".to_owned()));
 
     let mut lab = Lab::new(config());
     lab.connected();
-    lab.peer.stop(lab.now, shutdown());
+    lab.peer.stop(lab.now, &shutdown());
     lab.run();
     lab.assert_sent(6, 2);
     assert!(lab.last_error().to_string().starts_with("stopped (sent Cease/"));
@@ -1046,30 +1051,6 @@ fn failures_are_told_once_until_they_differ() {
     refused(&mut lab);
     let states = lab.notices.iter().filter(|notice| matches!(notice, Notice::State { .. })).count();
     assert_eq!(states, 3, "{:?}", lab.notices);
-}
-
-#[test]
-fn a_peer_that_knows_no_capabilities_gets_an_open_without() {
-    for subcode in [4, 7] {
-        let mut lab = Lab::new(config());
-        lab.release();
-        lab.set("192.0.2.1", with_med(1));
-        lab.connected();
-        lab.bytes(&router::message(NOTIFICATION, &[2, subcode]));
-        lab.advance(SECOND);
-        lab.connected();
-        assert_eq!(lab.router.last().1.len(), 10, "no optional parameters");
-        lab.bytes(&router::open(65000, 90, [10, 0, 0, 1], &[MP_IPV4, MP_IPV6, &four_octets(65000)]));
-        lab.bytes(&keepalive());
-        assert_eq!(lab.state(), State::Established);
-        assert_eq!(lab.peer.status().families, [Family::Ipv4], "what we did not offer is not in use");
-        assert_eq!(lab.route("192.0.2.1").unwrap()[&2], [2, 1, 0xfd, 0xe9]);
-        // The next session starts with all again.
-        lab.event(Event::Closed(None));
-        lab.advance(2 * SECOND);
-        lab.connected();
-        assert!(lab.router.last().1.len() > 10);
-    }
 }
 
 #[test]

@@ -78,6 +78,28 @@ pub(super) fn peer_address(item: &Item, findings: &mut Findings) -> Option<(IpAd
     None
 }
 
+/// Where peers may come from; link-local ones with their zone, as in `fe80::/64%eth0`.
+pub(super) fn prefix_of(item: &Item, findings: &mut Findings) -> Option<(Prefix, Option<String>)> {
+    let text = item.string(findings)?;
+    let (bare, zone) = text.split_once('%').map_or((text, None), |(bare, zone)| (bare, Some(zone)));
+    let fault = match (bare.parse::<Prefix>(), zone) {
+        (Err(error), _) => error.to_string(),
+        (Ok(prefix), _) if prefix.address().is_multicast() => format!("`{prefix}` is a multicast prefix"),
+        (Ok(prefix), None) if is_link_local(prefix.address()) => {
+            format!("`{prefix}` is link-local and needs its interface: `{prefix}%eth0`")
+        }
+        (Ok(prefix), Some(zone)) if !is_link_local(prefix.address()) => {
+            format!("`{prefix}` is not link-local and takes no zone ({})", quote(zone))
+        }
+        (Ok(_), Some(zone)) if !is_interface_name(zone) => {
+            format!("{} is not the name of an interface", quote(zone))
+        }
+        (Ok(prefix), zone) => return Some((prefix, zone.map(str::to_owned))),
+    };
+    findings.error(item.place, format!("`{}`: {fault}", item.name));
+    None
+}
+
 /// The name of an interface.
 pub(super) fn interface(item: &Item, findings: &mut Findings) -> Option<String> {
     let name = item.string(findings)?;

@@ -1,6 +1,6 @@
 //! Collects everything that is wrong with a configuration, each finding with its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::config::{Diagnostic, Position, Source};
@@ -31,8 +31,8 @@ struct Finding {
 pub(super) struct Findings<'s> {
     sources: &'s [Source],
     lines: Vec<Vec<usize>>,
-    /// Each once, however many peers share the table that it is in.
-    errors: BTreeSet<Finding>,
+    /// Each once, however many peers share the table that it is in, with its number in the order in which they came.
+    errors: BTreeMap<Finding, usize>,
     not_shown: usize,
     warnings: Vec<Finding>,
     /// Lines (by file and number from 0) with a syntax error: whatever else is found there is its consequence.
@@ -51,7 +51,7 @@ impl<'s> Findings<'s> {
         Findings {
             sources,
             lines: sources.iter().map(|source| starts(&source.text)).collect(),
-            errors: BTreeSet::new(),
+            errors: BTreeMap::new(),
             not_shown: 0,
             warnings: Vec::new(),
             broken_lines: BTreeSet::new(),
@@ -133,7 +133,9 @@ impl<'s> Findings<'s> {
             self.warnings.sort_by_key(|finding| finding.place);
             return Ok(self.warnings.iter().map(|finding| self.diagnostic(finding)).collect());
         }
-        let mut shown: Vec<Diagnostic> = self.errors.iter().map(|finding| self.diagnostic(finding)).collect();
+        let mut errors: Vec<_> = self.errors.iter().collect();
+        errors.sort_by_key(|(finding, number)| (finding.place, **number));
+        let mut shown: Vec<Diagnostic> = errors.iter().map(|(finding, _)| self.diagnostic(finding)).collect();
         if let (Some(last), 1..) = (shown.last(), self.not_shown) {
             let message = format!("{} more errors are not shown", self.not_shown);
             shown.push(Diagnostic { position: last.position.clone(), message });
@@ -152,8 +154,9 @@ impl<'s> Findings<'s> {
             return;
         }
         if !self.is_full() {
-            self.errors.insert(finding);
-        } else if !self.errors.contains(&finding) {
+            let number = self.errors.len();
+            self.errors.entry(finding).or_insert(number);
+        } else if !self.errors.contains_key(&finding) {
             self.not_shown += 1;
         }
     }

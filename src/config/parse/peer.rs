@@ -1,32 +1,38 @@
 //! `[bgp]` and `[[bgp.peer]]`. What a peer does not set comes from its group, if it has one, then from `[bgp]`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{families, host_address, host_ipv4, host_ipv6, interface, is_link_local, peer_address};
+use super::address::{families, host_address, host_ipv4, host_ipv6, interface, is_link_local};
 use super::attribute::{asn, attributes};
+use super::capabilities::{self, check_relation, seen_as};
 use super::daemon::absolute_path;
 use super::export::export;
 use super::findings::{Findings, Place, quote};
 use super::group::Groups;
+use super::passive::{Callers, Whereabouts, listen, mode};
 use super::table::{Item, Section, optional};
 use super::{is_new, name, schema};
 use crate::config::peer::{DEFAULT_CONNECT_RETRY, DEFAULT_HOLD_TIME, PORT};
 use crate::config::{
-    Asn, Bgp, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer, PeerAs, Reach,
-    SessionParameters, Transport,
+    Asn, Bgp, Confederation, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer,
+    PeerAs, PeerRange, Reach, RestartTime, SessionParameters, Transport,
 };
-use crate::prefix::Family;
+use crate::prefix::{Family, Prefix};
 
 /// What `[bgp]` says for all peers. `None` where it is wrong or missing, which has been reported.
 struct Common {
     local_as: Option<Asn>,
+    confederation: Option<Confederation>,
     router_id: Option<Ipv4Addr>,
     hold_time: HoldTime,
     connect_retry: Duration,
+    /// Offered to all peers that do not say otherwise.
+    graceful_restart: Option<RestartTime>,
     port: u16,
+    listen: Vec<SocketAddr>,
 }
 
 /// Where warnings about peers point.
@@ -36,6 +42,8 @@ pub(super) struct Places {
     pub(super) bgp: Option<Place>,
     /// By index into the peers.
     pub(super) peers: Vec<Place>,
+    /// By index into the ranges.
+    pub(super) ranges: Vec<Place>,
 }
 
 /// `[bgp]` with its peers, and the files that they name.
@@ -59,11 +67,14 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         }
         return (None, Vec::new(), places);
     };
-    let (mut names, mut addresses) = (BTreeMap::new(), BTreeMap::new());
-    let (mut peers, mut references, mut passwords) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut names, mut addresses, mut callers) = (BTreeMap::new(), BTreeMap::new(), Callers::default());
+    let (mut peers, mut ranges, mut references) = (Vec::new(), Vec::new(), Vec::new());
+    let mut passwords = BTreeSet::new();
     for table in tables {
         let table = groups.complete(table, findings);
-        let Some(address) = table.need("address", findings) else { continue };
+        // Without an address a peer is whoever is at the other end of its interface.
+        let whereabouts = if table.has("address") { None } else { table.get("interface") };
+        let Some(address) = whereabouts.or_else(|| table.need("address", findings)) else { continue };
         let given_name = table.get("name");
         let named = given_name.unwrap_or(address);
         let is_named = match given_name {
@@ -73,8 +84,7 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         if let Some(name) = is_named {
             is_new(&mut names, name, named.place, findings, || format!("peer name {} is taken", quote(name)));
         }
-        let Some(peer) = read_peer(&table, &address, is_named, &common, findings) else { continue };
-        is_new(&mut addresses, peer.endpoint(), address.place, findings, || "another peer has this address".to_owned());
+        let Some((peer, range)) = read_peer(&table, &address, is_named, &common, findings) else { continue };
         // Once for a group.
         if let (Some(password), Some(item)) = (&peer.session.transport.password, table.get("password_file"))
             && passwords.insert(item.place)
@@ -82,23 +92,38 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
             let (position, path) = (findings.position(item.place), password.file.clone());
             references.push(FileReference { position, path, role: FileRole::Password });
         }
+        if let Some((prefix, limit)) = range {
+            let range = PeerRange { prefix, limit, template: Arc::new(peer) };
+            callers.add_range(&range, address.place, findings);
+            ranges.push(Arc::new(range));
+            places.ranges.push(table.place);
+            continue;
+        }
+        is_new(&mut addresses, peer.endpoint(), address.place, findings, || "another peer has this address".to_owned());
+        callers.add(&peer, address.place, findings);
         peers.push(Arc::new(peer));
         places.peers.push(table.place);
     }
     groups.finish(findings);
-    let bgp = common.local_as.zip(common.router_id).map(|(local_as, router_id)| Bgp { local_as, router_id, peers });
+    callers.finish(findings);
+    let Common { local_as, router_id, listen, .. } = common;
+    let bgp = local_as.zip(router_id).map(|(local_as, router_id)| Bgp { local_as, router_id, peers, ranges, listen });
     (bgp, references, places)
 }
 
 fn read_common(table: &Section, findings: &mut Findings) -> Common {
     let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
     let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
+    let local_as = table.need("local_as", findings).and_then(|item| asn(&item, findings));
     Common {
-        local_as: table.need("local_as", findings).and_then(|item| asn(&item, findings)),
+        local_as,
+        confederation: capabilities::confederation(table, local_as, findings),
         router_id: table.need("router_id", findings).and_then(|item| router_id(&item, findings)),
         hold_time: hold_time.unwrap_or(DEFAULT_HOLD_TIME),
         connect_retry: connect_retry.unwrap_or(DEFAULT_CONNECT_RETRY),
+        graceful_restart: table.get("graceful_restart").map(|item| restart_time(&item, findings)),
         port: table.get("port").and_then(|item| item.integer(1..=u16::MAX, findings)).unwrap_or(PORT),
+        listen: table.get("listen").map(|item| listen(&item, findings)).unwrap_or_default(),
     }
 }
 
@@ -109,16 +134,16 @@ fn read_peer(
     name: Option<&str>,
     common: &Common,
     findings: &mut Findings,
-) -> Option<Peer> {
-    read_mode(table, findings);
-    let local_as = match table.get("local_as") {
-        Some(item) => asn(&item, findings),
-        None => common.local_as,
-    };
-    let peer_as = table.need("peer_as", findings).and_then(|item| peer_as(&item, findings));
-    let address = peer_address(address_item, findings);
+) -> Option<(Peer, Option<(Prefix, usize)>)> {
+    let mode = mode(table, findings);
+    let local_as = optional(table.get("local_as").map(|item| asn(&item, findings)));
+    let peer_as = table.need("peer_as", findings).and_then(|item| peer_as(&item, common, findings));
+    let whereabouts = Whereabouts::read(address_item, findings);
+    let unnumbered = matches!(whereabouts, Some(Whereabouts::Link(_)));
+    let address = whereabouts.as_ref().map(Whereabouts::address);
+    let range = whereabouts.as_ref().zip(mode).and_then(|(it, mode)| it.range(table, mode, findings));
     let port = table.get("port").map_or(Some(common.port), |item| item.integer(1..=u16::MAX, findings));
-    let source = table.get("source").and_then(|item| source(&item, address.as_ref().map(|(a, _)| *a), findings));
+    let source = table.get("source").and_then(|item| source(&item, address, findings));
     let transport = transport(table, findings);
     let families = match table.get("families") {
         Some(item) => families(&item, findings),
@@ -128,19 +153,33 @@ fn read_peer(
     let next_hop_ipv6 = table.get("next_hop_ipv6").and_then(|item| next_hop_ipv6(&item, findings));
     let extended_next_hop = table.get("extended_next_hop").and_then(|item| item.boolean(findings));
     let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
+    let capabilities = capabilities::capabilities(table, findings);
     let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
+    let graceful_restart = table.get("graceful_restart").and_then(|item| item.boolean(findings));
     let attributes = attributes(table, findings);
     let export = table.get("export").map(|item| export(&item, findings));
-    let (address, zone) = address?;
+    let (peer_as, transport) = (peer_as?, transport?);
+    let local_as = seen_as(local_as?, common.local_as, peer_as, common.confederation.as_ref());
     let session = SessionParameters {
-        zone,
+        zone: whereabouts?.zone(),
+        unnumbered,
         port: port?,
         source,
-        transport: transport?,
+        mode: mode?,
+        // The scope of the address says it.
+        transport: Transport { interface: transport.interface.filter(|_| !unnumbered), ..transport },
         families: families?,
-        extended_next_hop: extended_next_hop.unwrap_or(false),
+        // Where there are no addresses there is no other way for IPv4.
+        extended_next_hop: extended_next_hop.unwrap_or(unnumbered),
         hold_time: hold_time.unwrap_or(common.hold_time),
-        ..SessionParameters::new(address, peer_as?, local_as?, common.router_id?)
+        graceful_restart: match graceful_restart {
+            Some(true) => Some(common.graceful_restart.unwrap_or(RestartTime::DEFAULT)),
+            Some(false) => None,
+            None => common.graceful_restart,
+        },
+        confederation: common.confederation.clone(),
+        capabilities,
+        ..SessionParameters::new(address?, peer_as, local_as?, common.router_id?)
     };
     let live = LiveParameters {
         connect_retry: connect_retry.unwrap_or(common.connect_retry),
@@ -150,32 +189,8 @@ fn read_peer(
         export: export.unwrap_or_default(),
     };
     let peer = Peer { name: name?.into(), session, live };
-    if let (Some(item), false) = (table.get("local_pref"), peer.is_internal()) {
-        let who = if table.is_own("local_pref") { "this one is external" } else { "this group has external peers" };
-        let message = format!(
-            "`local_pref` is not sent to external peers (RFC 4271 §5.1.5), and {who}: \
-             use `med`, `as_path_prepend` or `communities`"
-        );
-        findings.error(item.key_place, message);
-    }
-    if let (Some(item), false) = (table.get("communities"), peer.is_internal()) {
-        for community in peer.live.attributes.extended_communities.iter().filter(|community| !community.is_transitive())
-        {
-            let message = format!("`{community}` is not transitive: it is not sent to external peers (RFC 4360 §6)");
-            findings.error(item.key_place, message);
-        }
-    }
-    Some(peer)
-}
-
-fn read_mode(table: &Section, findings: &mut Findings) {
-    let Some(item) = table.get("mode") else { return };
-    let Some(text) = item.string(findings) else { return };
-    if schema::UNSUPPORTED_MODES.contains(&text) {
-        findings.error(item.place, format!("`mode = \"{text}\"` is not supported by this version, only \"active\""));
-    } else {
-        item.choice(&[("active", ())], findings);
-    }
+    check_relation(&peer, table, findings);
+    Some((peer, range))
 }
 
 /// A BGP Identifier: any number but 0 (RFC 6286 §2.1), written as an IPv4 address.
@@ -191,11 +206,16 @@ fn router_id(item: &Item, findings: &mut Findings) -> Option<Ipv4Addr> {
     None
 }
 
-fn peer_as(item: &Item, findings: &mut Findings) -> Option<PeerAs> {
+fn peer_as(item: &Item, common: &Common, findings: &mut Findings) -> Option<PeerAs> {
     if item.is_string() {
         return item.choice(&[("internal", PeerAs::Internal), ("external", PeerAs::External)], findings);
     }
-    asn(item, findings).map(PeerAs::Number)
+    let number = asn(item, findings)?;
+    if common.confederation.as_ref().is_some_and(|whole| whole.identifier == number) {
+        let message = format!("`peer_as`: {number} is our own confederation: give the AS that the peer has within it");
+        findings.error(item.place, message);
+    }
+    Some(PeerAs::Number(number))
 }
 
 /// RFC 4271 §4.2: 0, or at least 3 seconds.
@@ -207,6 +227,19 @@ fn hold_time(item: &Item, findings: &mut Findings) -> Option<HoldTime> {
         findings.error(item.place, "`hold_time` must be 0s or whole seconds from 3s (RFC 4271 §4.2)");
     }
     hold_time
+}
+
+/// `[bgp.graceful_restart]`.
+fn restart_time(item: &Item, findings: &mut Findings) -> RestartTime {
+    let table = item.section(&schema::GRACEFUL_RESTART, findings);
+    let Some(item) = table.and_then(|table| table.get("restart_time")) else { return RestartTime::DEFAULT };
+    let longest = Duration::from_secs(RestartTime::MAX_SECS.into());
+    let Some(time) = item.duration(Duration::ZERO..=longest, findings) else { return RestartTime::DEFAULT };
+    let whole = RestartTime::from_secs(time.as_secs()).filter(|_| time.subsec_nanos() == 0);
+    if whole.is_none() {
+        findings.error(item.place, "`restart_time` must be whole seconds from 1s to 4095s (RFC 4724 §3)");
+    }
+    whole.unwrap_or(RestartTime::DEFAULT)
 }
 
 fn connect_retry(item: &Item, findings: &mut Findings) -> Option<Duration> {

@@ -9,13 +9,32 @@ pub(super) struct Schema {
     pub(super) keys: &'static [&'static str],
 }
 
-pub(super) static ROOT: Schema = Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip"] };
+pub(super) static ROOT: Schema =
+    Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip", "aggregate"] };
 
-pub(super) static DAEMON: Schema =
-    Schema { title: "[daemon]", keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "log"] };
+pub(super) static DAEMON: Schema = Schema {
+    title: "[daemon]",
+    keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "drain_time", "state_file", "log"],
+};
 
-pub(super) static BGP: Schema =
-    Schema { title: "[bgp]", keys: &["local_as", "router_id", "hold_time", "connect_retry", "port", "group", "peer"] };
+pub(super) static BGP: Schema = Schema {
+    title: "[bgp]",
+    keys: &[
+        "local_as",
+        "router_id",
+        "confederation",
+        "confederation_members",
+        "hold_time",
+        "connect_retry",
+        "port",
+        "listen",
+        "graceful_restart",
+        "group",
+        "peer",
+    ],
+};
+
+pub(super) static GRACEFUL_RESTART: Schema = Schema { title: "[bgp.graceful_restart]", keys: &["restart_time"] };
 
 pub(super) static PEER: Schema = Schema {
     title: "[[bgp.peer]]",
@@ -32,12 +51,19 @@ pub(super) static PEER: Schema = Schema {
         "peer_as",
         "local_as",
         "mode",
+        "limit",
         "families",
         "next_hop_ipv4",
         "next_hop_ipv6",
         "extended_next_hop",
+        "extended_messages",
+        "role",
+        "role_strict",
+        "advertise_version",
+        "advertise_hostname",
         "hold_time",
         "connect_retry",
+        "graceful_restart",
         "origin",
         "med",
         "local_pref",
@@ -51,7 +77,7 @@ pub(super) static PEER: Schema = Schema {
 pub(super) static GROUP: Schema = Schema { title: "[bgp.group.NAME]", keys: PEER.keys };
 
 /// The keys of [`PEER`] that a group cannot have.
-pub(super) static OF_EACH_PEER: &[&str] = &["name", "address", "group"];
+pub(super) static OF_EACH_PEER: &[&str] = &["name", "address", "group", "limit"];
 
 pub(super) static EXPORT: Schema = Schema { title: "`export`", keys: &["accept", "reject"] };
 
@@ -117,11 +143,17 @@ pub(super) static VIP: Schema = Schema {
 pub(super) static DEGRADED: Schema =
     Schema { title: "`degraded`", keys: &["origin", "med", "local_pref", "as_path_prepend", "communities"] };
 
+pub(super) static AGGREGATE: Schema = Schema {
+    title: "[[aggregate]]",
+    keys: &["prefix", "required", "members", "origin", "med", "local_pref", "as_path_prepend", "communities"],
+};
+
 /// All of them, but for [`GROUP`], which is [`PEER`] again.
 pub(super) static ALL: &[&Schema] = &[
     &ROOT,
     &DAEMON,
     &BGP,
+    &GRACEFUL_RESTART,
     &PEER,
     &EXPORT,
     &EXPORT_ENTRY,
@@ -132,19 +164,13 @@ pub(super) static ALL: &[&Schema] = &[
     &BACKEND,
     &VIP,
     &DEGRADED,
+    &AGGREGATE,
 ];
 
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do
 /// must not look as if it did it. A feature that arrives takes its row away.
-static UNSUPPORTED: &[(&str, &[&str])] = &[
-    ("the file", &["glb", "gobgp"]),
-    ("[daemon]", &["http_listen", "state_file"]),
-    ("[bgp]", &["listen", "graceful_restart"]),
-    ("[[bgp.peer]]", &["role", "graceful_restart", "bfd"]),
-];
-
-/// Values that belong to the interface but to no version yet, by their key.
-pub(super) static UNSUPPORTED_MODES: &[&str] = &["passive", "both"];
+static UNSUPPORTED: &[(&str, &[&str])] =
+    &[("the file", &["glb", "gobgp"]), ("[daemon]", &["http_listen"]), ("[[bgp.peer]]", &["bfd"])];
 
 impl Schema {
     pub(super) fn is_unsupported(&self, key: &str) -> bool {

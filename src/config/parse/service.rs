@@ -61,7 +61,8 @@ fn read_service<'t>(
     let protocol = table.get("protocol").map_or(Some(Protocol::Tcp), |item| item.choice(&protocols, findings));
     let port = table.need("port", findings).and_then(|item| item.integer(1..=u16::MAX, findings));
     let vips = read_vips(table, port.zip(protocol), seen, places, findings);
-    let required = table.get("required").map_or(Some(Required::Backends(1)), |item| required(&item, findings));
+    let required =
+        table.get("required").map_or(Some(Required::Backends(1)), |item| required(&item, "backends", findings));
     let uses = checks.read_uses(table, findings);
     let backends = read_backends(table, port, uses.as_deref(), checks, findings);
     Some(Service {
@@ -104,8 +105,8 @@ fn read_vips(
     Some(vips)
 }
 
-/// A number of backends, or a share such as `"50%"`.
-fn required(item: &Item, findings: &mut Findings) -> Option<Required> {
+/// A number of backends (or what `of` calls them), or a share such as `"50%"`.
+pub(super) fn required(item: &Item, of: &str, findings: &mut Findings) -> Option<Required> {
     if !item.is_string() {
         return item.integer(0..=u32::MAX, findings).map(Required::Backends);
     }
@@ -114,7 +115,7 @@ fn required(item: &Item, findings: &mut Findings) -> Option<Required> {
     let percent = digits.and_then(|digits| digits.parse::<u8>().ok()).filter(|percent| *percent <= 100);
     if percent.is_none() {
         let message =
-            format!("`required` must be a number of backends or a share from \"0%\" to \"100%\", not {}", quote(text));
+            format!("`required` must be a number of {of} or a share from \"0%\" to \"100%\", not {}", quote(text));
         findings.error(item.place, message);
     }
     percent.map(Required::Percent)

@@ -1,4 +1,6 @@
+mod aggregate;
 mod group;
+mod unnumbered;
 
 use super::*;
 use crate::config::{BodyMatch, HoldTime, NextHop6, OnDown, PeerAs, ProbeKind, Required, StatusRange, Workers};
@@ -86,6 +88,31 @@ fn the_example_shows_every_key() {
 }
 
 #[test]
+fn graceful_restart_is_for_all_or_for_some() {
+    let (tables, peers) = (["", "graceful_restart = { restart_time = '60s' }"], ["", "true", "false"]);
+    let expected = [[None, Some(120), None], [Some(60), Some(60), None]];
+    for (table, expected) in tables.into_iter().zip(expected) {
+        for (peer, expected) in peers.into_iter().zip(expected) {
+            let text = with("router_id", table);
+            let text = match peer {
+                "" => text,
+                peer => text.replace("peer_as = 65000", &format!("peer_as = 65000\ngraceful_restart = {peer}")),
+            };
+            let config = config(&text);
+            let time = config.bgp.as_ref().unwrap().peers[0].session.graceful_restart;
+            assert_eq!((time, config.restart_time()), (time, time));
+            assert_eq!(time.map(crate::config::RestartTime::as_secs), expected, "{table} {peer}");
+        }
+    }
+    // End-of-RIB may come as late as the start-up deadline.
+    let asked = |time| with("router_id", &format!("graceful_restart = {{ restart_time = '{time}' }}"));
+    let warning = "f:1:1: `startup_deadline` (30s) is not below `restart_time` (30s): routers may drop the routes that they \
+                   keep over a restart before all VIPs have their first verdicts";
+    assert_eq!(warnings(&asked("30s")), [warning]);
+    assert_eq!(warnings(&asked("31s")), [""; 0]);
+}
+
+#[test]
 fn the_example_states_the_defaults() {
     let (shown, plain) = (config(EXAMPLE), config(BASE));
     assert_eq!(shown.daemon, plain.daemon);
@@ -135,6 +162,20 @@ fn bgp_errors() {
         (changed("65001", "1.5"), "2:12: `local_as` must be an integer, not a fraction"),
         (changed("10.0.0.1", "0.0.0.0"), "3:13: `router_id` must not be 0.0.0.0 (RFC 6286)"),
         (changed("10.0.0.1", "10.0.0"), "3:13: `router_id`: `10.0.0` is not of the form of an IPv4 address"),
+        (
+            with("router_id", "graceful_restart = { restart_time = '4096s' }"),
+            "4:37: `restart_time` must be from 0s to 4095s, not `4096s`",
+        ),
+        (
+            with("router_id", "graceful_restart = { restart_time = '0s' }"),
+            "4:37: `restart_time` must be whole seconds from 1s to 4095s (RFC 4724 §3)",
+        ),
+        (
+            with("router_id", "graceful_restart = { restart_time = '1500ms' }"),
+            "4:37: `restart_time` must be whole seconds from 1s to 4095s (RFC 4724 §3)",
+        ),
+        (with("router_id", "graceful_restart = true"), "4:20: `graceful_restart` must be a table, not true"),
+        (with("peer_as", "graceful_restart = 1"), "8:20: `graceful_restart` must be true or false, not the integer 1"),
         (with("router_id", "hold_tme = '9s'"), "4:1: unknown key `hold_tme` in [bgp]; did you mean `hold_time`?"),
         (
             with("router_id", "hold_time = 9"),
@@ -149,7 +190,6 @@ fn bgp_errors() {
             "4:13: `hold_time` must be 0s or whole seconds from 3s (RFC 4271 §4.2)",
         ),
         (with("router_id", "hold_time = '65536s'"), "4:13: `hold_time` must be from 0s to 65535s, not `65536s`"),
-        (with("router_id", "listen = []"), "4:1: `listen` in [bgp] is not supported by this version"),
         (with("router_id", "vips = []"), "4:1: unknown key `vips` in [bgp]; it belongs in [[service]]"),
         (with("router_id", "port = 0"), "4:8: `port` must be from 1 to 65535, not 0"),
     ] {
@@ -165,7 +205,10 @@ fn peer_errors() {
         (changed("address = \"10.0.0.2\"\n", ""), "4:1: [[bgp.peer]] needs `address`"),
         (changed("peer_as = 65000\n", ""), "4:1: [[bgp.peer]] needs `peer_as`"),
         (changed("10.0.0.2", "10.0.0.256"), "6:11: `address`: `10.0.0.256` is not an IP address"),
-        (changed("10.0.0.2", "10.0.0.2/32"), "6:11: `address`: `10.0.0.2/32` is not an IP address, but a prefix"),
+        (
+            changed("10.0.0.2", "10.0.0.2/32"),
+            "6:11: `address` is a prefix: such peers connect to us, and need `mode = \"passive\"`",
+        ),
         (
             changed("10.0.0.2", "tor.example"),
             "6:11: `address`: `tor.example` is not an IP address; Herald does not resolve names",
@@ -278,10 +321,9 @@ fn peer_errors() {
         ),
         (with("peer_as", "export = ['192.0.2.1']"), "8:11: `export` must be a table, not `192.0.2.1`"),
         (
-            with("peer_as", "mode = 'passive'"),
-            "8:8: `mode = \"passive\"` is not supported by this version, only \"active\"",
+            with("peer_as", "mode = 'activ'"),
+            "8:8: `mode` must be \"active\" or \"passive\" or \"both\", not `activ`; did you mean `active`?",
         ),
-        (with("peer_as", "mode = 'activ'"), "8:8: `mode` must be \"active\", not `activ`; did you mean `active`?"),
         (with("peer_as", "password_file = 'secret'"), "8:17: `password_file` must be an absolute path"),
         (with("peer_as", "ttl_security = 0"), "8:16: `ttl_security` must be from 1 to 254, not 0"),
         (with("peer_as", "ttl_security = 255"), "8:16: `ttl_security` must be from 1 to 254, not 255"),
@@ -293,7 +335,7 @@ fn peer_errors() {
         ),
         (with("peer_as", "interface = 'eth 0'"), "8:13: `interface`: `eth 0` is not the name of an interface"),
         (with("peer_as", "interface = ''"), "8:13: `interface`: `` is not the name of an interface"),
-        (with("peer_as", "role = 'peer'"), "8:1: `role` in [[bgp.peer]] is not supported by this version"),
+        (with("peer_as", "bfd = true"), "8:1: `bfd` in [[bgp.peer]] is not supported by this version"),
         (
             with("peer_as", "[[bgp.peer]]\nname = 'tor'\naddress = '10.0.0.3'\npeer_as = 1"),
             "9:8: peer name `tor` is taken, already at f:5:8",
@@ -314,6 +356,84 @@ fn peer_errors() {
         (
             BASE.replace("[[bgp.peer]]", "[bgp.peer]"),
             "4:1: write [[bgp.peer]] in double brackets: there may be several",
+        ),
+    ] {
+        expect_errors(&text, &[expected]);
+    }
+}
+
+#[test]
+fn who_connects_to_us() {
+    let text = "listen = ['0.0.0.0:179', '[::]:1179']";
+    let lines = "mode = 'both'\n[[bgp.peer]]\nname = 'edge'\naddress = '10.1.0.0/24'\nmode = 'passive'\npeer_as = 'external'\n\
+                 limit = 7\n[[bgp.peer]]\nname = 'ring'\naddress = 'fe80::/64%eth0'\nmode = 'passive'\npeer_as = 65009\n\
+                 next_hop_ipv4 = '10.0.0.1'";
+    let text = with("peer_as", lines)
+        .replace("[[bgp.peer]]\nname = \"tor\"", &format!("{text}\n[[bgp.peer]]\nname = \"tor\""));
+    assert_eq!(warnings(&text), [""; 0]);
+    let bgp = config(&text).bgp.unwrap();
+    assert_eq!(bgp.listen, ["0.0.0.0:179", "[::]:1179"].map(|at| at.parse().unwrap()));
+    assert_eq!(bgp.peers.iter().map(|peer| peer.session.mode).collect::<Vec<_>>(), [crate::config::Mode::Both]);
+    let [edge, ring] = bgp.ranges.as_slice() else { panic!("{:?}", bgp.ranges) };
+    assert_eq!((&**edge.name(), edge.limit, ring.limit), ("edge", 7, 100));
+    assert!(edge.contains([10, 1, 0, 7].into(), None) && !edge.contains([10, 2, 0, 7].into(), None));
+    let link_local = "fe80::7".parse().unwrap();
+    assert!(ring.contains(link_local, Some("eth0")) && !ring.contains(link_local, Some("eth1")));
+    assert_eq!(
+        (&*edge.peer([10, 1, 0, 7].into()).name, &*ring.peer(link_local).name),
+        ("edge@10.1.0.7", "ring@fe80::7%eth0")
+    );
+}
+
+#[test]
+fn who_cannot_connect_to_us() {
+    let range = |lines: &str| with("peer_as", &format!("[[bgp.peer]]\n{lines}\npeer_as = 65000"));
+    let listen = |value: &str| with("router_id", &format!("listen = {value}"));
+    for (text, expected) in [
+        (listen("'0.0.0.0:179'"), "4:10: `listen` must be a list, not `0.0.0.0:179`"),
+        (
+            listen("['10.0.0.1']"),
+            "4:11: `listen`: `10.0.0.1` is not of the form `192.0.2.1:179` or `[::]:179`: the port is missing",
+        ),
+        (listen("['[::]:0']"), "4:11: `listen`: `[::]:0` needs a port other than 0"),
+        (
+            listen("['[fe80::1]:179']"),
+            "4:11: `listen`: `[fe80::1]:179` is not an address of ours that a router can connect to; for link-local ones \
+             listen on `[::]`",
+        ),
+        (listen("['0.0.0.0:179', '10.0.0.1:179']"), "4:26: `listen`: `10.0.0.1:179` overlaps with `0.0.0.0:179`"),
+        (
+            with("peer_as", "mode = 'pasive'"),
+            "8:8: `mode` must be \"active\" or \"passive\" or \"both\", not `pasive`; did you mean `passive`?",
+        ),
+        (
+            with("peer_as", "mode = 'both'\ninterface = 'eth0'"),
+            "9:1: `interface` needs `mode = \"active\"`: a connection that the router makes comes by whatever interface it \
+             comes by",
+        ),
+        (with("peer_as", "limit = 3"), "8:1: `limit` is for peers by range: `address` is one address, not a prefix"),
+        (
+            range("address = '10.1.0.0/24'\nmode = 'passive'"),
+            "9:11: `address` is a prefix: such peers need a `name`, to be called NAME@ADDRESS",
+        ),
+        (
+            range("name = 'x'\naddress = '10.1.0.1/24'\nmode = 'passive'"),
+            "10:11: `address`: `10.1.0.1/24` has host bits set; the network is `10.1.0.0/24`",
+        ),
+        (
+            range("name = 'x'\naddress = 'fe80::/64'\nmode = 'passive'"),
+            "10:11: `address`: `fe80::/64` is link-local and needs its interface: `fe80::/64%eth0`",
+        ),
+        (
+            range("address = '10.0.0.2'\nport = 1179\nmode = 'passive'")
+                .replace("peer_as = 65000\n[[", "peer_as = 65000\nmode = 'both'\n[["),
+            "10:11: another peer that connects to us has this address (the port does not tell them apart), already at f:6:11",
+        ),
+        (
+            range("name = 'x'\naddress = '10.0.0.0/24'\nmode = 'passive'\npassword_file = '/x'")
+                .replace("peer_as = 65000\n[[", "peer_as = 65000\nmode = 'both'\n[["),
+            "6:11: peer `tor` lies within `x`, which has a `password_file`, and needs one too: the kernel asks every \
+             neighbour in there for a signature",
         ),
     ] {
         expect_errors(&text, &[expected]);
@@ -533,7 +653,7 @@ fn daemon_and_top_level_errors() {
             "20:7: `log` must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", not `debg`; did you mean `debug`?",
         ),
         (daemon("http_listen = ':80'"), "20:1: `http_listen` in [daemon] is not supported by this version"),
-        (daemon("state_file = '/x'"), "20:1: `state_file` in [daemon] is not supported by this version"),
+        (daemon("state_file = 'x'"), "20:14: `state_file` must be an absolute path"),
         (format!("{BASE}[glb]\n"), "19:2: `glb` in the file is not supported by this version"),
         (format!("{BASE}[servcie]\n"), "19:2: unknown key `servcie` in the file; did you mean `service`?"),
         (format!("{BASE}[daemon]\nport 1\n"), "20:6: key with no value, expected `=`"),
@@ -593,13 +713,13 @@ fn drop_ins_add_and_never_override() {
         ("[[vip]]\naddress = '192.0.2.1'", "drop-in:2:11: VIP `192.0.2.1/32` has a [[vip]], already at main:18:11"),
         (
             "[daemon]\nworkers = 1",
-            "drop-in:1:2: [daemon] belongs in the main file; a drop-in may hold [[service]], [[vip]], [[bgp.peer]], \
-             [bgp.group.NAME] and [checks.NAME]",
+            "drop-in:1:2: [daemon] belongs in the main file; a drop-in may hold [[service]], [[vip]], [[aggregate]], \
+             [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]",
         ),
         (
             "[bgp]\nlocal_as = 2",
             "drop-in:2:1: `local_as` of [bgp] belongs in the main file; a drop-in may hold [[service]], [[vip]], \
-             [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]",
+             [[aggregate]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]",
         ),
     ] {
         assert_eq!(errors_of(&[source("main", BASE), source("drop-in", text)]), [expected]);
@@ -616,13 +736,17 @@ fn warnings_say_what_is_probably_not_meant() {
     let to = |peer: &str| BASE.replace("10.0.0.2", peer);
     const NO_IPV6: &str = "f:4:1: warning: peer `tor`: IPv6 VIPs will not be announced to it, because the session";
     for (text, expected) in [
+        (changed("\"web\"\nvips", "\"all\"\nvips"), "f:10:1: `herald drain` takes `all` for something else than this service: give it another name".to_owned()),
         (with("port", "required = 2"), "f:10:1: service `web` requires 2 backends, but only 1 can count: it is always down".to_owned()),
         (changed("\"10.1.0.1\"", "\"10.1.0.1\"\nweight = 0"), "f:10:1: service `web` requires 1 backends, but only 0 can count: it is always down".to_owned()),
         (changed("[[service.backend]]\naddress = \"10.1.0.1\"\n", ""), "f:10:1: service `web` has no backends: it is always down".to_owned()),
         (with("type", "timeout = '2s'"), "f:10:11: `timeout` is longer than `interval`: a check that times out delays the next run of its own".to_owned()),
         (v6(BASE.to_owned()), format!("{NO_IPV6} runs over IPv4 and `next_hop_ipv6` is not set to an address").replace("warning: ", "")),
-        (v6(with("peer_as", "next_hop_ipv4 = '10.0.0.1'").replace("10.0.0.2", "fe80::1%eth0")), format!("{NO_IPV6} runs over link-local addresses and `next_hop_ipv6` is not set to an address").replace("warning: ", "")),
-        (to("fe80::1%eth0").replace("65000", "65000\nextended_next_hop = true"), "f:4:1: peer `tor`: IPv4 VIPs will not be announced to it, because the session runs over IPv6 and `next_hop_ipv4` is not set to an address".to_owned()),
+        (v6(with("peer_as", "next_hop_ipv4 = '10.0.0.1'").replace("10.0.0.2", "fe80::1%eth0").replace("65000", "65001")), format!("{NO_IPV6} runs over link-local addresses and `next_hop_ipv6` is not set to an address").replace("warning: ", "")),
+        (to("fe80::1%eth0").replace("65000", "65001\nextended_next_hop = true"), "f:4:1: peer `tor`: IPv4 VIPs will not be announced to it, because the session runs over IPv6 and `next_hop_ipv4` is not set to an address".to_owned()),
+        (with("peer_as", "mode = 'passive'"), "f:4:1: peer `tor` is to connect to us (`mode = \"passive\"`), but no address in `listen` of [bgp] is there for it: it connects over ipv4".to_owned()),
+        (with("router_id", "listen = ['[::]:179']").replace("peer_as = 65000", "peer_as = 65000\nmode = 'both'"), "f:5:1: peer `tor` is to connect to us (`mode = \"both\"`), but no address in `listen` of [bgp] is there for it: it connects over ipv4".to_owned()),
+        (with("router_id", "listen = ['[::]:179']"), "f:1:1: `listen` is of no use: no peer has `mode = \"passive\"` or \"both\"".to_owned()),
         (to("fd00::1"), "f:4:1: peer `tor`: IPv4 VIPs will not be announced to it, because the session runs over IPv6 and `next_hop_ipv4` is not set to an address".to_owned()),
         (with("peer_as", "families = ['ipv6']"), "f:18:1: VIP `192.0.2.1/32` will not be announced: `export` or `families` of every peer rules it out".to_owned()),
         (with("peer_as", "export = { accept = ['192.0.3.0/24'] }"), "f:18:1: VIP `192.0.2.1/32` will not be announced: `export` or `families` of every peer rules it out".to_owned()),

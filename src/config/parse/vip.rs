@@ -17,17 +17,24 @@ use crate::prefix::Prefix;
 pub(super) struct Places {
     /// The `[[vip]]`, or the first service that names the VIP.
     pub(super) vips: BTreeMap<Prefix, Place>,
-    /// Every `local_pref` of a `[[vip]]`.
-    pub(super) local_prefs: Vec<Place>,
+    /// What only internal peers are told.
+    pub(super) told_internally: ToldInternally,
     /// The `degraded` of a `[[vip]]`.
     pub(super) degraded: BTreeMap<Prefix, Place>,
-    /// Every `communities` of a `[[vip]]` in which one is not transitive.
+}
+
+/// Where tables say what only internal peers are told.
+#[derive(Default)]
+pub(super) struct ToldInternally {
+    /// Every `local_pref`.
+    pub(super) local_prefs: Vec<Place>,
+    /// Every `communities` in which one is not transitive.
     pub(super) non_transitive: Vec<Place>,
 }
 
-impl Places {
-    /// Keeps where `table` says what only internal peers are told.
-    fn note(&mut self, attributes: &Attributes, table: &Section) {
+impl ToldInternally {
+    /// Looks at one table.
+    pub(super) fn note(&mut self, attributes: &Attributes, table: &Section) {
         self.local_prefs.extend(table.get("local_pref").map(|item| item.key_place));
         if attributes.has_non_transitive() {
             self.non_transitive.extend(table.get("communities").map(|item| item.key_place));
@@ -93,10 +100,10 @@ fn read_vip(table: &Section, places: &mut Places, findings: &mut Findings) -> Vi
             findings.error(item.place, "`degraded` is empty: the VIP would be announced as if it were healthy");
         }
         let degraded = overridden(&attributes, &table, findings);
-        places.note(&degraded, &table);
+        places.told_internally.note(&degraded, &table);
         Some(degraded)
     });
-    places.note(&attributes, table);
+    places.told_internally.note(&attributes, table);
     match (on_down, degraded) {
         (None, Some(item)) => {
             findings.error(item.key_place, "`degraded` does nothing without `on_down = \"degrade\"`");

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::findings::{Findings, Place};
-use super::{daemon, peer, service, vip};
-use crate::config::{Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Service, Workers};
+use super::passive::can_be_reached;
+use super::{aggregate, daemon, peer, service, vip};
+use crate::config::{
+    Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Relation, Service, Workers,
+};
 use crate::prefix::{Family, Prefix};
 
 /// Where the warnings point.
@@ -13,6 +16,7 @@ pub(super) struct Places {
     pub(super) peers: peer::Places,
     pub(super) services: service::Places,
     pub(super) vips: vip::Places,
+    pub(super) aggregates: aggregate::Places,
 }
 
 pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
@@ -28,15 +32,36 @@ pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
         findings.warning(top, "there is no [bgp]: nothing will be announced to anybody");
         return;
     };
-    if bgp.peers.is_empty() {
+    if bgp.peers.is_empty() && bgp.ranges.is_empty() {
         let place = places.peers.bgp.unwrap_or(top);
         findings.warning(place, "there is no [[bgp.peer]]: nothing will be announced to anybody");
         return;
     }
-    for (peer, place) in bgp.peers.iter().zip(&places.peers.peers) {
+    for (peer, place) in peers(bgp).zip(places.peers.peers.iter().chain(&places.peers.ranges)) {
         look_at_next_hops(peer, *place, config, findings);
+        look_at_mode(peer, *place, bgp, findings);
     }
+    if let (false, false, Some(place)) =
+        (bgp.listen.is_empty(), peers(bgp).any(|peer| peer.session.mode.accepts()), places.peers.bgp)
+    {
+        findings.warning(place, "`listen` is of no use: no peer has `mode = \"passive\"` or \"both\"");
+    }
+    look_at_restart(config, places, findings);
     look_at_vips(bgp, config, places, findings);
+}
+
+/// Routers drop what they kept when the restart time is over, unless End-of-RIB has come; and that waits for the start-up.
+fn look_at_restart(config: &Config, places: &Places, findings: &mut Findings) {
+    let (Some(restart_time), deadline) = (config.restart_time(), config.daemon.startup_deadline) else { return };
+    if deadline >= restart_time.duration() {
+        let message = format!(
+            "`startup_deadline` ({}) is not below `restart_time` ({}): routers may drop the routes that they keep over a \
+             restart before all VIPs have their first verdicts",
+            humantime::format_duration(deadline),
+            humantime::format_duration(restart_time.duration()),
+        );
+        findings.warning(places.daemon.startup_deadline, message);
+    }
 }
 
 fn look_at_workers(config: &Config, places: &Places, findings: &mut Findings) {
@@ -60,6 +85,11 @@ fn look_at_service(service: &Service, place: Place, findings: &mut Findings) {
     let able = service.backends.iter().filter(|backend| backend.enabled && backend.weight > 0).count();
     let required = service.required.of(configured);
     let name = &service.name;
+    if ["all", "peer"].contains(&&**name) || name.parse::<Prefix>().is_ok() {
+        let message =
+            format!("`herald drain` takes `{name}` for something else than this service: give it another name");
+        findings.warning(place, message);
+    }
     if configured == 0 {
         let outcome = if required == 0 { "up" } else { "down" };
         findings.warning(place, format!("service `{name}` has no backends: it is always {outcome}"));
@@ -73,7 +103,11 @@ fn look_at_service(service: &Service, place: Place, findings: &mut Findings) {
 /// Whether the peer is to be told of any VIP of this family.
 fn wants(peer: &Peer, family: Family, config: &Config) -> bool {
     peer.session.families.contains(&family)
-        && config.vips.keys().any(|vip| vip.family() == family && peer.live.export.allows(vip))
+        && config
+            .vips
+            .keys()
+            .chain(config.aggregates.keys())
+            .any(|prefix| prefix.family() == family && peer.live.export.allows(prefix))
 }
 
 /// A route needs a next hop of its family, and the session's own address is not always one.
@@ -81,7 +115,7 @@ fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut 
     let (name, transport) = (&peer.name, Family::of(peer.session.address));
     // Those of IPv6 do for IPv4 too, unless there is none either (RFC 8950).
     let extended = peer.session.extended_next_hop
-        && (peer.session.zone.is_none() || peer.live.next_hop_ipv6 != NextHop6::SelfAddress);
+        && (peer.session.zone.is_none() || !peer.is_internal() || peer.live.next_hop_ipv6 != NextHop6::SelfAddress);
     let is_self = peer.live.next_hop_ipv4 == NextHop4::SelfAddress;
     if is_self && transport == Family::Ipv6 && !extended && wants(peer, Family::Ipv4, config) {
         let message = format!(
@@ -92,8 +126,8 @@ fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut 
     }
     let why = match (transport, peer.session.zone.is_some()) {
         (Family::Ipv4, _) => "runs over IPv4",
-        (Family::Ipv6, true) => "runs over link-local addresses",
-        (Family::Ipv6, false) => return,
+        (Family::Ipv6, true) if peer.is_internal() => "runs over link-local addresses",
+        (Family::Ipv6, _) => return,
     };
     if peer.live.next_hop_ipv6 == NextHop6::SelfAddress && wants(peer, Family::Ipv6, config) {
         let message = format!(
@@ -104,21 +138,40 @@ fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut 
     }
 }
 
+/// All peers, with one for each range.
+fn peers(bgp: &Bgp) -> impl Iterator<Item = &Peer> {
+    bgp.peers.iter().chain(bgp.ranges.iter().map(|range| &range.template)).map(AsRef::as_ref)
+}
+
+fn look_at_mode(peer: &Peer, place: Place, bgp: &Bgp, findings: &mut Findings) {
+    if peer.session.mode.accepts() && !can_be_reached(peer, &bgp.listen) {
+        let (name, mode, family) = (&peer.name, peer.session.mode.name(), Family::of(peer.session.address));
+        let message = format!(
+            "peer `{name}` is to connect to us (`mode = \"{mode}\"`), but no address in `listen` of [bgp] is there for it: \
+             it connects over {family}"
+        );
+        findings.warning(place, message);
+    }
+}
+
 fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Findings) {
     let is_told = |vip: &Prefix| {
-        bgp.peers.iter().any(|peer| peer.session.families.contains(&vip.family()) && peer.live.export.allows(vip))
+        peers(bgp).any(|peer| peer.session.families.contains(&vip.family()) && peer.live.export.allows(vip))
     };
     let untold = config.vips.keys().filter(|vip| !is_told(vip));
     for (vip, place) in untold.filter_map(|vip| places.vips.vips.get(vip).map(|place| (vip, place))) {
         let message = format!("VIP `{vip}` will not be announced: `export` or `families` of every peer rules it out");
         findings.warning(*place, message);
     }
+    for (prefix, place) in places.aggregates.aggregates.iter().filter(|(prefix, _)| !is_told(prefix)) {
+        let message =
+            format!("aggregate `{prefix}` will not be announced: `export` or `families` of every peer rules it out");
+        findings.warning(*place, message);
+    }
     for (prefix, place) in &places.vips.degraded {
         let Some(vip) = config.vips.get(prefix) else { continue };
         let OnDown::Degrade(degraded) = &vip.on_down else { continue };
-        let told = bgp
-            .peers
-            .iter()
+        let told = peers(bgp)
             .filter(|peer| peer.session.families.contains(&prefix.family()) && peer.live.export.allows(prefix));
         let same: Vec<String> = told
             .filter(|peer| is_same_to(peer, &vip.attributes, degraded))
@@ -133,11 +186,12 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
             findings.warning(*place, message);
         }
     }
-    if !bgp.peers.iter().any(|peer| peer.is_internal()) {
-        for place in &places.vips.local_prefs {
+    if !peers(bgp).any(|peer| peer.relation().is_within()) {
+        let told_internally = [&places.vips.told_internally, &places.aggregates.told_internally];
+        for place in told_internally.iter().flat_map(|told| &told.local_prefs) {
             findings.warning(*place, "`local_pref` is sent to internal peers only, and no peer is internal");
         }
-        for place in &places.vips.non_transitive {
+        for place in told_internally.iter().flat_map(|told| &told.non_transitive) {
             let message = "a community that is not transitive is sent to internal peers only, and no peer is internal";
             findings.warning(*place, message);
         }
@@ -147,17 +201,20 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
 /// Whether a peer is told the same by two sets of attributes of a VIP: with the peer's own where the VIP's are silent, and
 /// without what its relation rules out (RFC 4271 §5.1.2, §5.1.5; RFC 4360 §6).
 fn is_same_to(peer: &Peer, one: &Attributes, other: &Attributes) -> bool {
-    let (own, internal) = (&peer.live.attributes, peer.is_internal());
+    let (own, relation) = (&peer.live.attributes, peer.relation());
     let told = |vip: &Attributes| {
         let extended = vip.extended_communities.iter().chain(&own.extended_communities);
         (
             vip.origin.or(own.origin).unwrap_or_default(),
             vip.med.or(own.med),
-            internal.then(|| vip.local_pref.or(own.local_pref).unwrap_or(100)),
-            (!internal).then(|| vip.as_path_prepend.or(own.as_path_prepend).unwrap_or(0)),
+            relation.is_within().then(|| vip.local_pref.or(own.local_pref).unwrap_or(100)),
+            (relation == Relation::External).then(|| vip.as_path_prepend.or(own.as_path_prepend).unwrap_or(0)),
             vip.communities.iter().chain(&own.communities).copied().collect::<BTreeSet<_>>(),
             vip.large_communities.iter().chain(&own.large_communities).copied().collect::<BTreeSet<_>>(),
-            extended.filter(|community| internal || community.is_transitive()).copied().collect::<BTreeSet<_>>(),
+            extended
+                .filter(|community| relation.is_within() || community.is_transitive())
+                .copied()
+                .collect::<BTreeSet<_>>(),
         )
     };
     told(one) == told(other)

@@ -1,5 +1,6 @@
 //! Health from the outside, in virtual time.
 
+mod drain;
 mod reload;
 mod runs;
 mod soak;

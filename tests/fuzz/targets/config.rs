@@ -63,7 +63,13 @@ fn operate(config: Config) {
                     engine.handle(now, Input::Peer(peer, conn, Event::ConnectFailed("refused".to_owned())));
                 }
                 Output::Stopped => stopped = true,
-                Output::Probe(_) | Output::Send(..) | Output::Close(..) | Output::Notice(_) => {}
+                Output::Accept(..)
+                | Output::TurnAway(..)
+                | Output::Probe(_)
+                | Output::Send(..)
+                | Output::Close(..)
+                | Output::Link(_)
+                | Output::Notice(_) => {}
             }
         }
     };

@@ -30,15 +30,22 @@ pub(crate) fn session(neighbour: &Neighbour, options: &str, families: &[&'static
     protocol(&plan.families(families).with(options))
 }
 
+/// The same, and BIRD connects.
+pub(crate) fn dialling(neighbour: &Neighbour, options: &str, families: &[&'static str]) -> String {
+    let plan = Plan { hold_time: None, ..Plan::new(neighbour) };
+    protocol(&plan.families(families).with(options).dials())
+}
+
 /// The session as it is wanted.
 pub(crate) fn protocol(plan: &Plan) -> String {
     let Neighbour { local_address, local_as, address, asn } = &plan.neighbour;
     let mut lines = vec![format!("local {local_address} as {local_as};"), format!("neighbor {address} as {asn};")];
-    let reach = match plan.ttl_security {
-        Some(hops) if hops > 1 => format!("multihop {hops};"),
-        _ => "direct;".to_owned(),
+    let reach = match plan.ttl_security.filter(|hops| *hops > 1).or(plan.multihop) {
+        Some(hops) => format!("multihop {hops};"),
+        None => "direct;".to_owned(),
     };
-    lines.extend([reach, "strict bind yes;".to_owned(), "passive yes;".to_owned()]);
+    lines.extend([reach, "strict bind yes;".to_owned()]);
+    lines.push(if plan.dials { "connect delay time 1; connect retry time 2;" } else { "passive yes;" }.to_owned());
     lines.extend(["error wait time 1, 2;".to_owned(), "graceful restart off;".to_owned()]);
     lines.extend(plan.interface.as_ref().map(|interface| format!("interface \"{interface}\";")));
     lines.extend(plan.hold_time.map(|seconds| format!("hold time {seconds};")));
@@ -49,7 +56,6 @@ pub(crate) fn protocol(plan: &Plan) -> String {
     let channel = |family: &&str| {
         let mut lines = vec!["import all;".to_owned(), "import table off;".to_owned(), "export none;".to_owned()];
         lines.extend((plan.extended_next_hop && *family == "ipv4").then(|| "extended next hop on;".to_owned()));
-        lines.extend(plan.prefix_limit.map(|prefixes| format!("import limit {prefixes} action restart;")));
         lines.extend(plan.family_lines.iter().cloned());
         format!("  {family} {{ {} }};\n", lines.join(" "))
     };
@@ -148,8 +154,38 @@ impl Router for Bird {
         fs::read_to_string(self.dir.join("bird.log")).unwrap_or_default()
     }
 
-    fn shutdown_marks(&self) -> Vec<&'static str> {
-        vec!["dut: Received: Administrative shutdown"]
+    fn received_marks(&self, code: u8, subcode: u8) -> Vec<String> {
+        let name = match (code, subcode) {
+            (2, 2) => "Bad peer AS",
+            (4, 0) => "Hold timer expired",
+            (6, 2) => "Administrative shutdown",
+            (6, 3) => "Peer de-configured",
+            (6, 6) => "Other configuration change",
+            other => panic!("what does BIRD call {other:?}?"),
+        };
+        vec![format!("dut: Received: {name}")]
+    }
+
+    fn hold_timer_mark(&self) -> &'static str {
+        "dut: Error: Hold timer expired"
+    }
+
+    fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String> {
+        let text = self.ask(&format!("show route all {prefix}"))?;
+        let (_, value) = text.split_once("BGP.next_hop: ").ok_or_else(|| text.clone())?;
+        Ok(value.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn refresh(&self) {
+        self.ask("reload in dut").unwrap();
+    }
+
+    fn shut(&self, text: &str) {
+        self.ask(&format!("disable dut \"{text}\"")).unwrap();
+    }
+
+    fn unshut(&self) {
+        self.ask("enable dut").unwrap();
     }
 
     fn complaints(&self) -> Vec<String> {

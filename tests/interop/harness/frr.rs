@@ -21,6 +21,8 @@ pub(crate) struct Frr {
     namespace: Namespace,
     dir: PathBuf,
     neighbour: Neighbour,
+    /// As FRR calls the neighbour.
+    peer: String,
     /// bgpd and zebra: in the order in which they end.
     processes: Option<[Process; 2]>,
 }
@@ -40,28 +42,33 @@ impl Frr {
         fs::write(dir.join("vtysh.conf"), "").unwrap();
         fs::write(dir.join("group"), group(&fs::read_to_string("/etc/group").unwrap())).unwrap();
         fs::create_dir_all(dir.join("tmp")).unwrap();
-        let neighbour = plan.neighbour.clone();
-        let mut frr = Frr { namespace: namespace.clone(), dir, neighbour, processes: None };
+        let (neighbour, peer) = (plan.neighbour.clone(), called(plan));
+        let mut frr = Frr { namespace: namespace.clone(), dir, neighbour, peer, processes: None };
         Router::start(&mut frr);
         frr
     }
 
     /// What `vtysh` answers to commands of bgpd, one after the other.
     pub(crate) fn ask(&self, commands: &[&str]) -> Result<String, String> {
+        let commands: Vec<&str> = commands.iter().flat_map(|command| ["-c", command]).collect();
+        self.vtysh(&[&["-d", "bgpd"], &commands[..]].concat())
+    }
+
+    fn vtysh(&self, arguments: &[&str]) -> Result<String, String> {
         let dir = self.dir.to_str().unwrap();
-        let mut arguments = vec!["--vty_socket", dir, "--config_dir", dir, "-d", "bgpd"];
-        arguments.extend(commands.iter().flat_map(|command| ["-c", command]));
-        let output = self.namespace.output("vtysh", &arguments);
+        let place = ["--vty_socket", dir, "--config_dir", dir];
+        let output = self.namespace.output("vtysh", &[&place, arguments].concat());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() { Ok(text) } else { Err(format!("vtysh {commands:?}: {text}")) }
+        let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(text) } else { Err(format!("vtysh {arguments:?}: {text}{error}")) }
     }
 
     /// One line of the neighbour's configuration more, or with `no ` less, while it runs.
     pub(crate) fn configure(&self, line: &str) {
-        let Neighbour { local_as, address, .. } = self.neighbour;
+        let (local_as, peer) = (self.neighbour.local_as, &self.peer);
         let (no, line) = line.split_at(if line.starts_with("no ") { 3 } else { 0 });
         let router = format!("router bgp {local_as}");
-        self.ask(&["configure terminal", &router, &format!("{no}neighbor {address} {line}")]).unwrap();
+        self.ask(&["configure terminal", &router, &format!("{no}neighbor {peer} {line}")]).unwrap();
     }
 
     fn run(&self, daemon: &str) -> Process {
@@ -87,24 +94,34 @@ impl Frr {
     }
 }
 
+/// How FRR calls the neighbour.
+fn called(plan: &Plan) -> String {
+    let interface = plan.interface.clone().filter(|_| plan.unnumbered);
+    interface.unwrap_or_else(|| plan.neighbour.address.to_string())
+}
+
 /// `router bgp` with this neighbour and no other.
 fn configuration(router_id: &str, plan: &Plan) -> String {
-    let Neighbour { local_address, local_as, address, asn } = &plan.neighbour;
-    let mut lines = vec![format!("remote-as {asn}"), "passive".to_owned(), "graceful-restart-disable".to_owned()];
+    let Neighbour { local_address, local_as, asn, .. } = &plan.neighbour;
+    let peer = called(plan);
+    let remote = if plan.unnumbered { format!("interface remote-as {asn}") } else { format!("remote-as {asn}") };
+    let mut lines = vec![remote, "graceful-restart-disable".to_owned()];
+    lines.push(if plan.dials { "timers connect 2" } else { "passive" }.to_owned());
     match &plan.interface {
+        Some(_) if plan.unnumbered => {}
         Some(interface) => lines.push(format!("interface {interface}")),
         None => lines.push(format!("update-source {local_address}")),
     }
     lines.extend(plan.hold_time.map(|seconds| format!("timers {} {seconds}", seconds / 3)));
     lines.extend(plan.password.as_ref().map(|password| format!("password {password}")));
     lines.extend(plan.ttl_security.map(|hops| format!("ttl-security hops {hops}")));
+    lines.extend(plan.multihop.map(|hops| format!("ebgp-multihop {hops}")));
     lines.extend(plan.extended_next_hop.then(|| "capability extended-nexthop".to_owned()));
     lines.extend(plan.lines.iter().cloned());
     let mut family_lines = vec!["activate".to_owned(), "route-map NONE out".to_owned()];
-    family_lines.extend(plan.prefix_limit.map(|prefixes| format!("maximum-prefix {prefixes}")));
     family_lines.extend(plan.family_lines.iter().cloned());
 
-    let line = |indent: &str, line: &String| format!("{indent}neighbor {address} {line}\n");
+    let line = |indent: &str, line: &String| format!("{indent}neighbor {peer} {line}\n");
     let neighbour: String = lines.iter().map(|text| line(" ", text)).collect();
     let family: String = family_lines.iter().map(|text| line("  ", text)).collect();
     let families = plan.families.iter();
@@ -133,6 +150,8 @@ impl Router for Frr {
         let bgpd = self.run("bgpd");
         self.processes = Some([bgpd, zebra]);
         wait::until("FRR to answer", || self.ask(&["show bgp summary"]));
+        let log = self.log();
+        assert!(!log.contains("on config line"), "{log}");
     }
 
     fn kill(&mut self) {
@@ -167,7 +186,7 @@ impl Router for Frr {
     fn session(&self) -> Result<Session, String> {
         let text = self.ask(&["show bgp neighbors json"])?;
         let neighbours: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
-        let state = &neighbours[self.neighbour.address.to_string()]["bgpState"];
+        let state = &neighbours[&self.peer]["bgpState"];
         if state != "Established" {
             return Err(format!("session state {state}"));
         }
@@ -183,16 +202,49 @@ impl Router for Frr {
         fs::read_to_string(self.dir.join("bgpd.log")).unwrap_or_default()
     }
 
-    fn shutdown_marks(&self) -> Vec<&'static str> {
-        vec!["%NOTIFICATION: received from neighbor", "6/2 (Cease/Administrative Shutdown)"]
+    fn received_marks(&self, code: u8, subcode: u8) -> Vec<String> {
+        vec![format!("%NOTIFICATION: received from neighbor {} {code}/{subcode} ", self.peer)]
+    }
+
+    fn hold_timer_mark(&self) -> &'static str {
+        " 4/0 (Hold Timer Expired)"
+    }
+
+    fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String> {
+        let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
+        let text = self.ask(&[&format!("show bgp {family} unicast {prefix} json")])?;
+        let route: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+        let hops = route["paths"][0]["nexthops"].as_array().ok_or_else(|| text.clone())?;
+        Ok(hops.iter().filter_map(|hop| hop["ip"].as_str()).map(str::to_owned).collect())
+    }
+
+    fn refresh(&self) {
+        for family in ["ipv4", "ipv6"] {
+            self.ask(&[&format!("clear bgp {family} unicast {} soft in", self.peer)]).unwrap();
+        }
+    }
+
+    fn shut(&self, text: &str) {
+        self.configure(&format!("shutdown message {text}"));
+    }
+
+    fn unshut(&self) {
+        self.configure("no shutdown");
+        self.ask(&[&format!("clear bgp {}", self.peer)]).unwrap();
     }
 
     fn complaints(&self) -> Vec<String> {
         let log = self.log();
-        // It ceases when it is stopped; and while it starts, it misses addresses that zebra has yet to tell it.
+        // It ceases when it is stopped. Until zebra has told it of its interfaces it complains about many things, and
+        // resets (5/0) whoever is there by then.
+        let address = self.neighbour.address.to_string();
+        let reset = log.contains("nexthop_set failed");
+        let own = ["nexthop_set failed", "bgp_getsockname(): failed"];
         let is_grave = |line: &&str| {
-            let sent = line.contains("%NOTIFICATION: sent") && !line.contains(" 6/");
-            sent || line.contains("[EC ") && !line.contains("waiting until one is created")
+            let excused = line.contains(" 6/") || reset && line.contains(" 5/0 ");
+            let sent = line.contains("%NOTIFICATION: sent") && !excused;
+            let error = line.contains("[EC ") && line.contains(&address);
+            sent || error && !own.iter().any(|text| line.contains(text))
         };
         log.lines().filter(is_grave).map(str::to_owned).collect()
     }

@@ -27,11 +27,6 @@ impl GoBgp {
         GoBgp::start_plan(namespace, router_id, &Plan::new(neighbour))
     }
 
-    /// The same, with these options of `neighbors.config`, and tables of `neighbors` after them.
-    pub(crate) fn start_with(namespace: &Namespace, router_id: &str, neighbour: &Neighbour, options: &str) -> GoBgp {
-        GoBgp::start_plan(namespace, router_id, &Plan::new(neighbour).with(options))
-    }
-
     /// With this session.
     pub(crate) fn start_plan(namespace: &Namespace, router_id: &str, plan: &Plan) -> GoBgp {
         let dir = namespace.dir(&format!("gobgp-{}", namespace.role));
@@ -63,19 +58,21 @@ fn address(plan: &Plan) -> String {
 fn configuration(router_id: &str, plan: &Plan) -> String {
     let Neighbour { local_address, local_as, asn, .. } = &plan.neighbour;
     let zone = plan.interface.as_ref().map(|interface| format!("%{interface}")).unwrap_or_default();
+    // It cannot listen on an address with a zone.
+    let listen = if zone.is_empty() { local_address.to_string() } else { "::".to_owned() };
     let hold_time = plan.hold_time.unwrap_or(90);
+    let passive = !plan.dials;
     let mut lines: Vec<String> =
         plan.password.iter().map(|password| format!("    auth-password = \"{password}\"")).collect();
+    lines.extend(plan.lines.iter().cloned());
     lines.extend(plan.ttl_security.map(|hops| {
         format!("  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = {}", 256 - u16::from(hops))
     }));
-    lines.extend(plan.lines.iter().cloned());
-    let mut family_lines: Vec<String> = plan.family_lines.clone();
-    family_lines.extend(
-        plan.prefix_limit
-            .map(|prefixes| format!("    [neighbors.afi-safis.prefix-limit.config]\n      max-prefixes = {prefixes}")),
+    lines.extend(
+        plan.multihop
+            .map(|hops| format!("  [neighbors.ebgp-multihop.config]\n    enabled = true\n    multihop-ttl = {hops}")),
     );
-    let family_lines = family_lines.join("\n");
+    let family_lines = plan.family_lines.join("\n");
     let families = plan.families.iter().map(|family| {
         format!(
             "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      \
@@ -87,7 +84,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
   as = {local_as}
   router-id = "{router_id}"
   port = 179
-  local-address-list = ["{local_address}{zone}"]
+  local-address-list = ["{listen}"]
 [global.apply-policy.config]
   default-import-policy = "accept-route"
   default-export-policy = "reject-route"
@@ -98,7 +95,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
 {}
   [neighbors.transport.config]
     local-address = "{local_address}{zone}"
-    passive-mode = true
+    passive-mode = {passive}
   [neighbors.timers.config]
     hold-time = {hold_time}
     keepalive-interval = {}
@@ -167,8 +164,31 @@ impl Router for GoBgp {
         fs::read_to_string(self.dir.join("gobgpd.log")).unwrap_or_default()
     }
 
-    fn shutdown_marks(&self) -> Vec<&'static str> {
-        vec!["received notification", "\"Code\":6", "\"Subcode\":2"]
+    fn received_marks(&self, code: u8, subcode: u8) -> Vec<String> {
+        vec!["received notification".to_owned(), format!("\"Code\":{code},"), format!("\"Subcode\":{subcode},")]
+    }
+
+    fn hold_timer_mark(&self) -> &'static str {
+        "hold timer expired"
+    }
+
+    /// It shows no link-local one.
+    fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String> {
+        let route = self.table()?.remove(prefix).ok_or(format!("no {prefix}"))?;
+        Ok(vec![route.next_hop])
+    }
+
+    /// It has what it was sent, and asks nobody.
+    fn refresh(&self) {
+        unreachable!("GoBGP sends no ROUTE-REFRESH");
+    }
+
+    fn shut(&self, text: &str) {
+        self.namespace.run("gobgp", &["neighbor", &self.neighbour, "shutdown", "--reason", text]);
+    }
+
+    fn unshut(&self) {
+        self.namespace.run("gobgp", &["neighbor", &self.neighbour, "enable"]);
     }
 
     fn complaints(&self) -> Vec<String> {

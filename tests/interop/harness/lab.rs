@@ -140,9 +140,11 @@ impl Namespace {
         command.output().unwrap_or_else(|error| panic!("ip netns exec: {error}"))
     }
 
-    /// The processes in it.
+    /// The processes in it, but for those that only watch.
     pub(crate) fn pids(&self) -> Vec<String> {
-        run("ip", &["netns", "pids", &self.name()]).lines().map(str::to_owned).collect()
+        let pids = run("ip", &["netns", "pids", &self.name()]);
+        let watches = |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|it| it == "tcpdump\n");
+        pids.lines().filter(|pid| !watches(pid)).map(str::to_owned).collect()
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Runs one with this session, as the router of ID 10.99.1.1 or whatever is given.
+    /// Runs one with this session.
     pub(crate) fn start(self, namespace: &Namespace, router_id: &str, plan: &Plan) -> Box<dyn Router> {
         match self {
             Kind::Bird => Box::new(Bird::start(namespace, router_id, &super::bird::protocol(plan))),
@@ -25,21 +25,58 @@ impl Kind {
     }
 }
 
-/// A session: passive, takes everything and sends nothing. What is not said is the router's default.
+/// The tests of a scenario, a function of the router's [`Kind`]: `scenario::bird`, `scenario::frr`, `scenario::gobgp`,
+/// or those that are listed.
+macro_rules! with_routers {
+    ($name:ident, $scenario:expr) => { with_routers!($name, $scenario, bird frr gobgp); };
+    ($name:ident, $scenario:expr, $($router:ident)+) => {
+        mod $name {
+            #[allow(unused_imports, reason = "what the scenario names")]
+            use super::*;
+            $(
+                #[test]
+                fn $router() {
+                    let scenario: fn($crate::harness::plan::Kind) = $scenario;
+                    scenario($crate::harness::plan::kind!($router));
+                }
+            )+
+        }
+    };
+}
+pub(crate) use with_routers;
+
+macro_rules! kind {
+    (bird) => {
+        $crate::harness::plan::Kind::Bird
+    };
+    (frr) => {
+        $crate::harness::plan::Kind::Frr
+    };
+    (gobgp) => {
+        $crate::harness::plan::Kind::GoBgp
+    };
+}
+pub(crate) use kind;
+
+/// A session: passive unless it is to dial, takes everything and sends nothing. What is not said is the router's default.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) neighbour: Neighbour,
     pub(crate) families: Vec<&'static str>,
     pub(crate) hold_time: Option<u16>,
+    /// The router connects.
+    pub(crate) dials: bool,
     pub(crate) password: Option<String>,
     /// RFC 5082: how many hops away the neighbour may be.
     pub(crate) ttl_security: Option<u8>,
+    /// How many hops away the neighbour may be, without TTL security.
+    pub(crate) multihop: Option<u8>,
     /// RFC 8950.
     pub(crate) extended_next_hop: bool,
-    /// More routes of a family than this end the session.
-    pub(crate) prefix_limit: Option<u32>,
     /// Of a session between link-local addresses.
     pub(crate) interface: Option<String>,
+    /// FRR finds out the neighbour's address on that interface.
+    pub(crate) unnumbered: bool,
     /// Lines of the neighbour's own configuration, in the router's language: of BIRD's `protocol`, of GoBGP's
     /// `neighbors.config` and the tables of `neighbors` after it, of FRR's `router bgp` after `neighbor ADDRESS `.
     pub(crate) lines: Vec<String>,
@@ -55,11 +92,13 @@ impl Plan {
             neighbour: neighbour.clone(),
             families: vec!["ipv4", "ipv6"],
             hold_time: Some(90),
+            dials: false,
             password: None,
             ttl_security: None,
+            multihop: None,
             extended_next_hop: false,
-            prefix_limit: None,
             interface: None,
+            unnumbered: false,
             lines: Vec::new(),
             family_lines: Vec::new(),
         }
@@ -73,6 +112,10 @@ impl Plan {
         Plan { hold_time: Some(seconds), ..self }
     }
 
+    pub(crate) fn dials(self) -> Plan {
+        Plan { dials: true, ..self }
+    }
+
     pub(crate) fn password(self, password: &str) -> Plan {
         Plan { password: Some(password.to_owned()), ..self }
     }
@@ -81,16 +124,20 @@ impl Plan {
         Plan { ttl_security: Some(hops), ..self }
     }
 
+    pub(crate) fn multihop(self, hops: u8) -> Plan {
+        Plan { multihop: Some(hops), ..self }
+    }
+
     pub(crate) fn extended_next_hop(self) -> Plan {
         Plan { extended_next_hop: true, ..self }
     }
 
-    pub(crate) fn prefix_limit(self, prefixes: u32) -> Plan {
-        Plan { prefix_limit: Some(prefixes), ..self }
-    }
-
     pub(crate) fn interface(self, interface: &str) -> Plan {
         Plan { interface: Some(interface.to_owned()), ..self }
+    }
+
+    pub(crate) fn unnumbered(self, interface: &str) -> Plan {
+        Plan { unnumbered: true, ..self.interface(interface) }
     }
 
     /// One more of [`lines`](Self::lines).

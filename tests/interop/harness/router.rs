@@ -62,8 +62,18 @@ pub(crate) trait Router {
     fn session(&self) -> Result<Session, String>;
     /// Its log.
     fn log(&self) -> String;
-    /// How its log tells of Cease/Administrative Shutdown (RFC 4486, RFC 9003) from Herald; all of these.
-    fn shutdown_marks(&self) -> Vec<&'static str>;
+    /// How its log tells of such a NOTIFICATION from Herald; all of these.
+    fn received_marks(&self, code: u8, subcode: u8) -> Vec<String>;
+    /// How its log tells that its own hold timer ended a session.
+    fn hold_timer_mark(&self) -> &'static str;
+    /// The next hops that it shows for a prefix: the global one, and the link-local one if it came with it.
+    fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String>;
+    /// Asks for the routes of both families again (RFC 2918), if it can.
+    fn refresh(&self);
+    /// Ends the session by Administrative Shutdown with this text (RFC 9003), and lets nobody connect.
+    fn shut(&self, text: &str);
+    /// Lets Herald connect again, after [`shut`](Self::shut) or whatever else the router waits for its operator.
+    fn unshut(&self);
     /// What its log holds against Herald: malformed messages, protocol errors, rejected routes.
     fn complaints(&self) -> Vec<String>;
     /// The LOCAL_PREF it shows for a route that came with this one.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::capture::Judge;
 use super::herald::Herald;
 use super::lab::{Lab, Namespace};
 use super::nginx::Nginx;
@@ -19,6 +20,8 @@ pub(crate) struct Site {
     pub(crate) herald: Namespace,
     pub(crate) router: Namespace,
     pub(crate) servers: Namespace,
+    // Of everything that Herald sends, whatever the test is about.
+    _judge: Judge,
 }
 
 impl Site {
@@ -28,7 +31,8 @@ impl Site {
         herald.link(&["10.99.1.2/24", "fd00:99:1::2/64"], &router, &["10.99.1.1/24", "fd00:99:1::1/64"]);
         let there = ["10.98.0.11/24", "10.98.0.12/24", "fd00:98::11/64", "fd00:98::12/64"];
         herald.link(&["10.98.0.1/24", "fd00:98::1/64"], &servers, &there);
-        Site { herald, router, servers }
+        let judge = Judge::watch(&herald);
+        Site { herald, router, servers, _judge: judge }
     }
 
     /// The lab that it is in.
@@ -159,4 +163,41 @@ pub(crate) fn wait_for_backends(herald: &Herald) {
 /// Waits for the session, and gives it.
 pub(crate) fn established(router: &dyn Router) -> Session {
     wait::until("the session", || router.session()).0
+}
+
+/// Waits until the router has the routes of [`config`], with this and no other attributes.
+#[track_caller]
+pub(crate) fn wait_for_routes(neighbour: &Neighbour, router: &dyn Router) -> Table {
+    let table = plain_table(neighbour, router, &VIPS);
+    wait::until_equal("the routes", &table, || router.table());
+    table
+}
+
+/// Waits until the router's log tells of this NOTIFICATION from Herald.
+#[track_caller]
+pub(crate) fn wait_for_notification(router: &dyn Router, code: u8, subcode: u8) {
+    let marks = router.received_marks(code, subcode);
+    wait::until("the NOTIFICATION in the router's log", || {
+        let log = router.log();
+        if marks.iter().all(|mark| log.contains(mark)) { Ok(()) } else { Err(format!("no {marks:?} in\n{log}")) }
+    });
+}
+
+/// Waits until Herald's status gives a reason with all these words for why there is no session.
+#[track_caller]
+pub(crate) fn wait_for_reason(herald: &Herald, words: &[&str]) {
+    wait::until("the reason", || {
+        let peer = herald.peer("router")?;
+        let reason = peer["last_error"].as_str().unwrap_or_default();
+        if words.iter().all(|word| reason.contains(word)) { Ok(()) } else { Err(peer.to_string()) }
+    });
+}
+
+/// Waits until Herald's log has this.
+#[track_caller]
+pub(crate) fn wait_for_log(herald: &Herald, words: &str) {
+    wait::until("the log", || {
+        let log = herald.log();
+        if log.contains(words) { Ok(()) } else { Err(format!("no {words:?} in\n{log}")) }
+    });
 }

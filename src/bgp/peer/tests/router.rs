@@ -25,10 +25,28 @@ pub(super) struct Router {
     pub(super) updates: usize,
     /// How often a prefix was announced or withdrawn.
     pub(super) changes: usize,
+    /// Takes messages of up to 65,535 octets.
+    pub(super) extended: bool,
+    /// The longest UPDATE.
+    pub(super) longest: usize,
     /// What it would have: attributes by type, with those of the MP_REACH_NLRI's next hop under 14.
     pub(super) table: BTreeMap<Prefix, BTreeMap<u8, Vec<u8>>>,
     /// End-of-RIB markers, as address family numbers, each with the size of the table then.
     pub(super) end_of_rib: Vec<(u16, usize)>,
+    /// ROUTE-REFRESHes: family and subtype, with the changes and End-of-RIBs before it.
+    pub(super) refreshes: Vec<(u8, u8, (usize, usize))>,
+}
+
+/// The capabilities in the body of an OPEN: codes and values.
+pub(super) fn capabilities(body: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut left = body.get(12..).unwrap_or_default();
+    let mut found = Vec::new();
+    while let [code, len, rest @ ..] = left {
+        let (value, rest) = rest.split_at(usize::from(*len));
+        left = rest;
+        found.push((*code, value.to_vec()));
+    }
+    found
 }
 
 pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -66,14 +84,22 @@ impl Router {
         while self.buffer.len() >= 19 {
             assert_eq!(self.buffer[..16], [0xff; 16]);
             let len = usize::from(u16::from_be_bytes([self.buffer[16], self.buffer[17]]));
-            assert!((19..=4096).contains(&len), "{len}");
+            let longest = if self.extended { 65_535 } else { 4096 };
+            assert!((19..=longest).contains(&len), "{len}");
             if self.buffer.len() < len {
                 return;
             }
             let rest = self.buffer.split_off(len);
             let message = std::mem::replace(&mut self.buffer, rest);
             match message[18] {
-                UPDATE => self.update(&message[19..]),
+                UPDATE => {
+                    self.longest = self.longest.max(len);
+                    self.update(&message[19..]);
+                }
+                REFRESH => {
+                    let before = (self.changes, self.end_of_rib.len());
+                    self.refreshes.push((message[20], message[21], before));
+                }
                 kind => self.messages.push((kind, message[19..].to_vec())),
             }
         }

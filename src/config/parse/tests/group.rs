@@ -61,7 +61,8 @@ fn of_two_keys_that_exclude_each_other_the_peers_own_wins() {
 #[test]
 fn faults_of_a_group_are_told_once_and_where_they_stand() {
     let ten: String = (2..12).map(|n| peer(&format!("address = '10.0.0.{n}'"))).collect();
-    let group = "[bgp.group.tor]\npeer_as = 0\nhold_time = '1s'\nlocal_pref = 5\nname = 'x'\nhold_tmie = '3s'\nrole = 'customer'\n";
+    let group =
+        "[bgp.group.tor]\npeer_as = 0\nhold_time = '1s'\nlocal_pref = 5\nname = 'x'\nhold_tmie = '3s'\nbfd = true\n";
     expect_errors(
         &with_bgp(&format!("{group}{ten}")),
         &[
@@ -69,7 +70,7 @@ fn faults_of_a_group_are_told_once_and_where_they_stand() {
             "6:13: `hold_time` must be 0s or whole seconds from 3s (RFC 4271 §4.2)",
             "8:1: `name` belongs to each peer, not to a group",
             "9:1: unknown key `hold_tmie` in [bgp.group.NAME]; did you mean `hold_time`?",
-            "10:1: `role` in [bgp.group.NAME] is not supported by this version",
+            "10:1: `bfd` in [bgp.group.NAME] is not supported by this version",
         ],
     );
     expect_errors(

@@ -100,7 +100,7 @@ impl Scene {
             14 => self.peer.configure(self.now, configuration(choice), &self.rib),
             15 if choice == 0 => {
                 self.stopped = true;
-                self.peer.stop(self.now, Notification::administrative_shutdown("fuzzed"));
+                self.peer.stop(self.now, &Notification::administrative_shutdown("fuzzed"));
             }
             // What comes late of another connection means nothing.
             _ => self.peer.handle(self.now, ConnId(u64::MAX), Event::Closed(None), &self.rib),
@@ -176,6 +176,7 @@ impl Scene {
                     let (ears, table) = Default::default();
                     self.link = Some(Link { id, up: false, unsent: 0, ears, table });
                 }
+                Action::Accept(..) => panic!("nobody connects"),
                 Action::Send(id, bytes) => {
                     let link = self.link.as_mut().filter(|link| link.id == id && link.up);
                     link.expect("it sends on the connection that is up").hear(&bytes);

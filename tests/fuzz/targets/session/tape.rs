@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herald::bgp::message::Message;
+use herald::bgp::message::{Message, Refresh};
 use herald::bgp::open::{Capability, Open};
 use herald::config::{Asn, HoldTime};
 use herald::prefix::Family;
@@ -57,7 +57,7 @@ impl<'a> Tape<'a> {
             }
             2 => Message::Keepalive,
             3 => Message::Update(self.octets().to_vec()),
-            4 => Message::RouteRefresh(Some(Family::ALL[usize::from(kind / 8 % 2)])),
+            4 => Message::RouteRefresh(Refresh::Request(Family::ALL[usize::from(kind / 8 % 2)])),
             5 => Message::Notification(herald::bgp::error::Notification::new(
                 self.number(),
                 self.number(),

@@ -1,0 +1,95 @@
+//! What clients of the control socket may change, read from their requests.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::engine::drain::Target;
+
+/// The longest reason, in characters: it stands in one line of the log.
+const REASON: usize = 200;
+/// The longest drain with an end; a longer one is one without.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// A change that a client asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Drain this, perhaps for so long, because of that.
+    Drain(Target, Option<Duration>, Option<String>),
+    /// Undo that.
+    Undrain(Target),
+}
+
+/// Arguments that this version does not know may be what the client relies on: they are refused.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    target: String,
+    for_ms: Option<u64>,
+    reason: Option<String>,
+}
+
+impl Change {
+    pub(super) fn drain(arguments: Value) -> Result<Change, String> {
+        let Arguments { target, for_ms, reason } = read(arguments)?;
+        let time = for_ms.map(Duration::from_millis);
+        if time.is_some_and(|time| time.is_zero() || time > LONGEST) {
+            return Err("a drain lasts at least a millisecond and at most 366 days, or until it is undone".to_owned());
+        }
+        let reason = reason.map(|reason| one_line(&reason)).filter(|reason| !reason.is_empty());
+        Ok(Change::Drain(parse(&target), time, reason))
+    }
+
+    pub(super) fn undrain(arguments: Value) -> Result<Change, String> {
+        match read(arguments)? {
+            Arguments { target, for_ms: None, reason: None } => Ok(Change::Undrain(parse(&target))),
+            _ => Err("undrain takes a target and nothing else".to_owned()),
+        }
+    }
+}
+
+fn read(arguments: Value) -> Result<Arguments, String> {
+    serde_json::from_value(arguments).map_err(|error| format!("arguments: {error}"))
+}
+
+fn parse(target: &str) -> Target {
+    let Ok(target) = target.trim().parse();
+    target
+}
+
+/// An operator's words, without what would break the lines that they stand in.
+fn one_line(text: &str) -> String {
+    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON).collect();
+    visible.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_strictly() {
+        let drain = |text: &str| Change::drain(serde_json::from_str(text).unwrap());
+        let all = Change::Drain(Target::All, Some(Duration::from_secs(60)), Some("new kernel [31m".to_owned()));
+        assert_eq!(drain(r#"{"target":"all","for_ms":60000,"reason":" new kernel\u001b[31m\n"}"#), Ok(all));
+        let web = Target::Backend("web".to_owned(), "[fd00::1]:80".parse().unwrap());
+        assert_eq!(drain(r#"{"target":"web/[fd00::1]:80"}"#), Ok(Change::Drain(web, None, None)));
+        for text in [
+            "null",
+            "{}",
+            r#"{"target":1}"#,
+            r#"{"target":"all","for_ms":0}"#,
+            r#"{"target":"all","for_ms":-1}"#,
+            r#"{"target":"all","for_ms":99999999999999}"#,
+            r#"{"target":"all","until":"tomorrow"}"#,
+        ] {
+            assert!(drain(text).is_err(), "{text}");
+        }
+        let undrain = |text: &str| Change::undrain(serde_json::from_str(text).unwrap());
+        assert_eq!(undrain(r#"{"target":"peer/tor-a"}"#), Ok(Change::Undrain(Target::Peer("tor-a".to_owned()))));
+        assert!(undrain(r#"{"target":"all","reason":"x"}"#).is_err());
+        let long = format!(r#"{{"target":"all","reason":"{}"}}"#, "x".repeat(1000));
+        assert!(matches!(drain(&long), Ok(Change::Drain(_, _, Some(reason))) if reason.len() == REASON));
+    }
+}

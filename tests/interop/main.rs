@@ -30,6 +30,7 @@ mod families;
 mod loopback;
 mod passive;
 mod passwords;
+mod ranges;
 mod reach;
 mod reload;
 mod sessions;

@@ -56,7 +56,7 @@ fn a_two_octet_router_gets_as_trans_and_the_true_path_beside_it() {
     }
 }
 
-/// FRR without capabilities: it takes AS_TRANS for the path, because it has heard that we know better.
+/// FRR without capabilities reads two octets, but has heard of our four, and so takes no notice of AS4_PATH.
 #[test]
 fn frr_of_two_octets() {
     let site = Site::new();

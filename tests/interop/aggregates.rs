@@ -1,8 +1,8 @@
 //! Covering prefixes, as the router sees them.
 
-use crate::harness::bird::{self, Bird};
 use crate::harness::herald::Herald;
-use crate::harness::router::{Router, Table};
+use crate::harness::plan::{Kind, Plan, with_routers};
+use crate::harness::router::Table;
 use crate::harness::site::{self, SERVERS, Site};
 use crate::harness::wait;
 
@@ -17,11 +17,10 @@ fn service(name: &str, vips: &str, backend: &str) -> String {
 const AGGREGATES: &str = "[[aggregate]]\nprefix = \"192.0.2.0/24\"\nrequired = 2\nmed = 7\ncommunities = [\"65000:400\"]\n\
                           [[aggregate]]\nprefix = \"2001:db8::/48\"\nrequired = \"50%\"\n";
 
-#[test]
-fn they_come_and_go_with_their_members() {
+fn they_come_and_go_with_their_members(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
     let mut first = site.server(0);
     let mut second = site.server(1);
     let config = site::bgp(&neighbour, "")
@@ -31,7 +30,7 @@ fn they_come_and_go_with_their_members() {
         + AGGREGATES;
     let herald = Herald::start(&site.herald, &config);
     let expected = |prefixes: &[&str]| -> Table {
-        let mut table = site::plain_table(&neighbour, &bird, prefixes);
+        let mut table = site::plain_table(&neighbour, &*router, prefixes);
         if let Some(route) = table.get_mut("192.0.2.0/24") {
             route.med = Some(7);
             route.communities = vec!["65000:400".to_owned()];
@@ -39,15 +38,15 @@ fn they_come_and_go_with_their_members() {
         table
     };
     let all = ["192.0.2.0/24", "192.0.2.1/32", "192.0.2.2/32", "2001:db8::/48", "2001:db8::1/128", "2001:db8::2/128"];
-    wait::until_equal("all VIPs and both aggregates", &expected(&all), || bird.table());
-    let session = bird.session();
+    wait::until_equal("all VIPs and both aggregates", &expected(&all), || router.table());
+    let session = router.session();
 
     // One of two is too few for the /24, and half for the /48.
     second.kill();
     let half = ["192.0.2.1/32", "2001:db8::/48", "2001:db8::1/128"];
-    wait::until_equal("the /48 alone", &expected(&half), || bird.table());
+    wait::until_equal("the /48 alone", &expected(&half), || router.table());
     first.kill();
-    wait::until_equal("nothing", &Table::new(), || bird.table());
+    wait::until_equal("nothing", &Table::new(), || router.table());
     let status = herald.status().unwrap();
     let line = &status["aggregates"][0];
     assert_eq!((&line["prefix"], &line["state"]), (&"192.0.2.0/24".into(), &"withdrawn".into()), "{line}");
@@ -58,13 +57,15 @@ fn they_come_and_go_with_their_members() {
 
     first.restart();
     second.restart();
-    wait::until_equal("all again", &expected(&all), || bird.table());
+    wait::until_equal("all again", &expected(&all), || router.table());
     let line = herald.status().unwrap()["aggregates"][1].clone();
     assert_eq!((&line["state"], &line["peers"]), (&"announced".into(), &serde_json::json!(["router"])), "{line}");
     // The router's filter is ours to keep: one aggregate is not for it.
     let export =
         config.replace("families      =", "export = { reject = [{ prefix = \"192.0.2.0/24\", le = 24 }] }\nfamilies =");
     herald.reload_good(&export);
-    wait::until_equal("all but the /24", &expected(&all[1..]), || bird.table());
-    assert_eq!(bird.session(), session);
+    wait::until_equal("all but the /24", &expected(&all[1..]), || router.table());
+    assert_eq!(router.session(), session);
 }
+
+with_routers!(with_their_members, they_come_and_go_with_their_members);

@@ -56,6 +56,20 @@ fn a_two_octet_router_gets_as_trans_and_the_true_path_beside_it() {
     }
 }
 
+/// FRR without capabilities reads two octets, but has heard of our four, and so takes no notice of AS4_PATH.
+#[test]
+fn frr_of_two_octets() {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, BIG);
+    let plan = Plan::new(&neighbour).families(&["ipv4"]).with("dont-capability-negotiate");
+    let frr = Kind::Frr.start(&site.router, "10.99.1.1", &plan);
+    let _server = site.server(0);
+    let _herald = Herald::start(&site.herald, &site::config(&neighbour, "as_path_prepend = 2"));
+    let mut table = site::plain_table(&neighbour, &*frr, &["192.0.2.1/32"]);
+    table.values_mut().for_each(|route| route.as_path = vec![23456; 3]);
+    wait::until_equal("the route", &table, || frr.table());
+}
+
 fn a_router_without_capabilities_gets_ipv4_only(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);

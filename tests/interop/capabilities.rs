@@ -7,63 +7,63 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::bird::{self, Bird};
 use crate::harness::capture::{Capture, Captured};
 use crate::harness::frr::Frr;
 use crate::harness::herald::Herald;
-use crate::harness::plan::Plan;
+use crate::harness::plan::{Kind, Plan, with_routers};
 use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
-
-/// The attribute as BIRD shows it.
-fn only_to_customer(bird: &Bird) -> Result<Vec<String>, String> {
-    let text = bird.ask("show route all")?;
-    Ok(text.lines().filter_map(|line| line.trim().strip_prefix("BGP.otc: ")).map(str::to_owned).collect())
-}
 
 /// What Herald's status says of its last failure.
 fn last_error(herald: &Herald) -> Result<String, String> {
     Ok(herald.peer("router")?["last_error"].as_str().unwrap_or_default().to_owned())
 }
 
-fn with_role(neighbour: &Neighbour, role: &str) -> String {
-    bird::session(neighbour, &format!("hold time 90; {role}"), &["ipv4", "ipv6"])
+/// A router that has this role; a strict one asks for ours.
+fn with_role(kind: Kind, neighbour: &Neighbour, role: &str, strict: bool) -> Plan {
+    let line = match (kind, strict) {
+        (Kind::Bird, true) => format!("local role {}; require roles yes;", role.replace('-', "_")),
+        (Kind::Bird, false) => format!("local role {};", role.replace('-', "_")),
+        (_, true) => format!("local-role {role} strict-mode"),
+        (_, false) => format!("local-role {role}"),
+    };
+    Plan::new(neighbour).with(&line)
 }
 
-#[test]
-fn roles_that_go_together_mark_what_goes_down() {
-    for (bird_role, ours, marked) in [
+fn roles_that_go_together_mark_what_goes_down(kind: Kind) {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let _server = site.server(0);
+    let config = |ours: &str| site::config(&neighbour, &format!("role = \"{ours}\"\nrole_strict = true"));
+    let herald = Herald::start(&site.herald, &config("provider"));
+    for (theirs, ours, marked) in [
         ("customer", "provider", true),
         ("peer", "peer", true),
-        ("rs_client", "rs", true),
+        ("rs-client", "rs", true),
         ("provider", "customer", false),
-        ("rs_server", "rs-client", false),
+        ("rs-server", "rs-client", false),
     ] {
-        let site = Site::new();
-        let neighbour = site::neighbour(false, 65000, 65001);
-        let session = with_role(&neighbour, &format!("local role {bird_role}; require roles yes;"));
-        let bird = Bird::start(&site.router, "10.99.1.1", &session);
-        let capture = Capture::start(&site.herald, "to-router");
-        let _server = site.server(0);
-        let role = format!("role = \"{ours}\"\nrole_strict = true");
-        let herald = Herald::start(&site.herald, &site::config(&neighbour, &role));
-        wait::until_equal("the routes", &site::plain_table(&neighbour, &bird, &site::VIPS), || bird.table());
+        herald.reload_good(&config(ours));
+        let mut router = kind.start(&site.router, "10.99.1.1", &with_role(kind, &neighbour, theirs, true));
+        site::wait_for_routes(&neighbour, &*router);
         let marks = if marked { vec!["65001".to_owned(); 2] } else { vec![] };
-        assert_eq!(only_to_customer(&bird), Ok(marks), "{ours}");
+        assert_eq!(router.only_to_customer(), Ok(marks), "{ours}");
         let peer = herald.peer("router").unwrap();
         let capabilities = peer["capabilities"].as_array().unwrap();
-        let theirs = bird_role.replace("rs_client", "rs-client").replace("rs_server", "rs");
+        let theirs = theirs.replace("rs-server", "rs");
         assert!(capabilities.contains(&json!(format!("role {theirs}"))), "{peer}");
-        assert_eq!(capture.finish().complaints(), Vec::<String>::new());
+        assert_eq!(router.complaints(), Vec::<String>::new());
+        router.stop();
     }
 }
 
-#[test]
-fn roles_that_do_not_go_together_are_no_session() {
+with_routers!(roles_together, roles_that_go_together_mark_what_goes_down, bird frr);
+
+fn roles_that_do_not_go_together_are_no_session(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &with_role(&neighbour, "local role customer;"));
+    let router = kind.start(&site.router, "10.99.1.1", &with_role(kind, &neighbour, "customer", false));
     let _server = site.server(0);
     let herald = Herald::start(&site.herald, &site::config(&neighbour, "role = \"customer\""));
     let why = "peer says role customer, which must be provider because ours is customer";
@@ -76,150 +76,189 @@ fn roles_that_do_not_go_together_are_no_session() {
         log if log.contains(why) || log.contains("peer sent OPEN Message Error/Role Mismatch") => Ok(()),
         log => Err(log),
     });
-    assert!(bird.session().is_err());
+    assert!(router.session().is_err());
 
     // With the other end of it they go together.
     herald.reload_good(&site::config(&neighbour, "role = \"provider\""));
-    wait::until_equal("the routes", &site::plain_table(&neighbour, &bird, &site::VIPS), || bird.table());
+    site::wait_for_routes(&neighbour, &*router);
 }
 
-#[test]
-fn a_strict_role_asks_for_the_other() {
+with_routers!(roles_apart, roles_that_do_not_go_together_are_no_session, bird frr);
+
+/// GoBGP has no roles, and what it knows nothing of it must bear.
+fn a_strict_role_asks_for_the_other(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let mut router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
+    let capture = Capture::start(&site.herald, "to-router");
     let _server = site.server(0);
     let herald = Herald::start(&site.herald, &site::config(&neighbour, "role = \"provider\"\nrole_strict = true"));
     let why = "peer does not say its role, which must be customer because ours is provider (role_strict) \
                (sent OPEN Message Error/Role Mismatch)";
     wait::until_equal("the refusal", &why.to_owned(), || last_error(&herald));
-    assert!(bird.session().is_err());
+    let told = "bgp.notify.major_error == 2 && bgp.notify.minor_error_open == 11 && ip.src == 10.99.1.2";
+    assert!(!capture.finish().fields(told, &["frame.number"]).is_empty());
+    assert!(router.session().is_err());
     // Not strict, it is a session, and what goes down is marked all the same (RFC 9234 §4.2).
     herald.reload_good(&site::config(&neighbour, "role = \"provider\""));
-    wait::until_equal("the routes", &site::plain_table(&neighbour, &bird, &site::VIPS), || bird.table());
-    assert_eq!(only_to_customer(&bird), Ok(vec!["65001".to_owned(); 2]));
-    // And the other way round: BIRD asks for ours.
-    bird.configure(&with_role(&neighbour, "local role customer; require roles yes;"));
+    site::wait_for_routes(&neighbour, &*router);
+    if kind == Kind::GoBgp {
+        return;
+    }
+    assert_eq!(router.only_to_customer(), Ok(vec!["65001".to_owned(); 2]));
+    // And the other way round: the router asks for ours.
+    router.stop();
     herald.reload_good(&site::config(&neighbour, ""));
+    let router = kind.start(&site.router, "10.99.1.1", &with_role(kind, &neighbour, "customer", true));
     let refused = "peer sent OPEN Message Error/Role Mismatch";
     wait::until("the refusal", || match last_error(&herald)? {
         error if error.starts_with(refused) => Ok(()),
         error => Err(error),
     });
+    assert!(router.session().is_err());
 }
 
-/// Lengths of the BGP messages that Herald sent, by type.
-fn lengths(captured: &Captured, kind: &str) -> Vec<usize> {
-    let lines = captured.fields("bgp && ip.src == 10.99.1.2", &["bgp.type", "bgp.length"]);
-    let pairs = lines.iter().filter_map(|line| line.split_once('\t'));
-    let messages = pairs.flat_map(|(types, lengths)| types.split(',').zip(lengths.split(',')));
-    messages.filter(|(of, _)| *of == kind).filter_map(|(_, length)| length.parse().ok()).collect()
-}
+with_routers!(strict_roles, a_strict_role_asks_for_the_other);
 
-#[test]
-fn extended_messages_carry_a_table_in_few_pieces() {
-    for (bird_option, extended) in [("enable extended messages on;", true), ("", false)] {
-        let site = Site::new();
-        let neighbour = site::neighbour(false, 65000, 65001);
-        let bird = Bird::start(&site.router, "10.99.1.1", &with_role(&neighbour, bird_option));
-        let capture = Capture::start(&site.herald, "to-router");
-        let mut server = site.server(0);
-        let vips: Vec<String> = (0..6000_u32).map(|n| format!("{}/32", Ipv4Addr::from(0xc612_0000 + n))).collect();
-        let list: Vec<String> = vips.iter().map(|vip| format!("\"{vip}\"")).collect();
-        let peer = site::bgp(&neighbour, "extended_messages = true");
-        let config = peer + site::CHECK + &site::service("many", &list.join(", "));
-        let _herald = Herald::start(&site.herald, &config);
-        let prefixes: Vec<&str> = vips.iter().map(String::as_str).collect();
-        wait::until_equal("every route", &site::plain_table(&neighbour, &bird, &prefixes), || bird.table());
-        server.kill();
-        wait::until_equal("every withdrawal", &Table::new(), || bird.table());
-        let captured = capture.finish();
-        assert_eq!(captured.complaints(), Vec::<String>::new());
-        let updates = lengths(&captured, "2");
-        assert_eq!(updates.iter().any(|length| *length > 4096), extended, "{updates:?}");
-        assert!(updates.len() <= if extended { 12 } else { 40 }, "{updates:?}");
-        assert!([lengths(&captured, "1"), lengths(&captured, "4")].concat().iter().all(|length| *length < 4096));
-    }
-}
+/// The length of the shortest message.
+const KEEPALIVE: usize = 19;
 
-#[test]
-fn a_refresh_is_framed_and_flushes_nothing_that_is_there() {
+/// With this line in the router's configuration and this of ours, and whether that makes them extended.
+fn a_table_in_pieces(kind: Kind, line: Option<&str>, ours: bool, extended: bool) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let mut plan = Plan::new(&neighbour);
+    plan.lines.extend(line.map(str::to_owned));
+    let router = kind.start(&site.router, "10.99.1.1", &plan);
+    let capture = Capture::start(&site.herald, "to-router");
+    let mut server = site.server(0);
+    let vips: Vec<String> = (0..2000_u32).map(|n| format!("{}/32", Ipv4Addr::from(0xc612_0000 + n))).collect();
+    let list: Vec<String> = vips.iter().map(|vip| format!("\"{vip}\"")).collect();
+    let peer = site::bgp(&neighbour, &format!("extended_messages = {ours}"));
+    let config = peer + site::CHECK + &site::service("many", &list.join(", "));
+    let _herald = Herald::start(&site.herald, &config);
+    let prefixes: Vec<&str> = vips.iter().map(String::as_str).collect();
+    wait::until_equal("every route", &site::plain_table(&neighbour, &*router, &prefixes), || router.table());
+    server.kill();
+    wait::until_equal("every withdrawal", &Table::new(), || router.table());
+    // The dissector does not know of them: of such a message it tells the length only.
+    let lines = capture.finish().fields("bgp && ip.src == 10.99.1.2", &["bgp.length"]);
+    let lengths = lines.iter().flat_map(|line| line.split(',')).map(|length| length.parse().unwrap());
+    let lengths: Vec<usize> = lengths.filter(|length| *length > KEEPALIVE).collect();
+    assert_eq!(lengths[1..].iter().any(|length| *length > 4096), extended, "{lengths:?}");
+    assert!(lengths.len() <= if extended { 8 } else { 14 }, "{lengths:?}");
+    // RFC 8654 §4: no OPEN is.
+    assert!(lengths[0] < 4096, "{lengths:?}");
+    assert_eq!(router.complaints(), Vec::<String>::new());
+}
+
+/// BIRD says that it can when it is told to, FRR always.
+fn extended_messages_carry_a_table_in_few_pieces(kind: Kind) {
+    let line = (kind == Kind::Bird).then_some("enable extended messages on;");
+    a_table_in_pieces(kind, line, true, true);
+}
+
+/// BIRD says nothing of them by default, GoBGP never; to FRR it is we who say nothing.
+fn one_side_alone_has_no_extended_messages(kind: Kind) {
+    a_table_in_pieces(kind, None, kind != Kind::Frr, false);
+}
+
+with_routers!(extended_messages, extended_messages_carry_a_table_in_few_pieces, bird frr);
+with_routers!(extended_messages_on_one_side, one_side_alone_has_no_extended_messages);
+
+fn a_refresh_is_framed_and_flushes_nothing_that_is_there(kind: Kind) {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
     let capture = Capture::start(&site.herald, "to-router");
     let _server = site.server(0);
     let _herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
-    let table = site::plain_table(&neighbour, &bird, &site::VIPS);
-    wait::until_equal("the routes", &table, || bird.table());
-    let updates = |channel| bird.counter(channel, "Import updates:");
-    let before = [updates("ipv4").unwrap(), updates("ipv6").unwrap()];
-    bird.ask("reload in dut").unwrap();
-    wait::until_equal("the routes again", &[before[0] + 1, before[1] + 1], || Ok([updates("ipv4")?, updates("ipv6")?]));
-    wait::stays("the routes", Duration::from_millis(500), &table, || bird.table());
-    let captured = capture.finish();
-    assert_eq!(captured.complaints(), Vec::<String>::new());
-    // Each family: BoRR, the routes, EoRR (RFC 7313 §4).
-    let fields = ["bgp.type", "bgp.route_refresh.afi", "bgp.route_refresh.subtype"];
-    let lines = captured.fields("bgp.type == 5 && ip.src == 10.99.1.2", &fields);
-    let text = lines.join("\n");
-    for afi in ["1", "2"] {
-        let of = |subtype: &str| {
-            lines
-                .iter()
-                .flat_map(|line| {
-                    let parts: Vec<Vec<&str>> = line.split('\t').map(|part| part.split(',').collect()).collect();
-                    parts[1].clone().into_iter().zip(parts[2].clone()).collect::<Vec<_>>()
-                })
-                .filter(|(a, s)| *a == afi && *s == subtype)
-                .count()
-        };
-        assert_eq!((of("1"), of("2")), (1, 1), "{text}");
-    }
-    assert_eq!(bird.complaints(), Vec::<String>::new());
+    let table = site::wait_for_routes(&neighbour, &*router);
+    router.refresh();
+    // Each family: BoRR, the routes, EoRR (RFC 7313 §4); and the routes once before.
+    let seen = |captured: &Captured| {
+        let routes = ["bgp.nlri_prefix", "bgp.mp_reach_nlri_ipv6_prefix"];
+        let fields = [&["bgp.route_refresh.afi", "bgp.route_refresh.subtype"], &routes[..]].concat();
+        let lines = captured.fields("bgp && ip.src == 10.99.1.2", &fields);
+        let (mut marks, mut routes) = (Vec::new(), [0, 0]);
+        for line in lines {
+            let values: Vec<Vec<&str>> = line.split('\t').map(|values| values.split(',').collect()).collect();
+            let both = values[0].iter().zip(&values[1]).filter(|(afi, _)| !afi.is_empty());
+            marks.extend(both.map(|(afi, of)| format!("{afi} {of}")));
+            for (count, prefixes) in routes.iter_mut().zip(&values[2..]) {
+                *count += prefixes.iter().filter(|prefix| !prefix.is_empty()).count();
+            }
+        }
+        marks.sort();
+        (marks, routes)
+    };
+    let expected = (["1 1", "1 2", "2 1", "2 2"].map(str::to_owned).to_vec(), [2, 2]);
+    wait::until_equal("both frames", &expected, || Ok(seen(&capture.so_far())));
+    wait::stays("the routes", Duration::from_millis(500), &table, || router.table());
+    assert_eq!(seen(&capture.finish()), expected);
+    assert_eq!(router.complaints(), Vec::<String>::new());
 }
 
-/// BIRD in another AS of the confederation, and outside of it.
-#[test]
-fn a_confederation_is_one_to_others_and_many_within() {
+with_routers!(enhanced_refresh, a_refresh_is_framed_and_flushes_nothing_that_is_there, bird frr);
+
+/// Herald in AS 65010 of confederation 65500.
+fn in_a_confederation(neighbour: &Neighbour, options: &str) -> String {
     const WHOLE: &str = "local_as  = 65010\nconfederation = 65500\nconfederation_members = [65011]\n";
-    let config = |neighbour: &Neighbour, options: &str| {
-        let config = site::config(neighbour, options);
-        let line = format!("local_as  = {}\n", neighbour.asn);
-        assert!(config.contains(&line));
-        config.replacen(&line, WHOLE, 1)
-    };
-    // Within: BIRD is AS 65011 of the same confederation.
+    let config = site::config(neighbour, options);
+    let line = format!("local_as  = {}\n", neighbour.asn);
+    assert!(config.contains(&line));
+    config.replacen(&line, WHOLE, 1)
+}
+
+/// The router is AS 65011 of the same confederation.
+fn a_confederation_is_many_within(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 65011, 65010);
-    let options = "hold time 90; confederation 65500; confederation member yes;";
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::session(&neighbour, options, &["ipv4", "ipv6"]));
+    let plan = Plan::new(&neighbour);
+    let plan = match kind {
+        Kind::Bird => plan.with("confederation 65500; confederation member yes;"),
+        Kind::Frr => {
+            plan.with_router("bgp confederation identifier 65500").with_router("bgp confederation peers 65010")
+        }
+        Kind::GoBgp => plan.with_router(
+            "[global.confederation.config]\n  enabled = true\n  identifier = 65500\n  member-as-list = [65010]",
+        ),
+    };
+    let router = kind.start(&site.router, "10.99.1.1", &plan);
     let capture = Capture::start(&site.herald, "to-router");
     let _server = site.server(0);
-    let herald = Herald::start(&site.herald, &config(&neighbour, "local_pref = 300\nmed = 7"));
-    wait::until("both routes", || match bird.ask("show route all")? {
-        text if text.matches("BGP.as_path: (65010)\n").count() == 2
-            && text.matches("BGP.local_pref: 300\n").count() == 2
-            && text.matches("BGP.med: 7\n").count() == 2 =>
-        {
-            Ok(())
-        }
-        text => Err(text),
-    });
+    let config = in_a_confederation(&neighbour, "local_pref = 300\nmed = 7");
+    let herald = Herald::start(&site.herald, &config);
+    let mut table = site::plain_table(&neighbour, &*router, &site::VIPS);
+    for route in table.values_mut() {
+        (route.local_pref, route.med) = (Some(300), Some(7));
+    }
+    wait::until_equal("the routes", &table, || router.table());
     assert_eq!(herald.peer("router").unwrap()["local_as"], json!(65010));
-    assert_eq!(capture.finish().complaints(), Vec::<String>::new());
+    // In both families' messages: AS_CONFED_SEQUENCE (RFC 5065 §3).
+    let of = ["bgp.update.path_attribute.as_path_segment.type", "bgp.update.path_attribute.as_path_segment.as4"];
+    let lines = capture.finish().fields(&format!("{} && ip.src == 10.99.1.2", of[0]), &of);
+    let expected = ["3\t65010", "3,3\t65010,65010"];
+    assert!(!lines.is_empty() && lines.iter().all(|line| expected.contains(&line.as_str())), "{lines:?}");
+    assert_eq!(router.complaints(), Vec::<String>::new());
+}
 
-    // Outside: AS 64999 knows AS 65500 only.
+with_routers!(within_a_confederation, a_confederation_is_many_within);
+
+/// AS 64999 knows AS 65500 only.
+fn a_confederation_is_one_to_others(kind: Kind) {
     let site = Site::new();
     let neighbour = site::neighbour(false, 64999, 65500);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
     let _server = site.server(0);
-    let herald = Herald::start(&site.herald, &config(&neighbour, "as_path_prepend = 1"));
-    let mut table = site::plain_table(&neighbour, &bird, &site::VIPS);
+    let herald = Herald::start(&site.herald, &in_a_confederation(&neighbour, "as_path_prepend = 1"));
+    let mut table = site::plain_table(&neighbour, &*router, &site::VIPS);
     table.values_mut().for_each(|route| route.as_path = vec![65500; 2]);
-    wait::until_equal("the routes", &table, || bird.table());
+    wait::until_equal("the routes", &table, || router.table());
     assert_eq!(herald.peer("router").unwrap()["local_as"], json!(65500));
 }
+
+with_routers!(outside_of_a_confederation, a_confederation_is_one_to_others);
 
 /// FRR that is told to be strict refuses what it does not know, and names it.
 #[test]

@@ -77,8 +77,8 @@ fn to_an_internal_router(kind: Kind) {
 with_routers!(external, to_an_external_router);
 with_routers!(internal, to_an_internal_router);
 
-#[test]
-fn a_drained_peer_alone() {
+/// The other router is a BIRD that counts what it gets.
+fn a_drained_peer_alone(kind: Kind) {
     let site = Site::new();
     let second = site.lab().namespace("second");
     site.herald.link(&["10.99.2.2/24"], &second, &["10.99.2.1/24", "fd00:99:1::1/64"]);
@@ -87,35 +87,37 @@ fn a_drained_peer_alone() {
     other.local_address = "10.99.2.1".parse().unwrap();
     other.address = "10.99.2.2".parse().unwrap();
     let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
-    let mut other_bird = Bird::start(&second, "10.99.2.1", &bird::receiver(&other));
+    let mut drained_router = kind.start(&second, "10.99.2.1", &Plan::new(&other));
     let _server = site.server(0);
     let peer = "[[bgp.peer]]\nname = \"second\"\naddress = \"10.99.2.1\"\npeer_as = \"internal\"\n\
                 next_hop_ipv6 = \"fd00:99:1::2\"\nconnect_retry = \"500ms\"\n";
     let herald = Herald::start(&site.herald, &config(&site::config(&neighbour, peer)));
     let table = site::plain_table(&neighbour, &bird, &site::VIPS);
-    let mut there = site::plain_table(&other, &other_bird, &site::VIPS);
+    let mut there = site::plain_table(&other, &*drained_router, &site::VIPS);
     there.get_mut("192.0.2.1/32").unwrap().next_hop = "10.99.2.2".to_owned();
     wait::until_equal("the routes", &table, || bird.table());
-    wait::until_equal("the routes of the second", &there, || other_bird.table());
-    let sessions = (bird.session(), other_bird.session());
+    wait::until_equal("the routes of the second", &there, || drained_router.table());
+    let sessions = (bird.session(), drained_router.session());
     let updates = || bird.counter("ipv4", "Import updates:").unwrap();
     let before = updates();
 
     drained(&herald, &["drain", "peer/second"]);
-    wait::until_equal("GRACEFUL_SHUTDOWN", &graceful(there.clone(), true, &site::VIPS), || other_bird.table());
-    wait::until_equal("the withdrawal", &Table::new(), || other_bird.table());
-    assert_eq!((bird.session(), other_bird.session()), sessions);
+    wait::until_equal("GRACEFUL_SHUTDOWN", &graceful(there.clone(), true, &site::VIPS), || drained_router.table());
+    wait::until_equal("the withdrawal", &Table::new(), || drained_router.table());
+    assert_eq!((bird.session(), drained_router.session()), sessions);
 
     // A new session with it begins with nothing, and says that this is all.
-    other_bird.kill();
-    Router::start(&mut other_bird);
-    site::established(&other_bird);
+    drained_router.kill();
+    drained_router.start();
+    site::established(&*drained_router);
     wait::until("End-of-RIB", || match herald.log().matches("peer second has all ipv4 routes: 0 routes").count() {
         0 => Err(herald.log()),
         _ => Ok(()),
     });
-    wait::stays("nothing", Duration::from_secs(1), &Table::new(), || other_bird.table());
+    wait::stays("nothing", Duration::from_secs(1), &Table::new(), || drained_router.table());
     drained(&herald, &["undrain", "peer/second"]);
-    wait::until_equal("the routes of the second", &there, || other_bird.table());
+    wait::until_equal("the routes of the second", &there, || drained_router.table());
     assert_eq!((bird.table(), bird.session(), updates()), (Ok(table), sessions.0, before), "the other peer");
 }
+
+with_routers!(a_peer, a_drained_peer_alone);

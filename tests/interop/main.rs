@@ -31,6 +31,7 @@ mod families;
 mod loopback;
 mod passive;
 mod passwords;
+mod ranges;
 mod reach;
 mod reload;
 mod restart;

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::harness::bird::{self, Bird};
@@ -19,17 +18,9 @@ const BOTH: [&str; 2] = ["ipv4", "ipv6"];
 const SECRET: &str = "correct-horse";
 const OTHER: &str = "battery staple";
 
-/// The password file, with this in it.
-fn write(site: &Site, secret: &str) -> PathBuf {
-    let path = site.herald.dir("secrets").join("router");
-    fs::write(&path, format!("{secret}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    path
-}
-
 /// Herald's configuration with this password.
 fn with_password(site: &Site, neighbour: &Neighbour, secret: &str) -> String {
-    let file = write(site, secret);
+    let file = site::secret(site, "router", secret);
     site::config(neighbour, &format!("password_file = \"{}\"", file.display()))
 }
 
@@ -168,7 +159,7 @@ fn a_password_changes_on_both_sides_by_reload() {
     wait::stays("the session", Duration::from_secs(1), &session, || bird.session());
 
     // A file that others may read is refused, and what is in force stays.
-    let file = write(&site, OTHER);
+    let file = site::secret(&site, "router", OTHER);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     herald.reload(&config);
     wait::until("the refusal", || {
@@ -177,7 +168,7 @@ fn a_password_changes_on_both_sides_by_reload() {
     });
     assert_eq!(bird.session(), Ok(session));
 
-    write(&site, OTHER);
+    site::secret(&site, "router", OTHER);
     herald.reload_good(&config);
     wait::until("the end of the old session", || match bird.session() {
         Ok(_) => Err("it is still there".to_owned()),

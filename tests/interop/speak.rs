@@ -1,12 +1,12 @@
-//! `herald speak` with BIRD: each of the cases in its help, a change and a withdrawal while the session stays.
+//! `herald speak` with routers, in each of the cases in its help: a change and a withdrawal while the session stays.
 
 use std::fs::File;
 use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use crate::harness::bird::{self, Bird};
-use crate::harness::capture::Capture;
 use crate::harness::lab::Namespace;
+use crate::harness::plan::{Kind, Plan, with_routers};
 use crate::harness::router::{Neighbour, Route, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
@@ -76,29 +76,28 @@ fn table(routes: &[(&str, Route)]) -> Table {
 }
 
 /// The router gets these routes; a change of the first one's MED; its withdrawal; and nothing is left at the end. All
-/// that on one session, and tshark finds nothing wrong with a message.
-fn play(site: &Site, bird: &Bird, arguments: &[&str], routes: &[(&str, Route)]) {
-    let capture = Capture::start(&site.herald, "to-router");
+/// that on one session.
+fn play(site: &Site, router: &dyn Router, arguments: &[&str], routes: &[(&str, Route)]) {
     let mut speak = Speak::start(&site.herald, arguments);
     let mut expected = table(routes);
-    wait::until_equal("the routes", &expected, || bird.table());
-    let session = site::established(bird);
+    expected.values_mut().for_each(|route| route.local_pref = router.shown_local_pref(None));
+    wait::until_equal("the routes", &expected, || router.table());
+    let session = site::established(router);
     let (first, _) = routes[0];
     speak.say(&format!("announce {first} med 20"));
     expected.get_mut(first).unwrap().med = Some(20);
-    wait::until_equal("the other MED", &expected, || bird.table());
+    wait::until_equal("the other MED", &expected, || router.table());
     speak.say("set med 30");
     expected.values_mut().filter(|route| route.med.is_none()).for_each(|route| route.med = Some(30));
-    wait::until_equal("the MED of the peer on all others", &expected, || bird.table());
+    wait::until_equal("the MED of the peer on all others", &expected, || router.table());
     speak.say(&format!("withdraw {first}"));
     expected.remove(first);
-    wait::until_equal("the withdrawal", &expected, || bird.table());
-    assert_eq!(bird.session().as_ref(), Ok(&session), "the session is the same");
+    wait::until_equal("the withdrawal", &expected, || router.table());
+    assert_eq!(router.session().as_ref(), Ok(&session), "the session is the same");
     speak.quit();
-    wait::until_equal("nothing", &Table::new(), || bird.table());
-    site::wait_for_notification(bird, 6, 2);
-    assert_eq!(bird.complaints(), Vec::<String>::new());
-    assert_eq!(capture.finish().complaints(), Vec::<String>::new());
+    wait::until_equal("nothing", &Table::new(), || router.table());
+    site::wait_for_notification(router, 6, 2);
+    assert_eq!(router.complaints(), Vec::<String>::new());
 }
 
 fn site_with_bird(ipv6: bool, families: &[&'static str]) -> (Site, Bird) {
@@ -132,13 +131,15 @@ fn ipv4_over_ipv4() {
     play(&site, &bird, &arguments, &[("192.0.2.1/32", route("10.99.1.2"))]);
 }
 
-#[test]
-fn both_families_over_ipv4() {
-    let (site, bird) = site_with_bird(false, &["ipv4", "ipv6"]);
+fn both_families_over_ipv4(kind: Kind) {
+    let site = Site::new();
+    let router = kind.start(&site.router, "10.99.1.1", &Plan::new(&site::neighbour(false, 65000, 65001)));
     let arguments = arguments("10.99.1.1", "10.99.1.2", &["--next-hop-ipv6", "fd00:99:1::2"], &ROUTES);
     let routes = [("192.0.2.1/32", route("10.99.1.2")), ("2001:db8::1/128", route("fd00:99:1::2"))];
-    play(&site, &bird, &arguments, &routes);
+    play(&site, &*router, &arguments, &routes);
 }
+
+with_routers!(both_families, both_families_over_ipv4);
 
 #[test]
 fn ipv6_over_ipv6_link_local() {

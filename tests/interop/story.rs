@@ -101,7 +101,8 @@ impl Story {
         // The last line of the file is wrong, and so is the one before it: both are named.
         let bad = config(&self.neighbour, 70, &more) + "\n[[vip]]\naddress = \"192.0.2.2\"\nmedd = 5\nmed = \"x\"\n";
         self.herald.reload(&bad);
-        let lines = bad.lines().count() + 2;
+        // Three more are written before it.
+        let lines = bad.lines().count() + 3;
         for place in [format!("herald.toml:{}:1: ", lines - 1), format!("herald.toml:{lines}:7: ")] {
             wait::until("the log to name the place of the error", || {
                 let log = self.herald.log();

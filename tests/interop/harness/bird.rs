@@ -176,6 +176,11 @@ impl Router for Bird {
         Ok(value.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect())
     }
 
+    fn only_to_customer(&self) -> Result<Vec<String>, String> {
+        let text = self.ask("show route all")?;
+        Ok(text.lines().filter_map(|line| line.trim().strip_prefix("BGP.otc: ")).map(str::to_owned).collect())
+    }
+
     fn refresh(&self) {
         self.ask("reload in dut").unwrap();
     }
@@ -235,7 +240,9 @@ fn attribute(route: &mut Route, name: &str, value: &str) -> Option<()> {
     match name {
         "BGP.origin" => route.origin = value.to_lowercase(),
         "BGP.as_path" => {
-            route.as_path = value.split_whitespace().map(|asn| asn.parse().ok()).collect::<Option<_>>()?;
+            // Those of its confederation are in parentheses.
+            let asns = value.split(|it: char| it.is_whitespace() || "()".contains(it)).filter(|asn| !asn.is_empty());
+            route.as_path = asns.map(|asn| asn.parse().ok()).collect::<Option<_>>()?;
         }
         "BGP.next_hop" => route.next_hop = value.split_whitespace().next()?.to_owned(),
         "BGP.med" => route.med = Some(value.parse().ok()?),

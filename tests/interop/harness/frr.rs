@@ -71,6 +71,23 @@ impl Frr {
         self.ask(&["configure terminal", &router, &format!("{no}neighbor {peer} {line}")]).unwrap();
     }
 
+    /// Each prefix with its path, in FRR's own words.
+    fn paths(&self) -> Result<Vec<(String, Value)>, String> {
+        let text = self.ask(&["show bgp ipv4 unicast json detail", "show bgp ipv6 unicast json detail"])?;
+        let mut all = Vec::new();
+        for rib in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
+            let rib = rib.map_err(|error| format!("{error}: {text}"))?;
+            for (prefix, entry) in rib["routes"].as_object().ok_or_else(|| text.clone())? {
+                // About the prefix, and then its paths.
+                let [_, path] = entry.as_array().map(Vec::as_slice).unwrap_or_default() else {
+                    return Err(format!("not one path for {prefix}: {entry}"));
+                };
+                all.push((prefix.clone(), path.clone()));
+            }
+        }
+        Ok(all)
+    }
+
     fn run(&self, daemon: &str) -> Process {
         let path = |name: &str| self.dir.join(name).to_str().unwrap().to_owned();
         let script = format!(
@@ -121,6 +138,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
     let mut family_lines = vec!["activate".to_owned(), "route-map NONE out".to_owned()];
     family_lines.extend(plan.family_lines.iter().cloned());
 
+    let router: String = plan.router_lines.iter().map(|line| format!(" {line}\n")).collect();
     let line = |indent: &str, line: &String| format!("{indent}neighbor {peer} {line}\n");
     let neighbour: String = lines.iter().map(|text| line(" ", text)).collect();
     let family: String = family_lines.iter().map(|text| line("  ", text)).collect();
@@ -130,7 +148,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
         "frr defaults traditional\nhostname frr\nroute-map NONE deny 10\nexit\n\
          router bgp {local_as}\n bgp router-id {router_id}\n no bgp default ipv4-unicast\n \
          no bgp ebgp-requires-policy\n bgp log-neighbor-changes\n no bgp network import-check\n\
-         {neighbour}{}exit\n",
+         {router}{neighbour}{}exit\n",
         families.collect::<String>()
     )
 }
@@ -168,19 +186,8 @@ impl Router for Frr {
     }
 
     fn table(&self) -> Result<Table, String> {
-        let text = self.ask(&["show bgp ipv4 unicast json detail", "show bgp ipv6 unicast json detail"])?;
-        let mut table = Table::new();
-        for rib in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
-            let rib = rib.map_err(|error| format!("{error}: {text}"))?;
-            for (prefix, entry) in rib["routes"].as_object().ok_or_else(|| text.clone())? {
-                // About the prefix, and then its paths.
-                let [_, path] = entry.as_array().map(Vec::as_slice).unwrap_or_default() else {
-                    return Err(format!("not one path for {prefix}: {entry}"));
-                };
-                table.insert(prefix.clone(), route(path).ok_or(format!("cannot read {path}"))?);
-            }
-        }
-        Ok(table)
+        let paths = self.paths()?.into_iter();
+        paths.map(|(prefix, path)| Ok((prefix, route(&path).ok_or(format!("cannot read {path}"))?))).collect()
     }
 
     fn session(&self) -> Result<Session, String> {
@@ -216,6 +223,11 @@ impl Router for Frr {
         let route: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
         let hops = route["paths"][0]["nexthops"].as_array().ok_or_else(|| text.clone())?;
         Ok(hops.iter().filter_map(|hop| hop["ip"].as_str()).map(str::to_owned).collect())
+    }
+
+    fn only_to_customer(&self) -> Result<Vec<String>, String> {
+        let marks = self.paths()?.into_iter().filter_map(|(_, path)| path.get("otc").map(Value::to_string));
+        Ok(marks.collect())
     }
 
     fn refresh(&self) {

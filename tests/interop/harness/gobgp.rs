@@ -85,6 +85,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
   router-id = "{router_id}"
   port = 179
   local-address-list = ["{listen}"]
+{}
 [global.apply-policy.config]
   default-import-policy = "accept-route"
   default-export-policy = "reject-route"
@@ -102,6 +103,7 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
     connect-retry = 2
     idle-hold-time-after-reset = 2
 {}"#,
+        plan.router_lines.join("\n"),
         address(plan),
         lines.join("\n"),
         (hold_time / 3).max(1),
@@ -176,6 +178,10 @@ impl Router for GoBgp {
     fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String> {
         let route = self.table()?.remove(prefix).ok_or(format!("no {prefix}"))?;
         Ok(vec![route.next_hop])
+    }
+
+    fn only_to_customer(&self) -> Result<Vec<String>, String> {
+        unreachable!("GoBGP has no roles");
     }
 
     /// It has what it was sent, and asks nobody.

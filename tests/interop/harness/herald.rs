@@ -40,9 +40,14 @@ impl Herald {
 
     /// Starts the daemon.
     pub(crate) fn run(&mut self) {
+        self.run_with(&[]);
+    }
+
+    /// Starts the daemon with these privileges, in `setpriv`'s words.
+    pub(crate) fn run_with(&mut self, privileges: &[&str]) {
         let config = self.dir.join("herald.toml");
-        let arguments = ["run", "--config", config.to_str().unwrap()];
-        let mut process = Process::start(&self.namespace, &self.dir.join("herald.log"), BINARY, &arguments);
+        let arguments = [privileges, &[BINARY, "run", "--config", config.to_str().unwrap()]].concat();
+        let mut process = Process::start(&self.namespace, &self.dir.join("herald.log"), "setpriv", &arguments);
         wait::until("Herald to answer", || {
             process.assert_running();
             self.status()
@@ -99,6 +104,15 @@ impl Herald {
         let output = self.command(&[arguments, &["--socket", socket.to_str().unwrap()]].concat());
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// What it says when it does not start with these privileges, in `setpriv`'s words.
+    pub(crate) fn failure_with(&self, privileges: &[&str]) -> String {
+        let config = self.dir.join("herald.toml");
+        let arguments = [privileges, &[BINARY, "run", "--config", config.to_str().unwrap()]].concat();
+        let output = self.namespace.output("setpriv", &arguments);
+        assert!(!output.status.success(), "it has started and ended");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// What another one says that shall start beside it with this configuration, and does not.

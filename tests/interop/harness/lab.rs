@@ -1,8 +1,9 @@
 //! Network namespaces and the wires between them, gone when the test ends, however it ends.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::rc::Rc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -94,10 +95,12 @@ impl Namespace {
         let pair = ["type", "veth", "peer", "name", &to_self, "netns", &other.name()];
         run("ip", &[&["link", "add", to_other.as_str(), "netns", &self.name()], &pair[..]].concat());
         for (namespace, interface, addresses) in [(self, &to_other, here), (other, &to_self, there)] {
-            for address in addresses {
-                namespace.add_address(address, interface);
-            }
-            namespace.ip(&["link", "set", interface, "up"]);
+            let address = |address: &&str| {
+                let nodad = if address.contains(':') { " nodad" } else { "" };
+                format!("address add {address} dev {interface}{nodad}\n")
+            };
+            let lines: String = addresses.iter().map(address).collect();
+            namespace.batch(&format!("{lines}link set {interface} up\n"));
         }
     }
 
@@ -126,6 +129,16 @@ impl Namespace {
         run("ip", &[&["-n", self.name().as_str()], arguments].concat());
     }
 
+    /// Many commands of `ip` on this namespace at the price of one.
+    fn batch(&self, lines: &str) {
+        let mut command = Command::new("ip");
+        command.args(["-n", &self.name(), "-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("ip: {error}"));
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// A command that ends by itself, in this namespace; must succeed.
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> String {
         let output = self.output(program, arguments);
@@ -135,9 +148,10 @@ impl Namespace {
 
     /// A command that ends by itself, in this namespace.
     pub(crate) fn output(&self, program: &str, arguments: &[&str]) -> Output {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name(), program]).args(arguments);
-        command.output().unwrap_or_else(|error| panic!("ip netns exec: {error}"))
+        // `ip netns exec` also makes a mount namespace, and ends with it: twice as long, and most tests ask all the time.
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.name())).arg(program).args(arguments);
+        command.output().unwrap_or_else(|error| panic!("nsenter: {error}"))
     }
 
     /// The processes in it, but for those that only watch.

@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     /// The same for each of its families: of BIRD's channel, of GoBGP's `neighbors.afi-safis` after its name, of FRR's
     /// `address-family` after `neighbor ADDRESS `.
     pub(crate) family_lines: Vec<String>,
+    /// Lines of what is no neighbour's: of FRR's `router bgp`, of GoBGP after its `global.config`.
+    pub(crate) router_lines: Vec<String>,
 }
 
 impl Plan {
@@ -101,6 +103,7 @@ impl Plan {
             unnumbered: false,
             lines: Vec::new(),
             family_lines: Vec::new(),
+            router_lines: Vec::new(),
         }
     }
 
@@ -149,6 +152,12 @@ impl Plan {
     /// One more of [`family_lines`](Self::family_lines).
     pub(crate) fn with_family(mut self, line: &str) -> Plan {
         self.family_lines.push(line.to_owned());
+        self
+    }
+
+    /// One more of [`router_lines`](Self::router_lines).
+    pub(crate) fn with_router(mut self, line: &str) -> Plan {
+        self.router_lines.push(line.to_owned());
         self
     }
 }

@@ -68,6 +68,8 @@ pub(crate) trait Router {
     fn hold_timer_mark(&self) -> &'static str;
     /// The next hops that it shows for a prefix: the global one, and the link-local one if it came with it.
     fn next_hops(&self, prefix: &str) -> Result<Vec<String>, String>;
+    /// The Only to Customer attributes (RFC 9234) of what it holds.
+    fn only_to_customer(&self) -> Result<Vec<String>, String>;
     /// Asks for the routes of both families again (RFC 2918), if it can.
     fn refresh(&self);
     /// Ends the session by Administrative Shutdown with this text (RFC 9003), and lets nobody connect.

@@ -1,5 +1,8 @@
 //! The site that most tests are about: Herald between one router and two web servers, dual-stack.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::capture::Judge;
@@ -45,6 +48,22 @@ impl Site {
         let listen = [format!("{}:8080", SERVERS[number]), format!("[{}]:8080", SERVERS[number + 2])];
         Nginx::start(&self.servers, &format!("server-{number}"), &[&listen[0], &listen[1]])
     }
+
+    /// Waits until Herald's kernel has refused who connects, and once more, while this holds.
+    pub(crate) fn wait_for_drops(&self, holds: impl Fn()) {
+        let before = dropped(&self.herald);
+        wait::until("attempts that come to nothing", || {
+            holds();
+            let more = dropped(&self.herald) - before;
+            if more >= 2 { Ok(()) } else { Err(format!("{more} dropped")) }
+        });
+    }
+}
+
+/// How many segments the kernel has dropped here for want of the right signature or TTL.
+fn dropped(namespace: &Namespace) -> u64 {
+    let text = namespace.run("nstat", &["-asz", "TcpExtTCPMD5*", "TcpExtTCPMinTTLDrop"]);
+    text.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
 }
 
 /// The session as the router sees it, over IPv4 or IPv6.
@@ -200,4 +219,12 @@ pub(crate) fn wait_for_log(herald: &Herald, words: &str) {
         let log = herald.log();
         if log.contains(words) { Ok(()) } else { Err(format!("no {words:?} in\n{log}")) }
     });
+}
+
+/// A file with this password, for a peer or range of this name.
+pub(crate) fn secret(site: &Site, name: &str, secret: &str) -> PathBuf {
+    let path = site.herald.dir("secrets").join(name);
+    fs::write(&path, format!("{secret}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
 }

@@ -3,8 +3,12 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Between two looks: an eighth of the time waited, within these limits. A look may cost a process or two, and other
+/// tests run beside this one.
+const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
+
+/// Between two looks at what must stay.
+const WATCH: Duration = Duration::from_millis(40);
 
 /// How long anything may take that has no limit of its own: long enough for a router's slowest habit (BIRD may do
 /// part of its work three seconds late) on a busy machine.
@@ -16,8 +20,8 @@ pub(crate) fn now() -> Instant {
 }
 
 #[expect(clippy::disallowed_methods, reason = "between two looks of a poll with a deadline")]
-fn pause() {
-    std::thread::sleep(PAUSE);
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Looks until there is a value, and gives it with the time that it took. The error of the last look is in the panic.
@@ -30,7 +34,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) 
             Err(error) => error,
         };
         assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}; last seen: {error}");
-        pause();
+        pause((start.elapsed() / 8).clamp(PAUSES[0], PAUSES[1]));
     }
 }
 
@@ -66,7 +70,7 @@ pub(crate) fn stays<T: PartialEq + Debug>(
             show(&seen),
             show(expected)
         );
-        pause();
+        pause(WATCH);
     }
 }
 

@@ -5,10 +5,13 @@
 mod backend;
 mod cases;
 mod inspect;
+mod link;
+mod meeting;
 mod outputs;
 mod plan;
 mod router;
 mod rules;
+mod traits;
 mod wire;
 mod world;
 
@@ -76,7 +79,7 @@ fn finish(world: &mut World) {
         assert!(world.now - begun <= limit, "still not stopped after {limit:?}");
         world.step();
     }
-    assert!(world.routers.values().all(|router| router.link.is_none()), "a connection is left");
+    assert!(world.routers.values().all(|router| router.links.is_empty()), "a connection is left");
 }
 
 /// Runs a seed; a failure names it.

@@ -51,6 +51,8 @@ pub(crate) struct Open {
     pub(crate) my_as: u16,
     pub(crate) hold: u16,
     pub(crate) id: Ipv4Addr,
+    /// All capabilities: the code, and of multiprotocol the family.
+    pub(crate) keys: BTreeSet<(u8, Option<Family>)>,
     pub(crate) families: [bool; 2],
     pub(crate) refresh: bool,
     pub(crate) enhanced_refresh: bool,
@@ -63,12 +65,19 @@ impl Open {
         my_as: 0,
         hold: 0,
         id: Ipv4Addr::UNSPECIFIED,
+        keys: BTreeSet::new(),
         families: [false; 2],
         refresh: false,
         enhanced_refresh: false,
         extended_messages: false,
         four_octet_as: None,
     };
+
+    /// RFC 4760 §8: without the capability it is IPv4.
+    pub(crate) fn takes(&self, family: Family) -> bool {
+        let none = !self.families.contains(&true);
+        self.families[family as usize] || none && family == Family::Ipv4
+    }
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -174,12 +183,15 @@ pub(crate) fn open(body: &[u8]) -> Result<Open> {
         while !capabilities.0.is_empty() {
             let (code, length) = (capabilities.u8()?, capabilities.u8()?.into());
             let mut value = capabilities.part(length)?;
+            if code != 1 {
+                open.keys.insert((code, None));
+            }
             match code {
                 1 => {
                     let family = (value.u16()?, value.u8()?, value.u8()?);
                     match family {
-                        (1, 0, 1) => open.families[0] = true,
-                        (2, 0, 1) => open.families[1] = true,
+                        (1, 0, 1) => open.families[0] = open.keys.insert((1, Some(Family::Ipv4))),
+                        (2, 0, 1) => open.families[1] = open.keys.insert((1, Some(Family::Ipv6))),
                         other => return Err(format!("multiprotocol capability {other:?}")),
                     }
                 }

@@ -13,8 +13,9 @@ use herald::rng::Rng;
 
 use crate::backend::{Pool, Report, Run, Servers};
 use crate::inspect::Wrong;
+use crate::link::Link;
 use crate::plan::{Plan, one_in};
-use crate::router::{Answer, Link, Router};
+use crate::router::{Answer, Router};
 use crate::rules::{Oracle, Rules};
 use crate::wire;
 
@@ -31,6 +32,8 @@ pub(crate) enum Happening {
     Arrive(Arc<str>, ConnId),
     /// A router's keepalive timer.
     Keepalive(Arc<str>, ConnId),
+    /// A router connects, and whether it tries again and again.
+    Call(Arc<str>, bool),
     /// A router hangs up.
     HangUp(Arc<str>, ConnId),
     /// A router reads again.
@@ -59,6 +62,8 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) rules: Rules,
     pub(crate) routers: BTreeMap<Arc<str>, Router>,
+    /// Connections that somebody made to Herald.
+    pub(crate) arrivals: u64,
     queue: BTreeMap<(Instant, u64), Happening>,
     serial: u64,
     runs: BTreeMap<u64, Run>,
@@ -98,6 +103,7 @@ impl World {
             oracle: Oracle::default(),
             rules: Rules::default(),
             routers: BTreeMap::new(),
+            arrivals: 0,
             queue: BTreeMap::new(),
             serial: 0,
             runs: BTreeMap::new(),
@@ -116,6 +122,7 @@ impl World {
         };
         world.oracle.configure(now, &config);
         world.note_truth(true);
+        world.meet_routers(&config);
         world.engine.handle(now, Input::Configure(config));
         world.drain();
         world.at(Duration::from_millis(500), Happening::Inspect);
@@ -257,12 +264,13 @@ impl World {
             }
             Happening::Arrive(name, conn) => self.arrive(&name, conn),
             Happening::Keepalive(name, conn) => self.keep_alive(&name, conn),
+            Happening::Call(name, regular) => self.call(&name, regular),
             Happening::HangUp(name, conn) => self.hang_up(&name, conn),
             Happening::Resume(name, conn) => {
                 let now = self.now;
                 if let Some(link) = self.link(&name, conn) {
                     link.start_reading(now);
-                    self.pump(&name);
+                    self.pump(&name, conn);
                 }
             }
             Happening::Overdue(name, conn) => {
@@ -346,23 +354,22 @@ impl World {
     }
 
     pub(crate) fn input(&mut self, name: &str, conn: ConnId, event: Event<'_>) {
-        let peer = self.routers[name].peer;
+        let peer = self.routers[name].peer.expect("it has a connection");
         self.input_plain(Input::Peer(peer, conn, event));
     }
 
     /// The connection, if it is still this one.
     pub(crate) fn link(&mut self, name: &str, conn: ConnId) -> Option<&mut Link> {
-        self.routers.get_mut(name)?.link.as_mut().filter(|link| link.conn == conn)
+        self.routers.get_mut(name)?.find(conn)
     }
 
     /// Lets bytes flow to a router, and the router answer.
-    pub(crate) fn pump(&mut self, name: &Arc<str>) {
+    pub(crate) fn pump(&mut self, name: &Arc<str>, conn: ConnId) {
         let Some(router) = self.routers.get_mut(name) else { return };
         let before = self.rules.updates;
-        let (taken, answers) = router.pump(self.now, &mut self.rules);
+        let (taken, answers) = router.pump(conn, self.now, &mut self.rules);
         let hold = router.hold();
-        let Some(link) = &mut router.link else { return };
-        let conn = link.conn;
+        let Some(link) = router.find(conn) else { return };
         link.unreported += taken;
         if taken > 0 {
             self.at(Duration::ZERO, Happening::Sent(name.clone(), conn));
@@ -371,6 +378,8 @@ impl World {
         for answer in answers {
             match answer {
                 Answer::Say(bytes) => self.say(name, conn, &bytes),
+                Answer::GiveUp(loser) => self.give_up(name, loser, "another one has won", &[6, 7]),
+                Answer::Refuse(words) => self.give_up(name, conn, "refuses a capability", &words),
                 Answer::Established if hold.is_zero() => {}
                 Answer::Established => self.at(hold / 3, Happening::Keepalive(name.clone(), conn)),
             }
@@ -426,9 +435,11 @@ impl World {
             match next.get(name) {
                 None => drop(self.reloaded.insert(name.clone(), "removed")),
                 Some(peer) if !same_session(peer, &router.config) => {
+                    router.refusals = 0;
                     self.reloaded.insert(name.clone(), "reset");
                 }
                 Some(peer) => {
+                    router.refusals = 0;
                     // It must keep its session.
                     self.rules.count("session kept over a reload");
                     router.config = (*peer).clone();
@@ -438,12 +449,17 @@ impl World {
         self.config = config.clone();
         self.oracle.configure(self.now, config);
         self.note_truth(true);
+        self.meet_routers(config);
         self.engine.handle(self.now, Input::Configure(config.clone()));
         self.drain();
+        for peer in config.bgp.iter().flat_map(|bgp| &bgp.peers) {
+            let router = self.routers.get_mut(&peer.name).expect("there is one for every peer");
+            router.config = peer.clone();
+        }
         let listed = |name: &Arc<str>| config.bgp.iter().flat_map(|bgp| &bgp.peers).any(|peer| peer.name == *name);
         self.routers.retain(|name, router| {
             let stays = listed(name);
-            assert!(stays || router.link.is_none(), "{name} was removed and still has a connection");
+            assert!(stays || router.links.is_empty(), "{name} was removed and still has a connection");
             stays
         });
         self.dirty = true;

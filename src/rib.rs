@@ -13,6 +13,8 @@ use crate::prefix::Prefix;
 pub struct Rib {
     wanted: BTreeMap<Prefix, Arc<Attributes>>,
     changed: BTreeSet<Prefix>,
+    /// Announced before a restart, and not decided upon since: peers are to be told nothing of these.
+    undecided: BTreeSet<Prefix>,
 }
 
 impl Rib {
@@ -22,9 +24,24 @@ impl Rib {
             Some(attributes) => self.wanted.insert(prefix, attributes.clone()) != Some(attributes),
             None => self.wanted.remove(&prefix).is_some(),
         };
-        if changed {
+        if self.undecided.remove(&prefix) || changed {
             self.changed.insert(prefix);
         }
+    }
+
+    /// Nothing is decided about `prefix`, until it is [`set`](Self::set): who has it shall keep it.
+    pub fn leave_undecided(&mut self, prefix: Prefix) {
+        self.undecided.insert(prefix);
+    }
+
+    /// What is undecided is not wanted.
+    pub fn decide_all(&mut self) {
+        self.undecided.clear();
+    }
+
+    /// Whether it is known if `prefix` is wanted.
+    pub fn is_decided(&self, prefix: &Prefix) -> bool {
+        !self.undecided.contains(prefix)
     }
 
     /// The wanted attributes of `prefix`.
@@ -65,5 +82,13 @@ mod tests {
         rib.set(prefix, None);
         rib.set(prefix, None);
         assert_eq!(rib.take_changed(), [prefix].into());
+        rib.leave_undecided(prefix);
+        assert!(!rib.is_decided(&prefix) && rib.take_changed().is_empty());
+        rib.set(prefix, None);
+        assert_eq!(
+            (rib.is_decided(&prefix), rib.take_changed()),
+            (true, [prefix].into()),
+            "that it is not wanted is news"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::vip::{Drains, Stage, later};
-use super::{DrainedBy, VipState};
+use super::{DrainedBy, Remembered, VipState};
 use crate::config::{self, Attributes, Config};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
@@ -144,6 +144,8 @@ pub(super) struct Aggregate {
     drained_since: Option<Instant>,
     tipped_by: Option<Prefix>,
     shown: Option<(AggregateState, AggregateCause, Instant)>,
+    /// It was announced before a restart; `None` once that is decided anew.
+    pub(super) remembered: Option<Remembered>,
     /// The route that was last asked for.
     pub(super) wanted: Option<Arc<Attributes>>,
 }
@@ -249,8 +251,9 @@ impl Aggregate {
     /// As configured, going on from what it was `before`.
     fn new(prefix: Prefix, config: &config::Aggregate, before: Option<Aggregate>) -> Aggregate {
         let members = config.members.len();
-        let (shown, wanted, drained_since) =
-            before.map_or((None, None, None), |before| (before.shown, before.wanted, before.drained_since));
+        let (shown, wanted, drained_since, remembered) = before.map_or((None, None, None, None), |before| {
+            (before.shown, before.wanted, before.drained_since, before.remembered)
+        });
         Aggregate {
             prefix,
             attributes: config.attributes.clone(),
@@ -262,6 +265,7 @@ impl Aggregate {
             drained_since,
             tipped_by: None,
             shown,
+            remembered,
             wanted,
         }
     }
@@ -321,10 +325,18 @@ impl Aggregate {
                 (AggregateState::Announced, AggregateCause::MembersLeave)
             }
             Stage::StartUp => (AggregateState::Holding, AggregateCause::StartUp),
-            Stage::Released if enough => (AggregateState::Announced, AggregateCause::Enough),
+            // Where it takes members that are not decided yet to know, routers keep what they have.
+            Stage::Restart if !enough && self.tally.healthy + self.open >= self.tally.required => {
+                (AggregateState::Holding, AggregateCause::StartUp)
+            }
+            Stage::Restart | Stage::Released if enough => (AggregateState::Announced, AggregateCause::Enough),
             Stage::Draining if enough && self.wanted.is_some() => (AggregateState::Announced, AggregateCause::Stopping),
-            Stage::Released | Stage::Draining if !enough => (AggregateState::Withdrawn, AggregateCause::TooFew),
-            Stage::Released | Stage::Draining | Stage::Stopped => (AggregateState::Withdrawn, AggregateCause::Stopping),
+            Stage::Restart | Stage::Released | Stage::Draining if !enough => {
+                (AggregateState::Withdrawn, AggregateCause::TooFew)
+            }
+            Stage::Restart | Stage::Released | Stage::Draining | Stage::Stopped => {
+                (AggregateState::Withdrawn, AggregateCause::Stopping)
+            }
         }
     }
 
@@ -334,7 +346,11 @@ impl Aggregate {
         self.lost = false;
         let tipped_by = self.tipped_by.take();
         let before = self.shown;
-        let since = before.filter(|before| before.0 == state).map_or(now, |before| before.2);
+        let since = match (before, self.remembered.and_then(|remembered| remembered.since)) {
+            (Some(before), _) if before.0 == state => before.2,
+            (_, Some(since)) if state == AggregateState::Announced => since,
+            _ => now,
+        };
         self.shown = Some((state, cause, since));
         let same = before.is_some_and(|before| (before.0, before.1) == (state, cause));
         (!same).then_some(AggregateEvent {
@@ -358,6 +374,18 @@ impl Aggregate {
             AggregateCause::Draining(_, until) => Some(until),
             _ => None,
         }
+    }
+
+    /// Whether it is known if it shall be announced.
+    pub(super) fn is_decided(&self) -> bool {
+        self.shown.is_some_and(|shown| shown.0 != AggregateState::Holding)
+    }
+
+    /// How it stands at routers.
+    pub(super) fn standing(&self) -> Option<Remembered> {
+        let shown = self.shown.filter(|_| self.wanted.is_some());
+        let standing = shown.map(|shown| Remembered { state: VipState::Announced, since: Some(shown.2) });
+        standing.or(self.remembered)
     }
 
     /// The attributes of its route in the state that it is in; `None` for no route.

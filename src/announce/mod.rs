@@ -106,6 +106,24 @@ pub struct VipStatus {
     pub since: Instant,
 }
 
+/// How a VIP or an aggregate was announced before a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// [`VipState::Announced`] or [`VipState::Degraded`].
+    pub state: VipState,
+    /// Since when, as far back as the clock goes.
+    pub since: Option<Instant>,
+}
+
+/// The wait for first verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// When it ends, whatever is undecided then.
+    pub until: Option<Instant>,
+    /// How many VIPs are.
+    pub undecided: usize,
+}
+
 /// The state of all VIPs and aggregates.
 #[derive(Debug)]
 pub struct Announce {
@@ -134,6 +152,8 @@ pub struct Announce {
     /// An operator drains everything.
     all_drained: bool,
     drain_time: Duration,
+    /// What was announced before a restart, of VIPs and aggregates that the first configuration is still to bring.
+    remembered: BTreeMap<Prefix, Remembered>,
     /// VIPs looked at, to see that cost follows the change.
     #[cfg(test)]
     touched: usize,
@@ -160,9 +180,17 @@ impl Announce {
             drained: BTreeSet::new(),
             all_drained: false,
             drain_time: Duration::ZERO,
+            remembered: BTreeMap::new(),
             #[cfg(test)]
             touched: 0,
         }
+    }
+
+    /// The daemon has restarted, and routers may still keep the routes of these VIPs and aggregates. Then none waits for the
+    /// others, and every one of these is spoken of by [`poll_route`](Self::poll_route) as soon as it has its verdict, even
+    /// if that is no. What has none when the start-up wait is over is not announced, and is new when its verdict comes.
+    pub fn resume(remembered: BTreeMap<Prefix, Remembered>) -> Announce {
+        Announce { stage: Stage::Restart, remembered, ..Announce::new() }
     }
 
     /// Replaces the configuration. `health` gives the present health of a service by its index in it.
@@ -174,12 +202,13 @@ impl Announce {
         self.graceful.forget();
         self.drain_time = config.daemon.drain_time;
         let began = *self.began.get_or_insert(now);
-        if self.stage == Stage::StartUp {
+        if !self.is_released() {
             self.stage_ends = Some(vip::later(began, config.daemon.startup_deadline));
         }
         self.services = (0..config.services.len()).map(|service| (health(service), Vec::new())).collect();
         let mut before: BTreeMap<Prefix, Vip> =
             std::mem::take(&mut self.vips).into_iter().map(|vip| (vip.prefix, vip)).collect();
+        let mut remembered = std::mem::take(&mut self.remembered);
         self.undecided = 0;
         self.holds.clear();
         self.vips.reserve_exact(config.vips.len());
@@ -192,7 +221,8 @@ impl Announce {
             let health =
                 |service: usize| self.services.get(service).map_or(ServiceHealth::Undecided, |(health, _)| *health);
             let drains = Drains { own: self.drained.contains(prefix), all: self.all_drained };
-            let vip = Vip::new(now, *prefix, config, before.remove(prefix), drains, &health);
+            let mut vip = Vip::new(now, *prefix, config, before.remove(prefix), drains, &health);
+            vip.remembered = vip.remembered.or(remembered.remove(prefix));
             self.undecided += usize::from(!vip.is_decided());
             self.vips.push(vip);
         }
@@ -204,10 +234,13 @@ impl Announce {
         let drained = |prefix: &Prefix| Drains { own: self.drained.contains(prefix), all: self.all_drained };
         for aggregate in self.aggregates.configure(now, config, &drained, &index) {
             self.aggregate_events.extend(aggregate.end());
-            if aggregate.wanted.is_some() {
-                self.announced -= 1;
+            if aggregate.standing().is_some() {
+                self.announced -= usize::from(aggregate.wanted.is_some());
                 self.routes.insert(aggregate.prefix, None);
             }
+        }
+        for aggregate in &mut self.aggregates.list {
+            aggregate.remembered = aggregate.remembered.or(remembered.remove(&aggregate.prefix));
         }
         self.release_if_ready();
         self.review_all(now);
@@ -215,8 +248,8 @@ impl Announce {
 
     /// A VIP that is no longer configured.
     fn remove(&mut self, vip: &Vip) {
-        if vip.wanted.is_some() {
-            self.announced -= 1;
+        if vip.wanted.is_some() || vip.remembered.is_some() {
+            self.announced -= usize::from(vip.wanted.is_some());
             self.routes.insert(vip.prefix, None);
         }
         if let Some(shown) = vip.shown {
@@ -255,7 +288,7 @@ impl Announce {
         if self.stage_ends.is_some_and(|end| end <= now) {
             self.stage_ends = None;
             self.stage = match self.stage {
-                Stage::StartUp | Stage::Released => Stage::Released,
+                Stage::StartUp | Stage::Restart | Stage::Released => Stage::Released,
                 Stage::Draining | Stage::Stopped => Stage::Stopped,
             };
             self.review_all(now);
@@ -289,7 +322,36 @@ impl Announce {
 
     /// Whether the start-up wait is over: peers may be sent routes.
     pub fn is_released(&self) -> bool {
-        self.stage != Stage::StartUp
+        !matches!(self.stage, Stage::StartUp | Stage::Restart)
+    }
+
+    /// Whether it is the start-up wait after a [`resume`](Self::resume).
+    pub fn has_restarted(&self) -> bool {
+        self.stage == Stage::Restart
+    }
+
+    /// The start-up wait, while it lasts.
+    pub fn wait(&self) -> Option<Wait> {
+        (!self.is_released()).then_some(Wait { until: self.stage_ends, undecided: self.undecided })
+    }
+
+    /// VIPs without a verdict. O(all).
+    pub fn undecided(&self) -> impl Iterator<Item = Prefix> {
+        self.vips.iter().filter(|vip| !vip.is_decided()).map(|vip| vip.prefix)
+    }
+
+    /// Aggregates that are announced, or kept by routers until they are decided upon after a restart. O(all).
+    pub fn standing_aggregates(&self) -> impl Iterator<Item = (Prefix, Remembered)> {
+        self.aggregates.list.iter().filter_map(|aggregate| Some((aggregate.prefix, aggregate.standing()?)))
+    }
+
+    /// The same of VIPs.
+    pub fn standing_vips(&self) -> impl Iterator<Item = (Prefix, Remembered)> {
+        self.vips.iter().filter_map(|vip| {
+            let shown = vip.shown.filter(|_| vip.wanted.is_some());
+            let standing = shown.map(|shown| Remembered { state: shown.state, since: Some(shown.since) });
+            Some((vip.prefix, standing.or(vip.remembered)?))
+        })
     }
 
     /// The daemon is stopping. Adds GRACEFUL_SHUTDOWN (RFC 8326) to every announced route when `drain` is not zero,
@@ -354,7 +416,7 @@ impl Announce {
 
     /// Ends the start-up wait when nothing is left to wait for; tells whether it did.
     fn release_if_ready(&mut self) -> bool {
-        if self.stage != Stage::StartUp || self.undecided > 0 {
+        if self.is_released() || self.undecided > 0 {
             return false;
         }
         self.stage = Stage::Released;
@@ -388,6 +450,8 @@ impl Announce {
         self.events.extend(vip.show(now, state, cause));
         self.aggregates.note(index, vip.prefix, state, drains);
 
+        // What is drained is not announced, whatever its checks will say.
+        let is_decided = vip.is_decided() || state == VipState::Drained;
         let mut wanted = vip.attributes(state);
         if drains || self.stage == Stage::Draining {
             wanted = wanted.map(|attributes| self.graceful.on(attributes));
@@ -396,6 +460,11 @@ impl Announce {
             self.announced = self.announced + usize::from(wanted.is_some()) - usize::from(vip.wanted.is_some());
             vip.wanted.clone_from(&wanted);
             self.routes.insert(vip.prefix, wanted);
+        } else if vip.remembered.is_some() && is_decided {
+            self.routes.insert(vip.prefix, wanted);
+        }
+        if is_decided || self.stage != Stage::Restart {
+            vip.remembered = None;
         }
     }
 
@@ -417,6 +486,11 @@ impl Announce {
                 self.announced = self.announced + is - was;
                 aggregate.wanted.clone_from(&wanted);
                 self.routes.insert(aggregate.prefix, wanted);
+            } else if aggregate.remembered.is_some() && aggregate.is_decided() {
+                self.routes.insert(aggregate.prefix, wanted);
+            }
+            if aggregate.is_decided() {
+                aggregate.remembered = None;
             }
         }
     }

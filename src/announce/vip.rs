@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{DrainedBy, ServiceHealth, VipCause, VipEvent, VipState, VipStatus};
+use super::{DrainedBy, Remembered, ServiceHealth, VipCause, VipEvent, VipState, VipStatus};
 use crate::config::{self, Attributes, OnDown};
 use crate::prefix::Prefix;
 
@@ -13,6 +13,9 @@ use crate::prefix::Prefix;
 pub(super) enum Stage {
     /// First verdicts are awaited; nothing is announced.
     StartUp,
+    /// Likewise, but routers keep what was announced before a restart: VIPs are announced as they deserve once they have
+    /// their own verdicts.
+    Restart,
     /// VIPs are announced as they deserve.
     Released,
     /// What is announced stays so a little longer, as long as it is healthy; nothing is announced anew.
@@ -43,6 +46,8 @@ pub(super) struct Vip {
     healthy_since: Option<Instant>,
     /// Since when it is drained, whoever says so.
     drained_since: Option<Instant>,
+    /// How it was announced before a restart; `None` once that is decided anew.
+    pub(super) remembered: Option<Remembered>,
 }
 
 /// What an operator may drain something with.
@@ -64,9 +69,9 @@ impl Vip {
         drains: Drains,
         health: &dyn Fn(usize) -> ServiceHealth,
     ) -> Vip {
-        let (shown, wanted, healthy_since, drained_since) = match before {
-            Some(vip) => (vip.shown, vip.wanted, vip.healthy_since, vip.drained_since),
-            None => (None, None, None, None),
+        let (shown, wanted, healthy_since, drained_since, remembered) = match before {
+            Some(vip) => (vip.shown, vip.wanted, vip.healthy_since, vip.drained_since, vip.remembered),
+            None => (None, None, None, None, None),
         };
         let mut vip = Vip {
             prefix,
@@ -81,6 +86,7 @@ impl Vip {
             drains,
             healthy_since,
             drained_since,
+            remembered,
         };
         for service in &config.services {
             vip.set_service(*service, health(*service));
@@ -128,9 +134,9 @@ impl Vip {
     /// What it should be doing, and why.
     pub(super) fn decide(&self, now: Instant, stage: Stage, drain_time: Duration) -> (VipState, VipCause) {
         match (stage, self.drained_by()) {
-            (Stage::StartUp | Stage::Released, Some(by)) => self.decide_drained(now, by, drain_time),
+            (Stage::StartUp | Stage::Restart | Stage::Released, Some(by)) => self.decide_drained(now, by, drain_time),
             (Stage::StartUp, None) => self.decide_at_start(),
-            (Stage::Released, None) => self.decide_in_service(now),
+            (Stage::Restart | Stage::Released, None) => self.decide_in_service(now),
             (Stage::Draining, _) => self.decide_in_drain(),
             (Stage::Stopped, _) => (VipState::Withdrawn, VipCause::Stopping),
         }
@@ -188,7 +194,10 @@ impl Vip {
 
     /// The state, if it is one in which a route is announced.
     fn announced_as(&self) -> Option<VipState> {
-        let state = self.shown?.state;
+        let is_announced = |state| matches!(state, VipState::Announced | VipState::Degraded);
+        // After a restart the first verdict goes on from what was before: no `hold_up` again for a healthy VIP.
+        let remembered = self.remembered.filter(|_| self.is_decided()).map(|remembered| remembered.state);
+        let state = self.shown.map(|shown| shown.state).filter(|state| is_announced(*state)).or(remembered)?;
         match (state, &self.on_down) {
             (VipState::Announced, _) => Some(VipState::Announced),
             (VipState::Degraded, OnDown::Degrade(_)) => Some(VipState::Degraded),
@@ -208,7 +217,11 @@ impl Vip {
     /// Takes on a state; what there is to tell of it.
     pub(super) fn show(&mut self, now: Instant, state: VipState, cause: VipCause) -> Option<VipEvent> {
         let before = self.shown;
-        let since = before.filter(|before| before.state == state).map_or(now, |before| before.since);
+        let since = match (before, self.remembered) {
+            (Some(before), _) if before.state == state => before.since,
+            (_, Some(remembered)) if remembered.state == state => remembered.since.unwrap_or(now),
+            _ => now,
+        };
         self.shown = Some(VipStatus { state, cause, since });
         // Which of several services it is that makes it wait or stay down is for those who ask, not news.
         let same = before.is_some_and(|before| {

@@ -21,6 +21,8 @@ pub struct AdjRibOut {
     pending_count: [usize; 2],
     /// The pending prefixes again, by what they share; no group is empty.
     groups: BTreeMap<Group, BTreeSet<Prefix>>,
+    /// What the peer may hold of an earlier life of ours (RFC 4724 §4.2: stale routes), and has not heard of since.
+    stale: BTreeSet<Prefix>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +48,11 @@ impl AdjRibOut {
         AdjRibOut::default()
     }
 
+    /// The peer may hold these prefixes, with whatever attributes: it is told even of those that it shall not have.
+    pub fn suspect(&mut self, stale: impl IntoIterator<Item = Prefix>) {
+        self.stale.extend(stale);
+    }
+
     /// The peer shall have `prefix` with these attributes, or not at all. With `again` it is told even what it knows.
     pub fn want(&mut self, prefix: Prefix, wanted: Option<Arc<PathAttributes>>, again: bool) {
         let family = prefix.family();
@@ -53,7 +60,7 @@ impl AdjRibOut {
         let again = again || old.is_some_and(|old| old.again);
         let told = self.told.get(&prefix);
         let group = match wanted {
-            None if told.is_none() => return,
+            None if told.is_none() && !self.stale.contains(&prefix) => return,
             None => Group::Withdraw(family),
             Some(attributes) if !again && told.is_some_and(|told| same(told, &attributes)) => return,
             Some(attributes) => Group::Announce(family, attributes),
@@ -125,6 +132,11 @@ impl AdjRibOut {
         self.told.range(family_range(family, after)).map(|(prefix, _)| prefix)
     }
 
+    /// The prefixes of one family that the peer may hold of an earlier life, in order, those after `after`.
+    pub fn stale_after(&self, family: Family, after: Option<Prefix>) -> impl Iterator<Item = &Prefix> {
+        self.stale.range(family_range(family, after))
+    }
+
     fn take_pending(&mut self, prefix: &Prefix) -> Option<Pending> {
         let old = self.pending.remove(prefix)?;
         self.pending_count[index(prefix.family())] -= 1;
@@ -153,6 +165,7 @@ impl AdjRibOut {
 
     fn note_told(&mut self, group: &Group, prefixes: &[Prefix]) {
         for prefix in prefixes {
+            self.stale.remove(prefix);
             let count = &mut self.told_count[index(prefix.family())];
             match group {
                 Group::Withdraw(_) => *count -= usize::from(self.told.remove(prefix).is_some()),
@@ -176,7 +189,10 @@ impl AdjRibOut {
         for (prefix, pending) in &self.pending {
             assert!(self.groups[&pending.group].contains(prefix));
             match &pending.group {
-                Group::Withdraw(_) => assert!(self.told.contains_key(prefix), "withdraws what was not announced"),
+                Group::Withdraw(_) => {
+                    let may_have = self.told.contains_key(prefix) || self.stale.contains(prefix);
+                    assert!(may_have, "withdraws what was not announced");
+                }
                 Group::Announce(_, wanted) => {
                     assert!(pending.again || self.told.get(prefix) != Some(wanted), "announces what is unchanged");
                 }
@@ -317,6 +333,31 @@ mod tests {
         }
         assert_eq!(updates[0].withdrawn, [prefix(1)]);
         assert_eq!(updates.len(), 3);
+    }
+
+    #[test]
+    fn what_is_stale_is_withdrawn_once() {
+        let mut out = AdjRibOut::new();
+        let [gone, back, silent, other] = [1, 2, 3, 4].map(|i| Prefix::from(std::net::Ipv4Addr::from([192, 0, 2, i])));
+        out.suspect([gone, back, silent]);
+        let mut octets = Vec::new();
+        out.write(ENCODING, 4096, &mut octets);
+        assert!(octets.is_empty(), "nothing is said of what nothing is decided about");
+        out.want(gone, None, false);
+        out.want(gone, None, false);
+        out.want(back, None, false);
+        out.want(back, Some(attributes(Family::Ipv4, 1)), false);
+        out.want(other, None, false);
+        out.check_all();
+        out.write(ENCODING, 4096, &mut octets);
+        let mut table = BTreeMap::from([gone, back, silent].map(|prefix| (prefix, None)));
+        assert_eq!(apply(&octets, &mut table), 2);
+        assert_eq!(table, BTreeMap::from([(back, Some(1)), (silent, None)]));
+        octets.clear();
+        out.want(gone, None, false);
+        out.write(ENCODING, 4096, &mut octets);
+        assert!(octets.is_empty(), "it has been told");
+        assert!(out.stale_after(Family::Ipv4, None).eq([&silent]));
     }
 
     #[test]

@@ -12,7 +12,8 @@ pub enum Cause {
     ConnectFailed(String),
     /// TCP did not come up within the connect timeout, and what of our own doing may be why.
     ConnectTimeout(Suspects),
-    /// We gave up before TCP came up, and why: a stop, a reset by reload.
+    /// We closed it without a word, and why: a stop or a reset by reload before TCP came up, or after which the peer shall
+    /// keep our routes.
     GivenUp(String),
     /// The peer closed TCP, or TCP broke: the system's words.
     Closed(Option<String>),

@@ -197,6 +197,11 @@ impl Notification {
         Notification::new(CEASE, 3, [])
     }
 
+    /// This one, for good: a peer with RFC 8538 would keep our routes after any other (§3.1).
+    pub fn hard_reset(self) -> Notification {
+        Notification::new(CEASE, HARD_RESET, [&[self.code, self.subcode], self.data.as_slice()].concat())
+    }
+
     /// The configuration of the session has changed.
     pub fn other_configuration_change() -> Notification {
         Notification::new(CEASE, 6, [])
@@ -367,9 +372,10 @@ mod tests {
                 "UPDATE Message Error/Optional Attribute Error [ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab …]",
             ),
             (
-                Notification::new(6, 9, b"\x06\x02\x02hi".to_vec()),
+                Notification::administrative_shutdown("hi").hard_reset(),
                 r#"Cease/Hard Reset (Cease/Administrative Shutdown: "hi")"#,
             ),
+            (Notification::hold_timer_expired().hard_reset(), "Cease/Hard Reset (Hold Timer Expired)"),
             (Notification::new(6, 9, [6, 9, 6, 9]), "Cease/Hard Reset [06 09 06 09]"),
         ] {
             assert_eq!(notification.to_string(), text);

@@ -178,6 +178,7 @@ mod tests {
             encoding: Encoding { four_octet_as: true, mp_ipv4: extended_next_hop, max_len: 4096 },
             extended_next_hop,
             enhanced_refresh: false,
+            restart: None,
             internal,
         }
     }

@@ -197,6 +197,13 @@ impl Connection {
         self.step(now, Event::Stop(notification, why.to_owned()));
     }
 
+    /// Ends it without a NOTIFICATION, so that the peer keeps our routes (RFC 4724 §4); `why` is for people.
+    pub fn leave(&mut self, why: &str) {
+        if self.state != State::Idle {
+            self.end(Cause::GivenUp(why.to_owned()));
+        }
+    }
+
     /// Sends encoded UPDATEs; nothing unless Established.
     pub fn send_updates(&mut self, now: Instant, updates: Vec<u8>) {
         if self.state == State::Established && !updates.is_empty() {
@@ -409,6 +416,7 @@ mod tests {
             extended_next_hop: false,
             capabilities: Capabilities::default(),
             omissions: Omissions::default(),
+            restart: None,
         }
     }
 

@@ -1,13 +1,14 @@
 //! One neighbour that we announce to: when to connect, what it has been told, what to tell it next.
 //!
 //! What happens on a connection is [`fsm`](super::fsm)'s. Here, `attempt` goes from one connection to the next, `retry`
-//! knows when, `meeting` takes the connections that the neighbour makes and chooses among several, and `feed` is what
-//! flows on an Established one.
+//! knows when, `meeting` takes the connections that the neighbour makes and chooses among several, `feed` is what flows on
+//! an Established one, and `restart` what the peer shall keep when it ends.
 
 mod attempt;
 mod feed;
 mod meeting;
 mod refusal;
+mod restart;
 mod retry;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -24,6 +25,7 @@ use super::capability::Capability;
 use super::drain::Telling;
 use super::error::Notification;
 use super::fsm::{Connection, Session};
+use super::restart::GracefulRestart;
 use super::update::Encoding;
 use crate::config;
 use crate::prefix::{Family, Prefix};
@@ -130,6 +132,8 @@ pub struct PeerStatus {
     pub families: Vec<Family>,
     /// Whether IPv4 routes may have an IPv6 next hop on the session (RFC 8950).
     pub extended_next_hop: bool,
+    /// The peer keeps our routes over a restart, and what it said of that (RFC 4724).
+    pub graceful_restart: Option<GracefulRestart>,
     /// Families that are not announced for want of a next hop.
     pub without_next_hop: Vec<Family>,
     /// Why the last session ended or the last attempt failed; kept until the next session is up.
@@ -194,6 +198,8 @@ pub struct Peer {
     timers: Timers<Timer, 4>,
     backoff: Backoff,
     refusals: Refusals,
+    /// After a restart of ours, until the peer has had End-of-RIB: what it may still hold of before.
+    kept: Option<Arc<BTreeSet<Prefix>>>,
     released: bool,
     telling: Telling,
     stopped: bool,
@@ -243,6 +249,7 @@ impl Peer {
             timers,
             backoff: Backoff::default(),
             refusals: Refusals::default(),
+            kept: None,
             released: false,
             telling: Telling::Everything,
             stopped: false,
@@ -295,8 +302,7 @@ impl Peer {
                 }
             }
             Change::Reset(keys) => {
-                let why = format!("reset by reload: {} changed", keys.join(", "));
-                self.end_attempt(now, &Notification::other_configuration_change(), &why);
+                self.reset(now, &keys);
                 self.start_over(now);
                 self.enter(now, self.most_advanced(), None);
             }
@@ -368,8 +374,8 @@ impl Peer {
         self.settle(now, rib);
     }
 
-    /// Routes may flow from now on (the first verdicts are in). Before, a session comes up but neither UPDATE nor
-    /// End-of-RIB is sent.
+    /// Routes may flow from now on (the first verdicts are in). Before, a session comes up but no End-of-RIB is sent, and
+    /// UPDATEs only to a peer that keeps routes over a restart of ours.
     pub fn release(&mut self, now: Instant, rib: &Rib) {
         if !std::mem::replace(&mut self.released, true)
             && let Some(feed) = self.feed_mut()
@@ -388,11 +394,11 @@ impl Peer {
         self.settle(now, rib);
     }
 
-    /// Ends the session with this NOTIFICATION, and for good: no further attempt.
+    /// Ends the session with this NOTIFICATION, and for good: no further attempt, and the peer drops our routes.
     pub fn stop(&mut self, now: Instant, notification: &Notification) {
         self.stopped = true;
         let why = if notification.code == 6 && notification.subcode == 3 { "peer removed" } else { "stopped" };
-        self.end_attempt(now, notification, why);
+        self.end_attempt(now, &self.for_good(notification.clone()), why);
         self.check_invariants();
     }
 
@@ -406,6 +412,11 @@ impl Peer {
     /// Whether there is neither a connection nor an attempt.
     pub fn is_vacant(&self) -> bool {
         self.dial.is_none() && self.links.is_empty() && self.visitor.is_none()
+    }
+
+    /// Where its session is.
+    pub fn state(&self) -> State {
+        self.state
     }
 
     /// Whether this peer has been told of `prefix` and not of its withdrawal.
@@ -430,6 +441,7 @@ impl Peer {
             drained: self.telling != Telling::Everything,
             families: session.filter(|_| feed.is_some()).map(|session| session.families.clone()).unwrap_or_default(),
             extended_next_hop: session.is_some_and(|session| session.extended_next_hop),
+            graceful_restart: self.restart().cloned(),
             without_next_hop: feed.map(|feed| feed.without_next_hop().collect()).unwrap_or_default(),
             last_error: self.last_error.as_ref().map(|(cause, _)| cause.clone()),
             last_error_at: self.last_error.as_ref().map(|(_, at)| *at),

@@ -102,6 +102,7 @@ impl Receiver {
             extended_next_hop: false,
             capabilities: Capabilities::default(),
             omissions: Omissions::default(),
+            restart: None,
         };
         let mut receiver = Receiver {
             connection: Connection::new(now, terms, seed),

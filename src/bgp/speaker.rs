@@ -160,6 +160,8 @@ pub struct Speaker {
     drains: Drains,
     /// Peers that were handed something since outputs were last drained.
     touched: BTreeSet<PeerId>,
+    /// After a restart, until routes flow: what the peers may still hold of before.
+    kept: Option<Arc<BTreeSet<Prefix>>>,
     released: bool,
     outputs: VecDeque<Output>,
     rng: Rng,
@@ -179,10 +181,22 @@ impl Speaker {
             deadlines: Deadlines::new(),
             drains: Drains::default(),
             touched: BTreeSet::new(),
+            kept: None,
             released: false,
             outputs: VecDeque::new(),
             rng: Rng::new(seed),
         }
+    }
+
+    /// The daemon has restarted, and peers may still hold these routes (RFC 4724). Before the first
+    /// [`configure`](Self::configure).
+    pub fn resume(&mut self, kept: BTreeSet<Prefix>) {
+        self.kept = Some(Arc::new(kept));
+    }
+
+    /// Nothing is decided about `prefix` yet, until it is [`set`](Self::set): a peer that still holds it keeps it.
+    pub fn leave_undecided(&mut self, prefix: Prefix) {
+        self.rib.leave_undecided(prefix);
     }
 
     /// `prefix` shall be announced with these attributes, or not at all. Goes out with [`flush`](Self::flush).
@@ -282,6 +296,9 @@ impl Speaker {
     fn add(&mut self, now: Instant, mut peer: Peer) -> PeerId {
         let id = PeerId(self.next_peer);
         self.next_peer += 1;
+        if let Some(kept) = &self.kept {
+            peer.resume(kept.clone());
+        }
         if self.released {
             peer.release(now, &self.rib);
         }
@@ -363,6 +380,8 @@ impl Speaker {
         if std::mem::replace(&mut self.released, true) {
             return;
         }
+        self.kept = None;
+        self.rib.decide_all();
         for (id, peer) in &mut self.peers {
             peer.release(now, &self.rib);
             self.touched.insert(*id);
@@ -403,10 +422,19 @@ impl Speaker {
 
     /// Ends every session with this NOTIFICATION, for good: nobody is left to speak to.
     pub fn stop(&mut self, now: Instant, notification: &Notification) {
+        self.end(|peer| peer.stop(now, notification));
+    }
+
+    /// Ends every session without a word, so that peers with graceful restart keep our routes (RFC 4724 §4).
+    pub fn leave(&mut self, now: Instant) {
+        self.end(|peer| peer.leave(now));
+    }
+
+    fn end(&mut self, mut end: impl FnMut(&mut Peer)) {
         let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.stop(now, notification);
+                end(peer);
             }
             self.collect(id);
         }

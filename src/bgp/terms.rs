@@ -1,6 +1,6 @@
 //! What we bring to a connection, and what both OPENs come to.
 //!
-//! RFC 4271 §6.2, 4760 §8, 5065 §4, 5492, 6286, 6793, 7313 §3.1, 7607, 8654 §4, 8950 §4, 9234 §4.
+//! RFC 4271 §6.2, 4724 §3, 4760 §8, 5065 §4, 5492, 6286, 6793, 7313 §3.1, 7607, 8538 §2, 8654 §4, 8950 §4, 9234 §4.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -10,6 +10,7 @@ use super::error::Notification;
 use super::message::{EXTENDED_MAX_LEN, MAX_LEN};
 use super::omission::Omissions;
 use super::open::Open;
+use super::restart::{self, GracefulRestart};
 use super::update::Encoding;
 use crate::config::{Asn, Capabilities, Confederation, HoldTime, PeerAs, Role, SessionParameters};
 use crate::prefix::Family;
@@ -31,6 +32,8 @@ pub struct Terms {
     pub confederation: Option<Confederation>,
     /// Whether IPv4 routes may have an IPv6 next hop (RFC 8950); [`Offer::Mirror`] takes the peer's word.
     pub extended_next_hop: bool,
+    /// What we offer of graceful restart (RFC 4724).
+    pub restart: Option<restart::Offered>,
     /// What else we offer; [`Offer::Mirror`] takes the peer's word for messages and roles.
     pub capabilities: Capabilities,
     /// What is left out of all that. Without any capability the session can only be IPv4, with AS numbers of 2 octets.
@@ -65,6 +68,8 @@ pub struct Session {
     pub extended_next_hop: bool,
     /// An answer to a ROUTE-REFRESH has a beginning and an end (RFC 7313).
     pub enhanced_refresh: bool,
+    /// The peer keeps our routes over a restart: we have asked for it, and the peer knows of it (RFC 4724 §4).
+    pub restart: Option<GracefulRestart>,
     /// The peer is in our AS.
     pub internal: bool,
 }
@@ -80,6 +85,7 @@ impl Terms {
             peer_as: Some(session.peer_as),
             confederation: session.confederation.clone(),
             extended_next_hop: session.extended_next_hop,
+            restart: None,
             capabilities: session.capabilities.clone(),
             omissions: Omissions::default(),
         }
@@ -91,6 +97,7 @@ impl Terms {
         let mut wanted: Vec<_> = families.iter().copied().map(Capability::Multiprotocol).collect();
         let extended_next_hop = self.extended_next_hop && families.contains(&Family::Ipv4);
         wanted.extend(extended_next_hop.then(Capability::extended_next_hop));
+        wanted.extend(self.restart.map(|offered| offered.capability(families)));
         wanted.extend([Capability::RouteRefresh, Capability::enhanced_route_refresh()]);
         wanted.push(Capability::FourOctetAs(self.local_as));
         wanted.extend(optional.extended_messages.then(Capability::extended_message));
@@ -179,7 +186,8 @@ impl Terms {
         };
         let hold_time = self.hold_time.negotiate(open.hold_time);
         let enhanced_refresh = both(ENHANCED_ROUTE_REFRESH);
-        Ok(Session { open, families, hold_time, encoding, extended_next_hop, enhanced_refresh, internal })
+        let restart = if ours.has(restart::CODE) { GracefulRestart::of(&open) } else { None };
+        Ok(Session { open, families, hold_time, encoding, extended_next_hop, enhanced_refresh, restart, internal })
     }
 
     /// RFC 9234 §4.2. A role that the peer does not know of us is no mismatch.

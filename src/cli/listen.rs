@@ -298,6 +298,7 @@ mod tests {
             encoding,
             extended_next_hop: false,
             enhanced_refresh: false,
+            restart: None,
             internal: false,
         };
         let attributes = PathAttributes {

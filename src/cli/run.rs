@@ -11,6 +11,7 @@ Signals:
   SIGHUP             reload the configuration; a bad one changes nothing
   SIGTERM, SIGINT    withdraw everything and stop; a second one stops at once
   SIGUSR1            run every check now
+  SIGUSR2            stop, but let routers with graceful restart keep the routes
 
 RUST_LOG chooses what is logged: error, warn, info (the default) or debug.
 

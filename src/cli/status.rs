@@ -123,6 +123,17 @@ impl<'a> Page<'a> {
                 }
             }
         }
+        if let Some(wait) = self.status.engine.wait.as_ref().filter(|wait| wait.after_restart) {
+            let head = self.paint(Mood::Unsure, "restarted");
+            let left = wait.until.map(|at| age(at.since_epoch().saturating_sub(self.status.at.since_epoch())));
+            let left = left.map(|left| format!(", {left} at most")).unwrap_or_default();
+            let more = if wait.undecided > wait.vips.len() { ", ..." } else { "" };
+            self.line(&format!(
+                "{head}: routers keep what they have until {} VIPs have their first verdicts{left}: {}{more}",
+                wait.undecided,
+                wait.vips.join(", ")
+            ));
+        }
         if pool.workers < pool.demand {
             let head = self.paint(Mood::Unsure, "pool is small");
             self.line(&format!("{head}: {} workers, {} in the worst case", pool.workers, pool.demand));
@@ -232,6 +243,10 @@ impl<'a> Page<'a> {
                 let told = peer.families.iter();
                 words.extend(told.map(|family| format!("{family} {}", peer.advertised.get(family).unwrap_or(&0))));
                 words.extend(peer.extended_next_hop.then(|| "extended next hop".to_owned()));
+                words.extend(peer.graceful_restart.as_ref().map(|restart| {
+                    let notification = if restart.notification { ", also after NOTIFICATIONs" } else { "" };
+                    format!("keeps routes for {}s{notification}", restart.restart_time_s)
+                }));
             } else {
                 words.extend(peer.reason.clone());
                 words.extend(peer.last_error.clone());
@@ -392,6 +407,24 @@ Drains:
   peer/tor-a   3m13s
   old            42s  for 30m00s more, not configured, new kernel
 ";
+
+    #[test]
+    fn a_restart_says_what_it_waits_for() {
+        let wait = r#"{"wait": {"after_restart": true, "until": "2026-01-01T01:00:12.000Z", "undecided": 11,
+                       "vips": ["192.0.2.1/32", "192.0.2.2/32"]}, "#;
+        let page = |json: &str| Page::new(&serde_json::from_str(json).unwrap(), false).text();
+        let restarted = page(&JSON.replacen('{', wait, 1));
+        let line = "restarted: routers keep what they have until 11 VIPs have their first verdicts, 12s at most: \
+                    192.0.2.1/32, 192.0.2.2/32, ...";
+        assert_eq!(restarted.lines().find(|line| line.starts_with("restarted")), Some(line), "{restarted}");
+        // A first start waits, too, but no router has anything to keep.
+        let first = JSON.replacen('{', &wait.replace("true", "false"), 1);
+        assert_eq!(page(&first), PAGE);
+        let keeps = "\"graceful_restart\": {\"restart_time_s\": 60, \"notification\": true, \"peer_restarted\": false, \
+                     \"peer_restart_time_s\": 120}, \"established_count\": 1";
+        let keeps = page(&JSON.replace("\"established_count\": 1", keeps));
+        assert!(keeps.contains(", extended next hop, keeps routes for 60s, also after NOTIFICATIONs, "), "{keeps}");
+    }
 
     #[test]
     fn aligned_with_what_needs_attention_first() {

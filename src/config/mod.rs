@@ -11,6 +11,7 @@ pub mod export;
 pub mod extended_community;
 pub mod parse;
 pub mod peer;
+pub mod restart;
 pub mod transport;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
 pub use parse::{parse, parse_attributes, parse_incomplete, peer_keys};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
+pub use restart::RestartTime;
 pub use transport::{Password, Reach, Secret, Transport};
 
 use crate::prefix::Prefix;
@@ -66,6 +68,8 @@ pub struct Daemon {
     pub shutdown_drain: Duration,
     /// The same for what an operator drains while the daemon goes on.
     pub drain_time: Duration,
+    /// What is remembered across a restart.
+    pub state_file: PathBuf,
     /// What the daemon says on stderr, where no other level is asked for on start.
     pub log: LogLevel,
 }
@@ -78,6 +82,7 @@ impl Default for Daemon {
             startup_deadline: Duration::from_secs(30),
             shutdown_drain: Duration::from_secs(2),
             drain_time: Duration::from_secs(10),
+            state_file: PathBuf::from("/var/lib/herald/state.json"),
             log: LogLevel::Info,
         }
     }
@@ -319,6 +324,13 @@ impl Config {
                 Arc::make_mut(peer).session.capabilities.hostname = Some(hostname.into());
             }
         }
+    }
+
+    /// The longest time for which some router is asked to keep our routes over a restart.
+    pub fn restart_time(&self) -> Option<RestartTime> {
+        let peers = self.bgp.iter().flat_map(|bgp| &bgp.peers);
+        let templates = self.bgp.iter().flat_map(|bgp| &bgp.ranges).map(|range| &range.template);
+        peers.chain(templates).filter_map(|peer| peer.session.graceful_restart).max()
     }
 
     /// How many workers every check timing out at once would keep busy: the sum of timeout over interval,

@@ -8,6 +8,7 @@ use super::attributes::{Asn, Attributes};
 use super::bgp::{HoldTime, NextHop4, NextHop6, PeerAs};
 use super::capabilities::{Capabilities, Confederation, Relation};
 use super::export::ExportFilter;
+use super::restart::RestartTime;
 use super::transport::Transport;
 use crate::prefix::{Family, Prefix};
 
@@ -87,6 +88,8 @@ pub struct SessionParameters {
     pub hold_time: HoldTime,
     /// What else we offer.
     pub capabilities: Capabilities,
+    /// How long the peer is asked to keep our routes over a restart (RFC 4724); `None` does not offer it.
+    pub graceful_restart: Option<RestartTime>,
 }
 
 /// Which of the two connects.
@@ -193,6 +196,7 @@ impl SessionParameters {
             hold_time: DEFAULT_HOLD_TIME,
             confederation: None,
             capabilities: Capabilities::default(),
+            graceful_restart: None,
         }
     }
 
@@ -237,6 +241,7 @@ impl SessionParameters {
             ("advertise_hostname", our.hostname != their.hostname),
             // That others have joined it changes nothing for this peer.
             ("confederation_members", self.relation() != next.relation() && self.peer_as == next.peer_as),
+            ("graceful_restart", self.graceful_restart != next.graceful_restart),
         ];
         changes.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }

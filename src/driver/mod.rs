@@ -8,6 +8,7 @@ mod control_socket;
 pub mod daemon;
 mod dial;
 mod doors;
+pub mod keeper;
 pub mod listen;
 pub mod load;
 mod log;

@@ -1,5 +1,7 @@
 //! What operators read in the log, worded here and nowhere else. Each line names what changed, and why.
 
+pub(crate) mod restart;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,8 +41,8 @@ pub(crate) enum Notice {
     NeedsRestart(&'static str),
     /// SIGUSR1 came.
     CheckingNow,
-    /// SIGUSR2 came.
-    NoGracefulRestart,
+    /// Of restarts and of the state file.
+    Restart(restart::Restart),
     /// The first SIGTERM or SIGINT came; its name.
     Stopping(&'static str),
     /// A second one came.
@@ -137,6 +139,7 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
 pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
     let (level, text) = match notice {
         Notice::Engine(subjects, notice) => return word_engine(subjects, notice, say),
+        Notice::Restart(notice) => return restart::word(notice, say),
         Notice::Started { config, path } => (Level::Info, started(config, path)),
         Notice::Warnings(warnings) => {
             return warnings.iter().for_each(|warning| say(Level::Warn, warning.to_string()));
@@ -150,10 +153,6 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         }
         Notice::NeedsRestart(key) => (Level::Warn, format!("the change of {key} takes effect after a restart only")),
         Notice::CheckingNow => (Level::Info, "SIGUSR1: running every check now".to_owned()),
-        Notice::NoGracefulRestart => {
-            let text = "SIGUSR2: graceful restart is not supported by this version; nothing was done (SIGTERM stops)";
-            (Level::Warn, text.to_owned())
-        }
         Notice::Stopping(signal) => (Level::Info, format!("{signal}: withdrawing all routes and stopping")),
         Notice::StoppingAtOnce(signal) => (Level::Warn, format!("{signal} again: stopping at once")),
         Notice::StopTimedOut => (Level::Warn, "stopping although not everything could be sent to all peers".to_owned()),
@@ -368,6 +367,7 @@ fn established(peer: &config::Peer, status: Option<&PeerStatus>) -> String {
             seconds => format!("hold time {seconds}s"),
         }));
         let families: Vec<_> = status.families.iter().map(|family| family.name()).collect();
+        facts.extend(status.graceful_restart.as_ref().map(|_| "graceful restart".to_owned()));
         facts.push(if families.is_empty() { "no family in common".to_owned() } else { families.join(" ") });
     }
     let name = &peer.name;

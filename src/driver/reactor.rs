@@ -5,6 +5,8 @@
 //! other threads and signals ask for, connections, and timers last. A result or a KEEPALIVE that has arrived is so never
 //! outrun by the deadline that it is for, however late the loop is.
 
+mod requests;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -15,23 +17,23 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::connection::{Connections, READ_SHARE, Share};
 use super::control::{Ask, Control};
-use super::control_change::Change;
 use super::control_socket::Socket;
 use super::dial::zone_of;
 use super::doors::{self, Doors};
-
+use super::keeper::{self, Keeper};
+use super::notice::restart::Restart;
 use super::notice::{Notice, Subjects};
 use super::pool::{Pool, Report};
-use super::reload::{Loaded, Loader, broken};
+use super::reload::{Loaded, Loader};
 use super::scribe::Scribe;
-use super::signal::{Request, Signals};
+use super::signal::Signals;
 use super::state::ConfigState;
-use super::status::{ListenLine, PoolLine, Status};
+use super::status::ListenLine;
 use super::timer::Timer;
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
 use crate::config::{Config, Diagnostic};
-use crate::engine::drain::Drain;
+use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
 use crate::wall::Timestamp;
 
@@ -50,6 +52,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 enum Mail {
     Control(Ask),
     Loaded(Result<Loaded, Vec<Diagnostic>>),
+    Written(Result<(), String>),
 }
 
 /// How far a stop is.
@@ -80,6 +83,9 @@ pub(crate) struct Reactor {
     control: Control,
     loader: Loader,
     scribe: Scribe,
+    keeper: Keeper,
+    /// What the state file shall say in the end, if not what is true then.
+    legacy: Option<Saved>,
     subjects: Arc<Subjects>,
     config: Arc<Config>,
     state: ConfigState,
@@ -122,6 +128,10 @@ impl Reactor {
         refuse_failed(&doors.lines())?;
         let wall = wall_clock();
         let started_at = wall.timestamp(clock());
+        let boot_id = keeper::boot_id();
+        let (engine, restart) = keeper::engine(clock(), seed, &config, &boot_id);
+        let post = poster(&mail, &waker);
+        let keeper = Keeper::start(&config.daemon.state_file, boot_id, move |outcome| post(Mail::Written(outcome)))?;
         let mut reactor = Reactor {
             poll,
             timer,
@@ -129,7 +139,7 @@ impl Reactor {
             mailbox,
             mail,
             waker,
-            engine: Engine::new(clock(), seed),
+            engine,
             pool,
             connections,
             doors,
@@ -137,6 +147,8 @@ impl Reactor {
             state: ConfigState::new(loader.path(), started_at, &config),
             loader,
             scribe,
+            keeper,
+            legacy: None,
             subjects,
             config: config.clone(),
             started_at,
@@ -147,7 +159,11 @@ impl Reactor {
         };
         let path = reactor.loader.path().to_owned();
         reactor.scribe.note(Notice::Started { config: config.clone(), path });
+        if let Some(restart) = restart {
+            reactor.scribe.note(Notice::Restart(restart));
+        }
         reactor.note_findings(&config);
+        reactor.keeper.changed(clock());
         reactor.feed(clock(), Input::Configure(config));
         Ok(reactor)
     }
@@ -166,6 +182,11 @@ impl Reactor {
             }
         }
         drop(self.connections);
+        let path = self.keeper.path().to_owned();
+        let saved = self.legacy.unwrap_or_else(|| self.engine.saved(&wall_clock(), self.keeper.boot_id()));
+        if let Err(error) = self.keeper.finish(saved) {
+            self.scribe.note(Notice::Restart(Restart::Writing { path, outcome: Err(error) }));
+        }
         let hanging = self.pool.stop();
         if hanging > 0 {
             self.scribe.note(Notice::WorkersHang(hanging));
@@ -216,6 +237,10 @@ impl Reactor {
             self.breath = overdue.then(|| now + BREATH);
         }
         self.go_on_stopping(now);
+        if self.keeper.deadline().is_some_and(|at| at <= now) {
+            let saved = self.engine.saved(&wall_clock(), self.keeper.boot_id());
+            self.keeper.save(now, saved, self.config.restart_time());
+        }
         self.scribe.hand_over();
         Ok(())
     }
@@ -228,7 +253,8 @@ impl Reactor {
     /// When the loop must turn without a reason from outside.
     fn deadline(&self) -> Option<Instant> {
         let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
-        [self.timeout_at(), self.connections.deadline(), self.doors.deadline(), stop].into_iter().flatten().min()
+        let own = [self.connections.deadline(), self.doors.deadline(), self.keeper.deadline()];
+        own.into_iter().chain([self.timeout_at(), stop]).flatten().min()
     }
 
     /// Results of checks, all that are there: what they change goes out together.
@@ -273,6 +299,16 @@ impl Reactor {
     }
 
     fn note(&mut self, notice: engine::Notice) {
+        if let engine::Notice::Vip(..)
+        | engine::Notice::Aggregate(..)
+        | engine::Notice::Drain(_)
+        | engine::Notice::Peer(
+            _,
+            peer::Notice::State { from: State::Established, .. } | peer::Notice::State { to: State::Established, .. },
+        ) = notice
+        {
+            self.keeper.changed(clock());
+        }
         let notice = match notice {
             // Everything is new at the start, and that has been said.
             engine::Notice::PeerReload(..) if !self.reloaded => return,
@@ -322,149 +358,6 @@ impl Reactor {
                 doors::Change::Failed(address, error) => Notice::ListenFailed(address, error),
                 doors::Change::Closed(address) => Notice::ListenClosed(address),
             });
-        }
-    }
-
-    fn take_mail(&mut self, mail: Mail) {
-        match mail {
-            Mail::Control(Ask::Status) => {
-                let begun = clock();
-                let status = Box::new(self.status());
-                self.control.status(status, clock() - begun);
-            }
-            Mail::Control(Ask::Change(client, change)) => self.change(client, change),
-            Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
-            Mail::Loaded(result) => {
-                match result {
-                    Ok(loaded) => self.apply(loaded),
-                    Err(errors) => {
-                        self.state.failed(wall_clock().timestamp(clock()), &errors);
-                        self.scribe.note(Notice::ReloadRefused(errors));
-                    }
-                }
-                if self.loader.finished() {
-                    self.reload();
-                }
-            }
-        }
-    }
-
-    /// What an operator asks for over the control socket.
-    fn change(&mut self, client: usize, change: Change) {
-        let now = clock();
-        let wall = wall_clock();
-        let result = match change {
-            Change::Drain(target, time, reason) => {
-                let since = wall.timestamp(now);
-                let drain = Drain { reason, since, until: time.map(|time| since.after(time)) };
-                self.engine.drain(now, &wall, &target, drain)
-            }
-            Change::Undrain(target) => self.engine.undrain(now, &target),
-        };
-        self.drain(now);
-        self.control.changed(client, result, clock() - now);
-    }
-
-    fn status(&self) -> Status {
-        let wall = wall_clock();
-        let schedule = self.engine.schedule();
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            at: wall.timestamp(clock()),
-            started_at: self.started_at,
-            engine: self.engine.status(&wall),
-            listen: self.doors.lines(),
-            pool: PoolLine {
-                workers: self.pool.workers(),
-                demand: self.config.worker_demand(),
-                busy: self.pool.busy(),
-                queued: schedule.queued,
-                lag_p99_us: u64::try_from(schedule.lag_p99.as_micros()).unwrap_or(u64::MAX),
-                overdue: schedule.overdue,
-            },
-            config: self.state.line(),
-        }
-    }
-
-    fn obey(&mut self, request: Request) {
-        let now = clock();
-        match (request, self.stop) {
-            (Request::Stop(signal), Stop::No) => {
-                self.scribe.note(Notice::Stopping(signal));
-                self.doors.close_all();
-                self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + STOP_PATIENCE);
-                self.feed(now, Input::Stop(format!("herald stopped by {signal}")));
-            }
-            (Request::Stop(signal), _) => {
-                self.scribe.note(Notice::StoppingAtOnce(signal));
-                self.stop = Stop::Done;
-            }
-            (_, Stop::Withdrawing(_) | Stop::Flushing | Stop::Done) => {}
-            (Request::Reload, Stop::No) => {
-                self.scribe.note(Notice::Reloading(self.loader.path().to_owned()));
-                self.reload();
-            }
-            (Request::CheckNow, Stop::No) => {
-                self.scribe.note(Notice::CheckingNow);
-                self.feed(now, Input::CheckNow);
-            }
-            (Request::GracefulRestart, Stop::No) => self.scribe.note(Notice::NoGracefulRestart),
-        }
-    }
-
-    fn reload(&mut self) {
-        let post = poster(&self.mail, &self.waker);
-        if let Err(error) = self.loader.request(move |result| post(Mail::Loaded(result))) {
-            let errors = vec![broken(self.loader.path(), &format!("cannot start to read it: {error}"))];
-            self.state.failed(wall_clock().timestamp(clock()), &errors);
-            self.scribe.note(Notice::ReloadRefused(errors));
-        }
-    }
-
-    /// Puts a new configuration in force.
-    fn apply(&mut self, loaded: Loaded) {
-        if self.stop != Stop::No {
-            return;
-        }
-        let Loaded { config, subjects, prober } = loaded;
-        let now = clock();
-        // What the engine still has to say means the old configuration's indexes.
-        self.drain(now);
-        self.pool.set_prober(Arc::new(move |request| prober.run(request)));
-        if let Err(error) = self.pool.resize(config.worker_count()) {
-            self.scribe.note(Notice::WorkersMissing { started: self.pool.workers(), error: error.to_string() });
-        }
-        if config.daemon.control_socket != self.config.daemon.control_socket {
-            self.scribe.note(Notice::NeedsRestart("daemon.control_socket"));
-        }
-        self.state.loaded(wall_clock().timestamp(now), &config);
-        super::log::set_level(config.daemon.log);
-        self.subjects = subjects;
-        self.config = config.clone();
-        self.reloaded = true;
-        // Before sessions are reset by a new password: who comes back is to have it.
-        self.doors.configure(now, config.bgp.as_ref());
-        self.note_doors();
-        self.feed(now, Input::Configure(config.clone()));
-        self.scribe.note(Notice::Reloaded(config.clone()));
-        self.note_findings(&config);
-    }
-
-    fn note_findings(&mut self, config: &Config) {
-        if !config.warnings.is_empty() {
-            self.scribe.note(Notice::Warnings(config.warnings.clone()));
-        }
-    }
-
-    fn go_on_stopping(&mut self, now: Instant) {
-        match self.stop {
-            Stop::Withdrawing(deadline) if deadline <= now => {
-                self.scribe.note(Notice::StopTimedOut);
-                self.connections.close_all(now);
-                self.stop = Stop::Flushing;
-            }
-            Stop::Flushing if self.connections.is_empty() => self.stop = Stop::Done,
-            Stop::No | Stop::Withdrawing(_) | Stop::Flushing | Stop::Done => {}
         }
     }
 }

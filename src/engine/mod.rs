@@ -8,11 +8,13 @@
 
 pub mod aggregate;
 pub mod drain;
+pub mod restart;
+pub mod saved;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,6 +51,10 @@ pub enum Input<'a> {
     CheckNow,
     /// Stop for good; the text goes to the peers (RFC 9003).
     Stop(String),
+    /// The same, without waiting for anything.
+    StopAtOnce(String),
+    /// Stop for a restart: nothing is withdrawn, and peers with graceful restart keep what they have (RFC 4724).
+    Leave,
 }
 
 /// What the driver must do.
@@ -98,6 +104,8 @@ const STOP_FLUSH: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Stopping {
     text: String,
+    /// Not for a restart.
+    for_good: bool,
     /// Set once everything is withdrawn: when not to wait for slow peers any longer.
     give_up_at: Option<Instant>,
     done: bool,
@@ -110,6 +118,8 @@ pub struct Engine {
     health: Health,
     announce: Announce,
     speaker: Speaker,
+    /// What was announced before a restart, until the first configuration.
+    remembered: BTreeSet<Prefix>,
     released: bool,
     drains: Drains,
     drain_ends: Deadlines<Target>,
@@ -127,6 +137,7 @@ impl Engine {
             health: Health::new(),
             announce: Announce::new(),
             speaker: Speaker::new(seed),
+            remembered: BTreeSet::new(),
             released: false,
             drains: Drains::default(),
             drain_ends: Deadlines::new(),
@@ -148,6 +159,8 @@ impl Engine {
             Input::Peer(id, conn, event) => self.speaker.handle(now, id, conn, event),
             Input::CheckNow => self.health.check_all_now(now),
             Input::Stop(text) => self.stop(now, text),
+            Input::StopAtOnce(text) => self.stop_at_once(now, &text),
+            Input::Leave => self.leave(now),
         }
         self.decide(now);
     }
@@ -212,6 +225,12 @@ impl Engine {
             self.outputs.push_back(Output::Notice(Notice::PeerReload(name, change)));
         }
         self.config = config;
+        for prefix in std::mem::take(&mut self.remembered) {
+            // What is configured no more is decided upon: nobody shall have it.
+            if self.config.vips.contains_key(&prefix) || self.config.aggregates.contains_key(&prefix) {
+                self.speaker.leave_undecided(prefix);
+            }
+        }
         // Routes first: a kept peer then compares what it told its router with what is wanted now, once.
         self.decide(now);
         let (peers, ranges) = peers(&self.config);
@@ -237,7 +256,7 @@ impl Engine {
         // GRACEFUL_SHUTDOWN is for routers to see: without a session nobody would, and nobody waits.
         let drain = if self.speaker.is_heard() { self.config.daemon.shutdown_drain } else { Duration::ZERO };
         self.announce.stop(now, drain);
-        self.stopping = Some(Stopping { text, give_up_at: None, done: false });
+        self.stopping = Some(Stopping { text, for_good: true, give_up_at: None, done: false });
     }
 
     /// Lets conclusions run from the checks down to the RIB.
@@ -299,7 +318,10 @@ impl Engine {
 
     /// Once all is withdrawn and the peers have it, or have had their time: says goodbye.
     fn finish_stop(&mut self, now: Instant) {
-        if self.stopping.is_some() && !self.announce.is_stopped() && !self.speaker.is_heard() {
+        if self.stopping.as_ref().is_none_or(|stopping| stopping.done) {
+            return;
+        }
+        if !self.announce.is_stopped() && !self.speaker.is_heard() {
             // The last session ended during the drain.
             self.announce.stop(now, Duration::ZERO);
             self.decide(now);
@@ -308,7 +330,7 @@ impl Engine {
         let Some(stopping) = &mut self.stopping else {
             return;
         };
-        if stopping.done || !self.announce.is_stopped() {
+        if !self.announce.is_stopped() {
             return;
         }
         let give_up_at = *stopping.give_up_at.get_or_insert(now + STOP_FLUSH);

@@ -17,6 +17,9 @@ use crate::health::{BackendStatus, Health, ServiceState};
 use crate::prefix::{Family, Prefix};
 use crate::wall::{Timestamp, WallClock};
 
+/// VIPs without a verdict that are named.
+const WAITING_SHOWN: usize = 10;
+
 /// Everything at one moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
@@ -30,6 +33,8 @@ pub struct Status {
     pub peers: Vec<PeerLine>,
     /// In the order of their targets.
     pub drains: Vec<DrainLine>,
+    /// What End-of-RIB still waits for after a start; `null` when that is over.
+    pub wait: Option<WaitLine>,
 }
 
 /// One VIP.
@@ -125,6 +130,8 @@ pub struct PeerLine {
     pub families: Vec<Family>,
     /// IPv4 routes may have an IPv6 next hop on the session (RFC 8950).
     pub extended_next_hop: bool,
+    /// What the peer said of graceful restart; `null` unless it keeps our routes over a restart (RFC 4724).
+    pub graceful_restart: Option<RestartLine>,
     /// Families not announced for want of a next hop.
     pub without_next_hop: Vec<Family>,
     /// Why the last session ended or the last attempt failed; `null` when all is well.
@@ -153,6 +160,32 @@ pub struct PeerLine {
     pub hold_time_s: Option<u16>,
     /// Our address on the session.
     pub local_address: Option<IpAddr>,
+}
+
+/// Graceful restart with one peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RestartLine {
+    /// How long it was asked to keep our routes, in seconds.
+    pub restart_time_s: u16,
+    /// It keeps them after a NOTIFICATION too, unless that is a Hard Reset (RFC 8538).
+    pub notification: bool,
+    /// It had itself restarted before this session.
+    pub peer_restarted: bool,
+    /// How long its own restarts take, in seconds.
+    pub peer_restart_time_s: u16,
+}
+
+/// The wait for first verdicts after a start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WaitLine {
+    /// Routers may keep what was announced before a restart, until it is over (RFC 4724).
+    pub after_restart: bool,
+    /// When it is over, whatever is missing then.
+    pub until: Option<Timestamp>,
+    /// VIPs without a verdict.
+    pub undecided: usize,
+    /// The first of them.
+    pub vips: Vec<String>,
 }
 
 /// Why a VIP is as it is, with the names and numbers that people need.
@@ -267,6 +300,12 @@ impl Engine {
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
             peers: peers.iter().map(|peer| peer_line(peer.config(), peer.status(), clock)).collect(),
             drains: self.drain_lines(),
+            wait: self.announce.wait().map(|wait| WaitLine {
+                after_restart: self.announce.has_restarted(),
+                until: wait.until.map(|at| clock.timestamp(at)),
+                undecided: wait.undecided,
+                vips: self.announce.undecided().take(WAITING_SHOWN).map(|vip| vip.to_string()).collect(),
+            }),
         }
     }
 
@@ -338,10 +377,7 @@ impl Engine {
 pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -> PeerLine {
     PeerLine {
         name: config.name.to_string(),
-        address: match &config.session.zone {
-            Some(zone) => format!("{}%{zone}", config.session.address),
-            None => config.session.address.to_string(),
-        },
+        address: peer_address(config),
         port: config.session.port,
         mode: config.session.mode.name().to_owned(),
         state: status.state.name().to_owned(),
@@ -351,6 +387,12 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
         advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
         families: status.families,
         extended_next_hop: status.extended_next_hop,
+        graceful_restart: status.graceful_restart.map(|restart| RestartLine {
+            restart_time_s: config.session.graceful_restart.map_or(0, config::RestartTime::as_secs),
+            notification: restart.notification,
+            peer_restarted: restart.restarting,
+            peer_restart_time_s: restart.restart_time,
+        }),
         without_next_hop: status.without_next_hop,
         last_error: status.last_error.map(|cause| cause.to_string()),
         last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
@@ -365,6 +407,14 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
         remote_hostname: status.remote_hostname,
         hold_time_s: status.hold_time.map(config::HoldTime::as_secs),
         local_address: status.local_address,
+    }
+}
+
+/// As configured, with its zone.
+pub(super) fn peer_address(config: &config::Peer) -> String {
+    match &config.session.zone {
+        Some(zone) => format!("{}%{zone}", config.session.address),
+        None => config.session.address.to_string(),
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod drain;
 
+mod restart;
+
 use std::net::SocketAddr;
 
 use super::*;
@@ -33,6 +35,8 @@ struct World {
     sent: Vec<Message>,
     /// Of VIPs: why they changed.
     reasons: Vec<String>,
+    /// Not taken by a worker yet.
+    probes: Vec<ProbeRequest>,
     stopped: bool,
 }
 
@@ -40,9 +44,20 @@ impl World {
     #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
     fn new(config: Arc<Config>) -> World {
         let now = Instant::now();
-        let engine = Engine::new(now, 1);
-        let mut world =
-            World { engine, now, conn: None, connects: 0, sent: Vec::new(), reasons: Vec::new(), stopped: false };
+        World::begin(now, Engine::new(now, 1), config)
+    }
+
+    fn begin(now: Instant, engine: Engine, config: Arc<Config>) -> World {
+        let mut world = World {
+            engine,
+            now,
+            conn: None,
+            connects: 0,
+            sent: Vec::new(),
+            reasons: Vec::new(),
+            probes: Vec::new(),
+            stopped: false,
+        };
         world.input(Input::Configure(config));
         world.input(Input::Timeout);
         world
@@ -65,7 +80,8 @@ impl World {
                 Output::Stopped => self.stopped = true,
                 Output::Notice(Notice::Vip(event, reason)) => self.reasons.push(format!("{}: {reason}", event.vip)),
                 Output::Accept(..) | Output::TurnAway(..) => panic!("nobody connects in this test"),
-                Output::Probe(_) | Output::Close(..) | Output::Notice(_) => {}
+                Output::Probe(request) => self.probes.push(request),
+                Output::Close(..) | Output::Notice(_) => {}
             }
         }
     }
@@ -76,10 +92,15 @@ impl World {
     }
 
     fn establish(&mut self) {
+        self.establish_with(&[]);
+    }
+
+    fn establish_with(&mut self, more: &[Capability]) {
         let end = |text: &str| text.parse::<SocketAddr>().unwrap();
         self.event(Event::Connected { local: end("10.0.0.2:40000"), remote: end("10.0.0.1:179") });
         let mut capabilities = Family::ALL.map(Capability::Multiprotocol).to_vec();
         capabilities.push(Capability::FourOctetAs(Asn(65000)));
+        capabilities.extend_from_slice(more);
         let router_id = "10.0.0.1".parse().unwrap();
         let open = Open { asn: Asn(65000), hold_time: HoldTime::OFF, router_id, capabilities };
         let mut octets = Vec::new();

@@ -73,9 +73,9 @@ fn cpu_per_check(cpu: impl Fn() -> f64, interval_ms: u32) -> f64 {
 
 fn from_herald(dir: &Path, port: u16, kind: &str, interval_ms: u32) -> f64 {
     let mut config = format!(
-        "[daemon]\ncontrol_socket = \"{}\"\n[[service]]\nname = \"s\"\nvips = [\"192.0.2.1\"]\nport = 80\n\
+        "[daemon]\ncontrol_socket = \"{dir}/control.sock\"\nstate_file = \"{dir}/state.json\"\n[[service]]\nname = \"s\"\nvips = [\"192.0.2.1\"]\nport = 80\n\
          check = [{{ type = \"{kind}\", interval = \"{interval_ms}ms\", timeout = \"{interval_ms}ms\" }}]\n",
-        dir.join("control.sock").display()
+        dir = dir.display()
     );
     for index in 0..TARGETS {
         writeln!(config, "[[service.backend]]\naddress = \"{}\"\nport = {port}", target(index)).unwrap();

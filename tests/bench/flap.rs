@@ -58,12 +58,12 @@ fn measure(size: u32, flaps: usize) -> Outcome {
     let (web, router) = (Web::start(1), Router::start());
     let others: Vec<String> = (1..size).map(|index| format!("\"{}\"", crate::routes::route(index))).collect();
     let mut config = format!(
-        "[daemon]\ncontrol_socket = \"{}\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.1\"\n\
+        "[daemon]\ncontrol_socket = \"{dir}/control.sock\"\nstate_file = \"{dir}/state.json\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.1\"\n\
          [[bgp.peer]]\naddress = \"127.0.0.1\"\nport = {}\npeer_as = 65000\nfamilies = [\"ipv4\"]\n\
          [[service]]\nname = \"others\"\nport = 80\nrequired = 0\nvips = [{}]\n[[service.backend]]\naddress = \"127.0.0.1\"\n",
-        dir.path().join("control.sock").display(),
         router.address.port(),
-        others.join(",")
+        others.join(","),
+        dir = dir.path().display()
     );
     write!(
         config,

@@ -20,9 +20,9 @@ pub fn run() {
     let _nginx = nginx(dir.path(), port);
     let holes: Vec<BlackHole> = (0..DEAD).map(|index| BlackHole::open(hole(index))).collect();
     let mut config = format!(
-        "[daemon]\ncontrol_socket = \"{}\"\n[[service]]\nname = \"s\"\nvips = [\"192.0.2.1\"]\nport = 80\n\
+        "[daemon]\ncontrol_socket = \"{dir}/control.sock\"\nstate_file = \"{dir}/state.json\"\n[[service]]\nname = \"s\"\nvips = [\"192.0.2.1\"]\nport = 80\n\
          check = [{{ type = \"tcp\", interval = \"1s\", timeout = \"1s\" }}]\n",
-        dir.path().join("control.sock").display()
+        dir = dir.path().display()
     );
     for index in 0..TARGETS - DEAD {
         writeln!(config, "[[service.backend]]\naddress = \"{}\"\nport = {port}", target(index)).unwrap();

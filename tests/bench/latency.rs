@@ -34,10 +34,10 @@ fn measure(services: usize) -> Vec<Duration> {
     // One service fails every 100 ms on average; a thousand are checked once a second each.
     let interval = if services == 1 { "50ms" } else { "1s" };
     let mut config = format!(
-        "[daemon]\ncontrol_socket = \"{}\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.1\"\n\
+        "[daemon]\ncontrol_socket = \"{dir}/control.sock\"\nstate_file = \"{dir}/state.json\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.1\"\n\
          [[bgp.peer]]\nname = \"router\"\naddress = \"127.0.0.1\"\nport = {}\npeer_as = 65000\nfamilies = [\"ipv4\"]\n",
-        dir.path().join("control.sock").display(),
-        router.address.port()
+        router.address.port(),
+        dir = dir.path().display()
     );
     for service in 0..services {
         write!(

@@ -18,6 +18,7 @@ mod harness {
     pub(crate) mod router;
     pub(crate) mod site;
     pub(crate) mod wait;
+    pub(crate) mod watch;
 }
 
 mod aggregates;
@@ -32,6 +33,7 @@ mod passive;
 mod passwords;
 mod reach;
 mod reload;
+mod restart;
 mod sessions;
 mod speak;
 mod stop;

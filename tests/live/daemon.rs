@@ -64,12 +64,16 @@ impl Daemon {
 
     pub(crate) fn configure(&self, config: &str) {
         let socket = self.socket();
-        let text = config.replace("SOCKET", socket.to_str().unwrap());
+        let text = config.replace("SOCKET", socket.to_str().unwrap()).replace("STATE", self.state().to_str().unwrap());
         fs::write(self.config(), text).unwrap();
     }
 
     pub(crate) fn config(&self) -> PathBuf {
         self.directory.path().join("herald.toml")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.directory.path().join("state.json")
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

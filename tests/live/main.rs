@@ -2,6 +2,7 @@
 
 mod daemon;
 mod drain;
+mod restart;
 mod router;
 
 use std::fs;
@@ -22,6 +23,7 @@ fn config(router: &Router, backend_port: u16, vips: &str, drain: &str) -> String
         r#"
 [daemon]
 control_socket = "SOCKET"
+state_file = "STATE"
 shutdown_drain = "{drain}"
 [bgp]
 local_as = 65001
@@ -89,7 +91,7 @@ fn from_start_to_stop() {
     herald.signal(Signal::HUP);
     let stale = herald.wait_for_status("stale configuration", |status| status["config"]["stale"] == true);
     let error = stale["config"]["errors"][0].as_str().unwrap();
-    assert!(error.starts_with(&format!("{}:20:9: ", herald.config().display())), "{error}");
+    assert!(error.starts_with(&format!("{}:21:9: ", herald.config().display())), "{error}");
     herald.wait_for_log(error);
     assert_eq!(stale["vips"].as_array().unwrap().len(), 2);
     herald.configure(&config(&router, port, TWO, "0s"));
@@ -224,8 +226,6 @@ fn signals_that_do_not_stop() {
     router.wait_for(&Seen::EndOfRib);
     herald.signal(Signal::USR1);
     herald.wait_for_log("SIGUSR1: running every check now");
-    herald.signal(Signal::USR2);
-    herald.wait_for_log("SIGUSR2: graceful restart is not supported");
     assert!(herald.status().is_some());
     assert_eq!(router.rest(), []);
 }
@@ -250,7 +250,7 @@ fn what_cannot_start_says_why() {
     let output = herald.run().output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(":4:18: ") && text.contains(":20:9: ") && text.contains("error"), "{text}");
+    assert!(text.contains(":5:18: ") && text.contains(":21:9: ") && text.contains("error"), "{text}");
     assert!(!herald.socket().exists());
 
     herald.configure(&config(&router, 9, ONE, "0s"));

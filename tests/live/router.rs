@@ -101,9 +101,9 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn session(mut stream: TcpStream, tell: &Sender<Seen>, manner: Manner) -> io::Result<()> {
-    // Multiprotocol IPv4 unicast and 4-octet AS 65000, in one optional parameter.
-    let capabilities = [1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0xfd, 0xe8];
-    let mut open = vec![4, 0xfd, 0xe8, 0, 9, 10, 0, 0, 9, 14, 2, 12];
+    // Multiprotocol IPv4 unicast, 4-octet AS 65000 and graceful restart as a helper, in one optional parameter.
+    let capabilities = [1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0xfd, 0xe8, 64, 2, 0, 120];
+    let mut open = vec![4, 0xfd, 0xe8, 0, 9, 10, 0, 0, 9, 18, 2, 16];
     open.extend(capabilities);
     stream.write_all(&message(1, &open))?;
     stream.write_all(&message(4, &[]))?;

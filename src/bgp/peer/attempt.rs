@@ -11,7 +11,7 @@ use super::refusal::Refusals;
 use super::{Action, Cause, ConnId, Link, Notice, Peer, State, Suspects, Timer, retry};
 use crate::bgp::drain::Telling;
 use crate::bgp::error::Notification;
-use crate::bgp::fsm::{self, Connection};
+use crate::bgp::fsm::{self, Connection, Terms};
 use crate::rib::Rib;
 
 /// UPDATEs are made until so many octets wait for TCP ...
@@ -70,7 +70,9 @@ impl Peer {
 
     /// TCP is up: here a connection begins.
     pub(super) fn link(&mut self, now: Instant, id: ConnId, dialled: bool, local: SocketAddr, remote: SocketAddr) {
-        let connection = Connection::new(now, self.refusals.terms(now, &self.config.session), self.rng.bits());
+        let restart = self.offered();
+        let terms = Terms { restart, ..self.refusals.terms(now, &self.config.session) };
+        let connection = Connection::new(now, terms, self.rng.bits());
         let (local, remote, state) = (local.ip(), remote.ip(), State::Active);
         self.links.push(Link { id, dialled, lost: false, connection, state, local, remote, feed: None, paused: false });
     }
@@ -163,6 +165,10 @@ impl Peer {
         let Some(link) = self.links.iter_mut().find(|link| link.id == id) else { return };
         let Some(session) = link.connection.session() else { return };
         let mut feed = Feed::new(self.config.clone(), session, link.local, link.remote);
+        match &self.kept {
+            Some(kept) if session.restart.is_some() => feed.resume(kept),
+            _ => {}
+        }
         if self.telling != Telling::Everything {
             // What is about to go is not announced first.
             feed.set_telling(Telling::Nothing);
@@ -300,6 +306,7 @@ impl Peer {
         }
         let notices = filling.synchronised.into_iter().map(|(family, routes)| Notice::Synchronised(family, routes));
         self.actions.extend(notices.map(Action::Notice));
+        self.note_end_of_rib();
     }
 
     /// In debug builds, after every call: what must hold whatever happened.

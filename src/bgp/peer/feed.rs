@@ -37,7 +37,10 @@ pub(super) struct Feed {
     initial: Vec<Family>,
     /// Requests that are answered with a beginning and an end (RFC 7313).
     answers: [Option<Answer>; 2],
+    /// Routes flow ...
     started: bool,
+    /// ... and End-of-RIB may follow.
+    complete: bool,
     telling: Telling,
     graceful: GracefulShutdown,
 }
@@ -87,11 +90,23 @@ impl Feed {
             started: false,
             telling: Telling::Everything,
             graceful: GracefulShutdown::default(),
+            complete: false,
         }
     }
 
     /// Lets routes flow: all of them, then End-of-RIB.
     pub(super) fn start(&mut self) {
+        self.started = true;
+        self.complete = true;
+        self.rescan();
+    }
+
+    /// After a restart of ours, to a peer that keeps these routes: lets routes flow as they are decided. What the peer
+    /// keeps and shall not have is withdrawn as soon as that is known. End-of-RIB, at which the peer drops what it has
+    /// not heard of (RFC 4724 §4.2), waits for [`start`](Self::start).
+    pub(super) fn resume(&mut self, kept: &BTreeSet<Prefix>) {
+        let in_use = |prefix: &&Prefix| self.families.contains(&prefix.family());
+        self.told.suspect(kept.iter().filter(in_use).copied());
         self.started = true;
         self.rescan();
     }
@@ -165,7 +180,13 @@ impl Feed {
     /// Whether everything that shall be told is in UPDATEs.
     pub(super) fn is_idle(&self) -> bool {
         let has_scanned = self.scans.iter().all(Option::is_none) && self.answers.iter().all(Option::is_none);
-        !self.started || (self.told.is_settled() && has_scanned && self.initial.is_empty())
+        let has_ended = self.initial.is_empty() || !self.complete;
+        !self.started || (self.told.is_settled() && has_scanned && has_ended)
+    }
+
+    /// Whether all families have had their End-of-RIB.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete && self.initial.is_empty()
     }
 
     /// Families in use for which there is no next hop.
@@ -195,11 +216,12 @@ impl Feed {
         let Some((family, scan)) = next else { return false };
         let wanted: Vec<_> = rib.range(family_range(family, scan.after)).take(STRETCH).copied().collect();
         let told: Vec<_> = self.told.told_after(family, scan.after).take(STRETCH).copied().collect();
-        // Where either list was cut, the other may know nothing of what lies beyond.
+        let stale: Vec<_> = self.told.stale_after(family, scan.after).take(STRETCH).copied().collect();
+        // Where a list was cut, the others may know nothing of what lies beyond.
         let cut = |list: &[Prefix]| list.last().copied().filter(|_| list.len() == STRETCH);
-        let end = [cut(&wanted), cut(&told)].into_iter().flatten().min();
+        let end = [cut(&wanted), cut(&told), cut(&stale)].into_iter().flatten().min();
         let within = |prefix: &Prefix| end.is_none_or(|end| *prefix <= end);
-        let stretch: BTreeSet<_> = wanted.into_iter().chain(told).filter(within).collect();
+        let stretch: BTreeSet<_> = wanted.into_iter().chain(told).chain(stale).filter(within).collect();
         for prefix in stretch {
             self.want(prefix, rib, scan.again);
         }
@@ -208,6 +230,9 @@ impl Feed {
     }
 
     fn want(&mut self, prefix: Prefix, rib: &Rib, again: bool) {
+        if !rib.is_decided(&prefix) {
+            return;
+        }
         let wanted = rib.get(&prefix).and_then(|attributes| match self.telling {
             Telling::Everything => self.export.route(&prefix, attributes),
             Telling::Graceful => self.export.route(&prefix, &self.graceful.on(attributes.clone())),
@@ -244,6 +269,9 @@ impl Feed {
 
     /// End-of-RIB for what has just been told in full. RFC 4724 §2: also without graceful restart, also without routes.
     fn end_initial(&mut self, filling: &mut Filling) {
+        if !self.complete {
+            return;
+        }
         let Feed { initial, told, scans, .. } = self;
         initial.retain(|family| {
             let done = scans[*family as usize].is_none() && told.pending_count(*family) == 0;

@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod meeting;
+mod restart;
 mod router;
 
 use std::time::Duration;

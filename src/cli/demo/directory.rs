@@ -26,6 +26,10 @@ impl Directory {
         self.0.join("herald.log")
     }
 
+    pub(super) fn state(&self) -> PathBuf {
+        self.0.join("state.json")
+    }
+
     pub(super) fn socket(&self) -> PathBuf {
         self.0.join("control.sock")
     }

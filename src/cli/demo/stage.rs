@@ -329,6 +329,7 @@ fn config(directory: &Directory, backends: &[Backend], router_port: u16) -> Stri
     format!(
         r#"[daemon]
 control_socket = "{socket}"
+state_file     = "{state}"
 shutdown_drain = "500ms"                 # how long GRACEFUL_SHUTDOWN stands before the withdrawal
 
 [bgp]
@@ -357,6 +358,7 @@ port     = 80
 required = 1
 checks   = ["web"]
 {servers}"#,
-        socket = directory.socket().display()
+        socket = directory.socket().display(),
+        state = directory.state().display()
     )
 }

@@ -47,6 +47,7 @@ static FLAGS: &[Flag] = flags! {
     "extended-next-hop" "extended_next_hop" Switch "" "IPv4 routes may have an IPv6 next hop, if the router agrees (RFC 8950)"
     "role" "role" Text "ROLE" "Our role towards the router (RFC 9234): provider, rs, rs-client, customer or peer [default: none]"
     "role-strict" "role_strict" Switch "" "The router must say its role, too"
+    "graceful-restart" "graceful_restart" Switch "" "The router shall keep the routes when the session is lost without a word (RFC 4724)"
     "extended-messages" "extended_messages" Switch "" "UPDATEs of up to 65,535 octets, if the router agrees (RFC 8654)"
     "advertise-version" "advertise_version" Switch "" "Tell the router which software this is"
     "advertise-hostname" "advertise_hostname" Switch "" "Tell the router the name of this host"
@@ -205,7 +206,7 @@ mod tests {
             "--port 1790 --source 10.9.9.1 --interface eth0 --multihop 3 --families ipv6,ipv4 --hold-time 30s \
              --connect-retry 1s --next-hop-ipv4 router-id --next-hop-ipv6 2001:db8::1,fe80::1 --extended-next-hop \
              --origin egp --med 007 --as-path-prepend 2 --community 65000:1,65000:1:2 --community rt:65000:1 \
-             --role customer --role-strict --extended-messages --advertise-version \
+             --role customer --role-strict --graceful-restart --extended-messages --advertise-version \
              --accept 192.0.2.0/24 --accept 2001:db8::/32 --reject 192.0.2.9/32",
         );
         let peer = peer.peer("10.0.0.2").unwrap();

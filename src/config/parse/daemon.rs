@@ -14,11 +14,13 @@ const MAX_SOCKET_PATH: usize = 107;
 /// Where warnings about `[daemon]` point.
 pub(super) struct Places {
     pub(super) workers: Place,
+    pub(super) startup_deadline: Place,
 }
 
 pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, Places) {
     let mut daemon = Daemon::default();
-    let mut places = Places { workers: Place { file: 0, offset: 0 } };
+    let top = Place { file: 0, offset: 0 };
+    let mut places = Places { workers: top, startup_deadline: top };
     let table = root.and_then(|root| root.get("daemon")).and_then(|item| item.section(&schema::DAEMON, findings));
     let Some(table) = table else { return (daemon, places) };
     if let Some(path) = table.get("control_socket").and_then(|item| absolute_path(&item, findings)) {
@@ -34,6 +36,7 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
     }
     let hour = Duration::from_secs(3600);
     if let Some(item) = table.get("startup_deadline") {
+        places.startup_deadline = item.place;
         daemon.startup_deadline = item.duration(Duration::ZERO..=hour, findings).unwrap_or(daemon.startup_deadline);
     }
     if let Some(item) = table.get("shutdown_drain") {
@@ -41,6 +44,9 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
     }
     if let Some(item) = table.get("drain_time") {
         daemon.drain_time = item.duration(Duration::ZERO..=hour, findings).unwrap_or(daemon.drain_time);
+    }
+    if let Some(path) = table.get("state_file").and_then(|item| absolute_path(&item, findings)) {
+        daemon.state_file = path;
     }
     if let Some(item) = table.get("log") {
         let levels: Vec<_> = LogLevel::ALL.iter().map(|level| (level.name(), *level)).collect();

@@ -18,7 +18,7 @@ use super::{is_new, name, schema};
 use crate::config::peer::{DEFAULT_CONNECT_RETRY, DEFAULT_HOLD_TIME, PORT};
 use crate::config::{
     Asn, Bgp, Confederation, FileReference, FileRole, HoldTime, LiveParameters, NextHop4, NextHop6, Password, Peer,
-    PeerAs, PeerRange, Reach, SessionParameters, Transport,
+    PeerAs, PeerRange, Reach, RestartTime, SessionParameters, Transport,
 };
 use crate::prefix::{Family, Prefix};
 
@@ -29,6 +29,8 @@ struct Common {
     router_id: Option<Ipv4Addr>,
     hold_time: HoldTime,
     connect_retry: Duration,
+    /// Offered to all peers that do not say otherwise.
+    graceful_restart: Option<RestartTime>,
     port: u16,
     listen: Vec<SocketAddr>,
 }
@@ -117,6 +119,7 @@ fn read_common(table: &Section, findings: &mut Findings) -> Common {
         router_id: table.need("router_id", findings).and_then(|item| router_id(&item, findings)),
         hold_time: hold_time.unwrap_or(DEFAULT_HOLD_TIME),
         connect_retry: connect_retry.unwrap_or(DEFAULT_CONNECT_RETRY),
+        graceful_restart: table.get("graceful_restart").map(|item| restart_time(&item, findings)),
         port: table.get("port").and_then(|item| item.integer(1..=u16::MAX, findings)).unwrap_or(PORT),
         listen: table.get("listen").map(|item| listen(&item, findings)).unwrap_or_default(),
     }
@@ -149,6 +152,7 @@ fn read_peer(
     let hold_time = table.get("hold_time").and_then(|item| hold_time(&item, findings));
     let capabilities = capabilities::capabilities(table, findings);
     let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
+    let graceful_restart = table.get("graceful_restart").and_then(|item| item.boolean(findings));
     let attributes = attributes(table, findings);
     let export = table.get("export").map(|item| export(&item, findings));
     let peer_as = peer_as?;
@@ -162,6 +166,11 @@ fn read_peer(
         families: families?,
         extended_next_hop: extended_next_hop.unwrap_or(false),
         hold_time: hold_time.unwrap_or(common.hold_time),
+        graceful_restart: match graceful_restart {
+            Some(true) => Some(common.graceful_restart.unwrap_or(RestartTime::DEFAULT)),
+            Some(false) => None,
+            None => common.graceful_restart,
+        },
         confederation: common.confederation.clone(),
         capabilities,
         ..SessionParameters::new(address?, peer_as, local_as?, common.router_id?)
@@ -212,6 +221,19 @@ fn hold_time(item: &Item, findings: &mut Findings) -> Option<HoldTime> {
         findings.error(item.place, "`hold_time` must be 0s or whole seconds from 3s (RFC 4271 §4.2)");
     }
     hold_time
+}
+
+/// `[bgp.graceful_restart]`.
+fn restart_time(item: &Item, findings: &mut Findings) -> RestartTime {
+    let table = item.section(&schema::GRACEFUL_RESTART, findings);
+    let Some(item) = table.and_then(|table| table.get("restart_time")) else { return RestartTime::DEFAULT };
+    let longest = Duration::from_secs(RestartTime::MAX_SECS.into());
+    let Some(time) = item.duration(Duration::ZERO..=longest, findings) else { return RestartTime::DEFAULT };
+    let whole = RestartTime::from_secs(time.as_secs()).filter(|_| time.subsec_nanos() == 0);
+    if whole.is_none() {
+        findings.error(item.place, "`restart_time` must be whole seconds from 1s to 4095s (RFC 4724 §3)");
+    }
+    whole.unwrap_or(RestartTime::DEFAULT)
 }
 
 fn connect_retry(item: &Item, findings: &mut Findings) -> Option<Duration> {

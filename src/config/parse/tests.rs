@@ -87,6 +87,31 @@ fn the_example_shows_every_key() {
 }
 
 #[test]
+fn graceful_restart_is_for_all_or_for_some() {
+    let (tables, peers) = (["", "graceful_restart = { restart_time = '60s' }"], ["", "true", "false"]);
+    let expected = [[None, Some(120), None], [Some(60), Some(60), None]];
+    for (table, expected) in tables.into_iter().zip(expected) {
+        for (peer, expected) in peers.into_iter().zip(expected) {
+            let text = with("router_id", table);
+            let text = match peer {
+                "" => text,
+                peer => text.replace("peer_as = 65000", &format!("peer_as = 65000\ngraceful_restart = {peer}")),
+            };
+            let config = config(&text);
+            let time = config.bgp.as_ref().unwrap().peers[0].session.graceful_restart;
+            assert_eq!((time, config.restart_time()), (time, time));
+            assert_eq!(time.map(crate::config::RestartTime::as_secs), expected, "{table} {peer}");
+        }
+    }
+    // End-of-RIB may come as late as the start-up deadline.
+    let asked = |time| with("router_id", &format!("graceful_restart = {{ restart_time = '{time}' }}"));
+    let warning = "f:1:1: `startup_deadline` (30s) is not below `restart_time` (30s): routers may drop the routes that they \
+                   keep over a restart before all VIPs have their first verdicts";
+    assert_eq!(warnings(&asked("30s")), [warning]);
+    assert_eq!(warnings(&asked("31s")), [""; 0]);
+}
+
+#[test]
 fn the_example_states_the_defaults() {
     let (shown, plain) = (config(EXAMPLE), config(BASE));
     assert_eq!(shown.daemon, plain.daemon);
@@ -136,6 +161,20 @@ fn bgp_errors() {
         (changed("65001", "1.5"), "2:12: `local_as` must be an integer, not a fraction"),
         (changed("10.0.0.1", "0.0.0.0"), "3:13: `router_id` must not be 0.0.0.0 (RFC 6286)"),
         (changed("10.0.0.1", "10.0.0"), "3:13: `router_id`: `10.0.0` is not of the form of an IPv4 address"),
+        (
+            with("router_id", "graceful_restart = { restart_time = '4096s' }"),
+            "4:37: `restart_time` must be from 0s to 4095s, not `4096s`",
+        ),
+        (
+            with("router_id", "graceful_restart = { restart_time = '0s' }"),
+            "4:37: `restart_time` must be whole seconds from 1s to 4095s (RFC 4724 §3)",
+        ),
+        (
+            with("router_id", "graceful_restart = { restart_time = '1500ms' }"),
+            "4:37: `restart_time` must be whole seconds from 1s to 4095s (RFC 4724 §3)",
+        ),
+        (with("router_id", "graceful_restart = true"), "4:20: `graceful_restart` must be a table, not true"),
+        (with("peer_as", "graceful_restart = 1"), "8:20: `graceful_restart` must be true or false, not the integer 1"),
         (with("router_id", "hold_tme = '9s'"), "4:1: unknown key `hold_tme` in [bgp]; did you mean `hold_time`?"),
         (
             with("router_id", "hold_time = 9"),
@@ -613,7 +652,7 @@ fn daemon_and_top_level_errors() {
             "20:7: `log` must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", not `debg`; did you mean `debug`?",
         ),
         (daemon("http_listen = ':80'"), "20:1: `http_listen` in [daemon] is not supported by this version"),
-        (daemon("state_file = '/x'"), "20:1: `state_file` in [daemon] is not supported by this version"),
+        (daemon("state_file = 'x'"), "20:14: `state_file` must be an absolute path"),
         (format!("{BASE}[glb]\n"), "19:2: `glb` in the file is not supported by this version"),
         (format!("{BASE}[servcie]\n"), "19:2: unknown key `servcie` in the file; did you mean `service`?"),
         (format!("{BASE}[daemon]\nport 1\n"), "20:6: key with no value, expected `=`"),

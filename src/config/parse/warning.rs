@@ -46,7 +46,22 @@ pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
     {
         findings.warning(place, "`listen` is of no use: no peer has `mode = \"passive\"` or \"both\"");
     }
+    look_at_restart(config, places, findings);
     look_at_vips(bgp, config, places, findings);
+}
+
+/// Routers drop what they kept when the restart time is over, unless End-of-RIB has come; and that waits for the start-up.
+fn look_at_restart(config: &Config, places: &Places, findings: &mut Findings) {
+    let (Some(restart_time), deadline) = (config.restart_time(), config.daemon.startup_deadline) else { return };
+    if deadline >= restart_time.duration() {
+        let message = format!(
+            "`startup_deadline` ({}) is not below `restart_time` ({}): routers may drop the routes that they keep over a \
+             restart before all VIPs have their first verdicts",
+            humantime::format_duration(deadline),
+            humantime::format_duration(restart_time.duration()),
+        );
+        findings.warning(places.daemon.startup_deadline, message);
+    }
 }
 
 fn look_at_workers(config: &Config, places: &Places, findings: &mut Findings) {

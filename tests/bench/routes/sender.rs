@@ -40,8 +40,8 @@ impl Herald {
     fn start(dir: &Path, prefixes: u32, peers: &[SocketAddr]) -> Box<dyn Running> {
         let web = Web::start(1);
         let mut config = format!(
-            "[daemon]\ncontrol_socket = \"{}\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.1\"\nhold_time = \"90s\"\n",
-            dir.join("control.sock").display()
+            "[daemon]\ncontrol_socket = \"{dir}/control.sock\"\nstate_file = \"{dir}/state.json\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.1\"\nhold_time = \"90s\"\n",
+            dir = dir.display()
         );
         for peer in peers {
             write!(

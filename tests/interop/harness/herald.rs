@@ -50,10 +50,12 @@ impl Herald {
         self.process = Some(process);
     }
 
-    /// Writes the file. The text goes on in the `[daemon]` table that says where the control socket is.
+    /// Writes the file. The text goes on in the `[daemon]` table that says where the control socket and the state are.
     pub(crate) fn write(&self, config: &str) {
         let socket = self.dir.join("control.sock");
-        let text = format!("[daemon]\ncontrol_socket = \"{}\"\n{config}", socket.display());
+        let state = self.dir.join("state.json");
+        let paths = format!("control_socket = \"{}\"\nstate_file = \"{}\"", socket.display(), state.display());
+        let text = format!("[daemon]\n{paths}\n{config}");
         fs::write(self.dir.join("herald.toml"), text).unwrap();
     }
 
@@ -147,6 +149,13 @@ impl Herald {
         process.wait();
     }
 
+    /// SIGUSR2: a stop for a restart.
+    pub(crate) fn leave(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.signal(Signal::USR2);
+        assert_eq!(process.wait().code(), Some(0), "{}", self.log());
+    }
+
     /// SIGTERM, without waiting.
     pub(crate) fn terminate(&self) {
         self.process.as_ref().unwrap().signal(Signal::TERM);
@@ -168,6 +177,6 @@ impl Herald {
         let files = fs::read_dir(&self.dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut files: Vec<String> = files.collect();
         files.sort();
-        assert_eq!(files, ["herald.log", "herald.toml"], "files left over");
+        assert_eq!(files, ["herald.log", "herald.toml", "state.json"], "files left over");
     }
 }

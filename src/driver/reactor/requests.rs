@@ -1,0 +1,183 @@
+//! What operators and other threads ask of the loop: mail, signals, reloads, and the end.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Mail, Reactor, STOP_PATIENCE, Stop, poster};
+use crate::config::Config;
+use crate::driver::control::Ask;
+use crate::driver::control_change::Change;
+use crate::driver::notice::Notice;
+use crate::driver::notice::restart::Restart;
+use crate::driver::reload::{Loaded, broken};
+use crate::driver::signal::Request;
+use crate::driver::status::{PoolLine, Status};
+use crate::driver::{clock, wall_clock};
+use crate::engine::Input;
+use crate::engine::drain::Drain;
+
+impl Reactor {
+    pub(super) fn take_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Control(Ask::Status) => {
+                let begun = clock();
+                let status = Box::new(self.status());
+                self.control.status(status, clock() - begun);
+            }
+            Mail::Control(Ask::Change(client, change)) => self.change(client, change),
+            Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
+            Mail::Written(outcome) => {
+                let path = self.keeper.path().to_owned();
+                self.scribe.note(Notice::Restart(Restart::Writing { path, outcome }));
+            }
+            Mail::Loaded(result) => {
+                match result {
+                    Ok(loaded) => self.apply(loaded),
+                    Err(errors) => {
+                        self.state.failed(wall_clock().timestamp(clock()), &errors);
+                        self.scribe.note(Notice::ReloadRefused(errors));
+                    }
+                }
+                if self.loader.finished() {
+                    self.reload();
+                }
+            }
+        }
+    }
+
+    /// What an operator asks for over the control socket.
+    fn change(&mut self, client: usize, change: Change) {
+        let now = clock();
+        let wall = wall_clock();
+        let result = match change {
+            Change::Drain(target, time, reason) => {
+                let since = wall.timestamp(now);
+                let drain = Drain { reason, since, until: time.map(|time| since.after(time)) };
+                self.engine.drain(now, &wall, &target, drain)
+            }
+            Change::Undrain(target) => self.engine.undrain(now, &target),
+        };
+        self.drain(now);
+        self.control.changed(client, result, clock() - now);
+    }
+
+    fn status(&self) -> Status {
+        let wall = wall_clock();
+        let schedule = self.engine.schedule();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: wall.timestamp(clock()),
+            started_at: self.started_at,
+            engine: self.engine.status(&wall),
+            listen: self.doors.lines(),
+            pool: PoolLine {
+                workers: self.pool.workers(),
+                demand: self.config.worker_demand(),
+                busy: self.pool.busy(),
+                queued: schedule.queued,
+                lag_p99_us: u64::try_from(schedule.lag_p99.as_micros()).unwrap_or(u64::MAX),
+                overdue: schedule.overdue,
+            },
+            config: self.state.line(),
+        }
+    }
+
+    pub(super) fn obey(&mut self, request: Request) {
+        let now = clock();
+        match (request, self.stop) {
+            (Request::Stop(signal), Stop::No) => {
+                self.scribe.note(Notice::Stopping(signal));
+                self.doors.close_all();
+                self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + STOP_PATIENCE);
+                self.feed(now, Input::Stop(format!("herald stopped by {signal}")));
+            }
+            (Request::GracefulRestart, Stop::No) => self.leave(now),
+            (Request::Stop(signal), _) => self.stop_at_once(now, signal),
+            (Request::GracefulRestart, _) => self.stop_at_once(now, "SIGUSR2"),
+            (_, Stop::Withdrawing(_) | Stop::Flushing | Stop::Done) => {}
+            (Request::Reload, Stop::No) => {
+                self.scribe.note(Notice::Reloading(self.loader.path().to_owned()));
+                self.reload();
+            }
+            (Request::CheckNow, Stop::No) => {
+                self.scribe.note(Notice::CheckingNow);
+                self.feed(now, Input::CheckNow);
+            }
+        }
+    }
+
+    /// Stops for a restart.
+    fn leave(&mut self, now: Instant) {
+        self.scribe.note(Notice::Restart(Restart::Leaving(self.engine.heirs())));
+        self.legacy = Some(self.engine.saved(&wall_clock(), self.keeper.boot_id()));
+        self.feed(now, Input::Leave);
+    }
+
+    /// Says goodbye to whom it can be said without waiting.
+    fn stop_at_once(&mut self, now: Instant, signal: &'static str) {
+        self.scribe.note(Notice::StoppingAtOnce(signal));
+        self.feed(now, Input::StopAtOnce(format!("herald stopped by {signal}")));
+        self.serve_connections();
+        self.stop = Stop::Done;
+    }
+
+    fn reload(&mut self) {
+        let post = poster(&self.mail, &self.waker);
+        if let Err(error) = self.loader.request(move |result| post(Mail::Loaded(result))) {
+            let errors = vec![broken(self.loader.path(), &format!("cannot start to read it: {error}"))];
+            self.state.failed(wall_clock().timestamp(clock()), &errors);
+            self.scribe.note(Notice::ReloadRefused(errors));
+        }
+    }
+
+    /// Puts a new configuration in force.
+    fn apply(&mut self, loaded: Loaded) {
+        if self.stop != Stop::No {
+            return;
+        }
+        let Loaded { config, subjects, prober } = loaded;
+        let now = clock();
+        // What the engine still has to say means the old configuration's indexes.
+        self.drain(now);
+        self.pool.set_prober(Arc::new(move |request| prober.run(request)));
+        if let Err(error) = self.pool.resize(config.worker_count()) {
+            self.scribe.note(Notice::WorkersMissing { started: self.pool.workers(), error: error.to_string() });
+        }
+        if config.daemon.control_socket != self.config.daemon.control_socket {
+            self.scribe.note(Notice::NeedsRestart("daemon.control_socket"));
+        }
+        if config.daemon.state_file != self.config.daemon.state_file {
+            self.scribe.note(Notice::NeedsRestart("daemon.state_file"));
+        }
+        self.state.loaded(wall_clock().timestamp(now), &config);
+        crate::driver::log::set_level(config.daemon.log);
+        self.subjects = subjects;
+        self.config = config.clone();
+        self.reloaded = true;
+        // Before sessions are reset by a new password: who comes back is to have it.
+        self.doors.configure(now, config.bgp.as_ref());
+        self.note_doors();
+        self.keeper.changed(now);
+        self.feed(now, Input::Configure(config.clone()));
+        self.scribe.note(Notice::Reloaded(config.clone()));
+        self.note_findings(&config);
+    }
+
+    pub(super) fn note_findings(&mut self, config: &Config) {
+        if !config.warnings.is_empty() {
+            self.scribe.note(Notice::Warnings(config.warnings.clone()));
+        }
+    }
+
+    pub(super) fn go_on_stopping(&mut self, now: Instant) {
+        match self.stop {
+            Stop::Withdrawing(deadline) if deadline <= now => {
+                self.scribe.note(Notice::StopTimedOut);
+                self.connections.close_all(now);
+                self.stop = Stop::Flushing;
+            }
+            Stop::Flushing if self.connections.is_empty() => self.stop = Stop::Done,
+            Stop::No | Stop::Withdrawing(_) | Stop::Flushing | Stop::Done => {}
+        }
+    }
+}

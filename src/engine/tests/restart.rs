@@ -1,0 +1,252 @@
+//! Restarts: what is told when, and what the state file says meanwhile.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::announce::Remembered;
+use crate::bgp::update::Update;
+use crate::engine::saved::Saved;
+use crate::health::ProbeOutcome;
+use crate::wall::WallClock;
+
+/// VIPs 192.0.2.1 to .4, each with a service on backend 10.1.0.1 to .4, and a start-up deadline of 5 seconds.
+fn config() -> Arc<Config> {
+    let service = |n| {
+        format!(
+            "[[service]]\nname = \"s{n}\"\nvips = [\"192.0.2.{n}\"]\nport = 80\n\
+             check = [{{ type = \"tcp\", rise = 1, fall = 1 }}]\n[[service.backend]]\naddress = \"10.1.0.{n}\"\n"
+        )
+    };
+    let services: String = (1..=4).map(service).collect();
+    let text = format!(
+        "[daemon]\nshutdown_drain = \"0\"\nstartup_deadline = \"5s\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.2\"\n\
+         graceful_restart = {{}}\n[[bgp.peer]]\nname = \"tor\"\naddress = \"10.0.0.1\"\npeer_as = 65000\n\
+         families = [\"ipv4\"]\n{services}\
+         [[vip]]\naddress = \"192.0.2.1\"\nhold_up = \"60s\"\n\
+         [[vip]]\naddress = \"192.0.2.4\"\nhold_up = \"60s\"\non_down = \"degrade\"\ndegraded = {{ med = 7 }}\n"
+    );
+    Arc::new(config::parse(&[Source { name: "test".into(), text }]).unwrap())
+}
+
+fn vip(n: u8) -> Prefix {
+    Prefix::from(std::net::Ipv4Addr::from([192, 0, 2, n]))
+}
+
+/// A daemon that announced 192.0.2.1 to .3, .4 as degraded, and .9, which is configured no more.
+fn resumed() -> World {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
+    let now = Instant::now();
+    let state = |n| if n == 4 { VipState::Degraded } else { VipState::Announced };
+    let remembered = |n| (vip(n), Remembered { state: state(n), since: now.checked_sub(n as u32 * SECOND) });
+    let remembered: BTreeMap<_, _> = [1, 2, 3, 4, 9].map(remembered).into();
+    let mut world = World::begin(now, Engine::resume(now, 1, remembered), config());
+    world.input(Input::CheckNow);
+    world
+}
+
+/// A router that keeps routes, with or without RFC 8538.
+fn helper(notification: bool) -> [Capability; 1] {
+    [Capability::Other(64, vec![if notification { 0x40 } else { 0 }, 120])]
+}
+
+impl World {
+    /// The check of this VIP has this result.
+    fn verdict(&mut self, n: u8, passed: bool) {
+        let of_vip = |request: &ProbeRequest| request.probe.target.ip() == std::net::Ipv4Addr::from([10, 1, 0, n]);
+        let at = self.probes.iter().position(of_vip).expect("it is being checked");
+        let ticket = self.probes.remove(at).ticket;
+        self.input(Input::ProbeStarted(ticket, self.now));
+        let outcome = ProbeOutcome { passed, detail: "".into(), took: Duration::ZERO };
+        self.input(Input::ProbeFinished(ticket, outcome));
+    }
+
+    /// What the router has been told since the last look.
+    fn told(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        for message in std::mem::take(&mut self.sent) {
+            match message {
+                Message::Update(body) => {
+                    let update = Update::decode(&body, true, true).unwrap();
+                    told.extend(update.withdrawn.iter().map(|prefix| format!("-{prefix}")));
+                    for (attributes, prefixes) in &update.announced {
+                        let med = attributes.med.map(|med| format!(" med {med}")).unwrap_or_default();
+                        told.extend(prefixes.iter().map(|prefix| format!("+{prefix}{med}")));
+                    }
+                    if told.is_empty() || update.withdrawn.is_empty() && update.announced.is_empty() {
+                        told.push("end".to_owned());
+                    }
+                }
+                Message::Notification(notification) => told.push(notification.to_string()),
+                _ => {}
+            }
+        }
+        told
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            self.input(Input::Timeout);
+        }
+        self.now = end;
+    }
+
+    fn saved(&self) -> Saved {
+        self.engine.saved(&WallClock::new(self.now, 1_767_225_600 * SECOND), "boot")
+    }
+
+    /// What the state file says stands announced.
+    fn standing(&self) -> String {
+        let saved = self.saved();
+        let line = |vip: &crate::engine::saved::SavedRoute| {
+            let age = self.saved().written.since_epoch() - vip.since.since_epoch();
+            format!("{} {:?} {}s", vip.address, vip.state, age.as_secs())
+        };
+        saved.vips.iter().map(line).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[test]
+fn every_verdict_counts_at_once_and_end_of_rib_waits_for_all() {
+    let mut world = resumed();
+    world.establish_with(&helper(false));
+    assert_eq!(world.told(), ["-192.0.2.9/32"], "what is configured no more");
+    let before =
+        "192.0.2.1/32 Announced 1s, 192.0.2.2/32 Announced 2s, 192.0.2.3/32 Announced 3s, 192.0.2.4/32 Degraded 4s";
+    assert_eq!(world.standing(), before, "a crash now forgets nothing");
+    world.verdict(1, true);
+    assert_eq!(world.told(), ["+192.0.2.1/32"], "no hold_up for what was announced");
+    world.verdict(2, false);
+    assert_eq!(world.told(), ["-192.0.2.2/32"]);
+    // Healthy, but degraded before: that it stays until its hold_up is over.
+    world.verdict(4, true);
+    assert_eq!(world.told(), ["+192.0.2.4/32 med 7"]);
+    let wait = world.engine.status(&WallClock::new(world.now, SECOND)).wait.unwrap();
+    assert_eq!((wait.after_restart, wait.undecided, &wait.vips[..]), (true, 1, &["192.0.2.3/32".to_owned()][..]));
+    let standing = "192.0.2.1/32 Announced 1s, 192.0.2.3/32 Announced 3s, 192.0.2.4/32 Degraded 4s";
+    assert_eq!(world.standing(), standing, "and since when they are so is not news");
+    world.wait(4 * SECOND);
+    assert_eq!(world.told(), [""; 0]);
+    // Without a verdict at the deadline, and so not announced.
+    world.wait(SECOND);
+    assert_eq!(world.told(), ["-192.0.2.3/32", "end"]);
+    assert!(world.engine.status(&WallClock::new(world.now, SECOND)).wait.is_none());
+    world.verdict(3, true);
+    assert_eq!(world.told(), ["+192.0.2.3/32"]);
+}
+
+#[test]
+fn with_all_verdicts_in_time_end_of_rib_follows_the_last() {
+    let mut world = resumed();
+    world.establish_with(&helper(false));
+    (1..=3).for_each(|n| world.verdict(n, true));
+    world.told();
+    world.verdict(4, false);
+    assert_eq!(world.told(), ["+192.0.2.4/32 med 7", "end"]);
+    // The restart is over: hold_up counts again.
+    world.wait(SECOND);
+    world.verdict(1, false);
+    world.wait(SECOND);
+    world.verdict(1, true);
+    assert_eq!(world.told(), ["-192.0.2.1/32"]);
+}
+
+#[test]
+fn a_reload_during_the_wait_changes_what_is_waited_for() {
+    let mut world = resumed();
+    world.establish_with(&helper(false));
+    (1..=2).for_each(|n| world.verdict(n, true));
+    world.told();
+    let mut fewer = Config::clone(&config());
+    fewer.services.truncate(2);
+    fewer.vips.retain(|prefix, _| *prefix < vip(3));
+    world.input(Input::Configure(Arc::new(fewer)));
+    assert_eq!(world.told(), ["-192.0.2.3/32", "-192.0.2.4/32", "end"]);
+}
+
+/// A covering prefix is decided upon when what is known of its members will do, whichever way.
+#[test]
+fn an_aggregate_is_told_when_it_is_known_and_kept_until_then() {
+    let with = |required: u32| {
+        let base = config();
+        let members = base.vips.keys().copied().collect();
+        let mut config = Config::clone(&base);
+        let required = config::Required::Backends(required);
+        let attributes = Arc::default();
+        let covering = Prefix::covering(vip(0).address(), 24);
+        config.aggregates.insert(covering, config::Aggregate { members, required, attributes });
+        Arc::new(config)
+    };
+    let start = |required| {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
+        let now = Instant::now();
+        let announced = Remembered { state: VipState::Announced, since: now.checked_sub(9 * SECOND) };
+        let remembered = [(Prefix::covering(vip(0).address(), 24), announced)].into();
+        let mut world = World::begin(now, Engine::resume(now, 1, remembered), with(required));
+        world.input(Input::CheckNow);
+        world.establish_with(&helper(false));
+        world.told();
+        world
+    };
+    let mut world = start(2);
+    world.verdict(2, true);
+    assert_eq!(world.told(), ["+192.0.2.2/32"], "one member is not enough, and others may be");
+    assert_eq!((world.saved().aggregates.len(), world.saved().vips.len()), (1, 1));
+    world.verdict(3, true);
+    assert_eq!(world.told(), ["+192.0.2.0/24", "+192.0.2.3/32"]);
+    assert_eq!(world.saved().aggregates.len(), 1);
+    let mut world = start(3);
+    world.verdict(2, false);
+    assert_eq!(world.told(), [""; 0]);
+    world.verdict(3, false);
+    assert_eq!(world.told(), ["-192.0.2.0/24"], "the other two are too few");
+    assert_eq!(world.saved().aggregates, []);
+    // Undecided at the deadline.
+    let mut world = start(1);
+    world.wait(5 * SECOND);
+    assert_eq!(world.told(), ["-192.0.2.0/24", "end"]);
+}
+
+#[test]
+fn a_stop_for_a_restart_says_nothing_and_remembers_all() {
+    let mut world = resumed();
+    world.establish_with(&helper(true));
+    world.verdict(1, true);
+    world.told();
+    assert_eq!(world.engine.heirs().keep, ["tor".into()]);
+    let saved = world.saved();
+    assert_eq!((saved.stopped, saved.vips.len(), saved.peers.len()), (false, 4, 1));
+    world.input(Input::Leave);
+    assert!(world.stopped);
+    assert_eq!(world.told(), [""; 0]);
+    assert!(!world.saved().stopped && world.engine.poll_timeout().is_none_or(|at| at > world.now));
+    // Too late to change one's mind.
+    world.input(Input::StopAtOnce("x".to_owned()));
+    world.input(Input::Stop("x".to_owned()));
+    assert_eq!(world.told(), [""; 0]);
+}
+
+#[test]
+fn a_stop_for_good_leaves_nothing_to_go_on_from() {
+    for (notification, goodbye) in [
+        (false, "Cease/Administrative Shutdown: \"bye\""),
+        (true, "Cease/Hard Reset (Cease/Administrative Shutdown: \"bye\")"),
+    ] {
+        let mut world = resumed();
+        world.establish_with(&helper(notification));
+        world.verdict(1, true);
+        world.told();
+        world.input(Input::Stop("bye".to_owned()));
+        assert_eq!(world.told(), ["-192.0.2.1/32", goodbye]);
+        assert!(world.stopped && world.saved().stopped);
+
+        let mut world = resumed();
+        world.establish_with(&helper(notification));
+        world.verdict(1, true);
+        world.told();
+        world.input(Input::StopAtOnce("bye".to_owned()));
+        assert_eq!(world.told(), [goodbye]);
+        assert!(world.stopped && world.saved().stopped);
+    }
+}

@@ -1,0 +1,50 @@
+//! Everything that a router does with its routes, as it happens: a look at its table now and then would miss a gap of
+//! milliseconds.
+
+use std::path::Path;
+
+use super::lab::Namespace;
+use super::process::Process;
+use super::wait;
+
+/// A running record of routes that go.
+pub(crate) struct Watch {
+    process: Process,
+    /// What stands before the prefix in a line about a route that goes.
+    mark: &'static str,
+}
+
+impl Watch {
+    /// What a router does to its kernel's table.
+    pub(crate) fn kernel(namespace: &Namespace) -> Watch {
+        Watch::start(namespace, "Deleted ", "stdbuf", &["-oL", "ip", "monitor", "route"])
+    }
+
+    /// What GoBGP does to its own.
+    pub(crate) fn gobgp(namespace: &Namespace) -> Watch {
+        let program = ["-oL", "gobgp", "monitor", "global", "rib"];
+        Watch::start(namespace, "[DELROUTE] ", "stdbuf", &program)
+    }
+
+    fn start(namespace: &Namespace, mark: &'static str, program: &str, arguments: &[&str]) -> Watch {
+        let log = namespace.dir("watch").join("routes.log");
+        let process = Process::start(namespace, Path::new(&log), program, arguments);
+        Watch { process, mark }
+    }
+
+    /// Waits until it has seen this prefix go.
+    pub(crate) fn wait_for(&self, prefix: &str) {
+        wait::until(&format!("{prefix} to go"), || match self.gone(prefix) {
+            0 => Err(self.process.log()),
+            _ => Ok(()),
+        });
+    }
+
+    /// How often this prefix went.
+    pub(crate) fn gone(&self, prefix: &str) -> usize {
+        let prefix = prefix.trim_end_matches("/32").trim_end_matches("/128");
+        let log = self.process.log();
+        let gone = log.lines().filter_map(|line| line.split_once(self.mark)?.1.split_whitespace().next());
+        gone.filter(|word| word.split('/').next() == Some(prefix)).count()
+    }
+}

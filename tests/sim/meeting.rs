@@ -219,7 +219,9 @@ impl World {
 
     /// The connection is no more.
     fn lose(&mut self, name: &Arc<str>, conn: ConnId) {
+        let now = self.now;
         let router = self.routers.get_mut(name).expect("its link was just there");
+        router.fell = router.find(conn).map(|link| (now, link.called));
         router.excused |= router.find(conn).is_some_and(|link| link.cause.is_some());
         router.links.retain(|link| link.conn != conn);
         self.calm_since = self.now;
@@ -275,7 +277,10 @@ impl World {
         let rival = others.map(|(_, link)| link).find(|other| other.opened || other.answered);
         let session = established && rival.is_some();
         self.rules.count(if newer || session { "one session" } else { "the right one survives" });
-        let right = rival.is_some_and(|rival| rival.called != link.called) && link.called == herald_wins;
+        // It may have been found to be bad after it had won.
+        let fell = router.fell.filter(|(at, _)| *at == self.now).map(|(_, called)| called);
+        let rivals = rival.map(|rival| rival.called).into_iter().chain(fell);
+        let right = rivals.into_iter().any(|called| called != link.called) && link.called == herald_wins;
         assert!(newer || session || right, "{name}: the wrong connection has to go: {link:?}, not {rival:?}");
     }
 }

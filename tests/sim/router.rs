@@ -31,6 +31,8 @@ pub(crate) struct Router {
     pub(crate) lost: BTreeSet<ConnId>,
     /// Connections that Herald gave up for another one since the last session came up.
     pub(crate) collisions: u32,
+    /// When the last connection ended, and whether the router had made it.
+    pub(crate) fell: Option<(Instant, bool)>,
     /// OPENs that it has refused since Herald last forgot about it.
     pub(crate) refusals: u32,
 }
@@ -58,6 +60,7 @@ impl Router {
             excused: false,
             lost: BTreeSet::new(),
             collisions: 0,
+            fell: None,
             refusals: 0,
         }
     }
@@ -208,7 +211,8 @@ impl Router {
         if let Some(words) = self.traits.refuse(&open) {
             self.refusals += 1;
             rules.count("refusal");
-            assert!(self.refusals <= 6, "{name}: {} OPENs with what it refuses", self.refusals);
+            let hopeless = self.traits.is_hopeless(&self.config) || !self.families_with(None).contains(&true);
+            assert!(self.refusals <= 6 || hopeless, "{name}: {} OPENs with what it refuses", self.refusals);
             return answers.push(Answer::Refuse(words));
         }
         let loser = self.collide(conn);

@@ -10,13 +10,15 @@ use crate::plan::{BIG_AS, one_in};
 use crate::wire;
 
 /// What a router is, whatever the session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Traits {
     pub(crate) asn: u32,
     /// Its BGP Identifier.
     pub(crate) id: [u8; 4],
     /// Says its OPEN first, whoever connects.
     pub(crate) opens_first: bool,
+    /// What it says arrives within so many milliseconds.
+    pub(crate) lag: u64,
     /// Waits for Herald's OPEN, also when it made the connection.
     pub(crate) delays_open: bool,
     /// Keeps routes across a restart of its own (RFC 4724).
@@ -81,6 +83,7 @@ impl Traits {
             asn,
             id: ids[rng.below(if internal { 2 } else { 3 }) as usize],
             opens_first: one_in(rng, 2),
+            lag: [20, 20, 300][rng.below(3) as usize],
             delays_open: one_in(rng, 6),
             restarts: one_in(rng, 2),
             refuses: None,
@@ -207,14 +210,21 @@ impl Refuses {
         let key = [(70, None), (6, None), (2, None), (65, None), (1, Some(Family::Ipv6))][rng.below(5) as usize];
         let how = [Saying::Named, Saying::Named, Saying::Unnamed, Saying::Parameter][rng.below(4) as usize];
         // What is left must be enough for a session: IPv4, with AS numbers of 2 octets.
-        let plain =
-            traits.families.is_none_or(|families| families[0]) && config.session.families.contains(&Family::Ipv4);
-        let basic = matches!(key.0, 1 | 2 | 65);
-        (!basic || plain && traits.asn <= 65535).then_some(Refuses { key, how })
+        let refuses = Refuses { key, how };
+        let hopeless = Traits { refuses: Some(refuses), ..traits.clone() }.is_hopeless(config);
+        (!hopeless && (key.0 != 65 || traits.asn <= 65535)).then_some(refuses)
     }
 }
 
 impl Traits {
+    /// It refuses what a session with this configuration cannot do without.
+    pub(crate) fn is_hopeless(&self, config: &config::Peer) -> bool {
+        let families = &config.session.families;
+        let Some(Refuses { key, how }) = self.refuses else { return false };
+        let plain = self.families.is_none_or(|families| families[0]) && families.contains(&Family::Ipv4);
+        !plain && (key.0 == 1 || how != Saying::Named && matches!(key.0, 2 | 65))
+    }
+
     /// The data of the NOTIFICATION to this OPEN, if the router does not take it.
     pub(crate) fn refuse(&self, open: &wire::Open) -> Option<Vec<u8>> {
         let Refuses { key, how } = self.refuses.filter(|refuses| open.keys.contains(&refuses.key))?;

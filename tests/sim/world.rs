@@ -390,7 +390,8 @@ impl World {
     pub(crate) fn say(&mut self, name: &Arc<str>, conn: ConnId, bytes: &[u8]) {
         if let Some(link) = self.link(name, conn) {
             link.inflight.extend(bytes);
-            self.soon(20, Happening::Arrive(name.clone(), conn));
+            let lag = self.routers[name].traits.lag;
+            self.soon(lag, Happening::Arrive(name.clone(), conn));
         }
     }
 

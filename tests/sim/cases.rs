@@ -12,9 +12,9 @@ use crate::plan::{Plan, read};
 use crate::router::Router;
 use crate::world::{Happening, World};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-const HEAD: &str = r#"
+pub(crate) const HEAD: &str = r#"
 [bgp]
 local_as = 65001
 router_id = "10.99.1.2"
@@ -30,7 +30,7 @@ interval = "1s"
 timeout = "500ms"
 "#;
 
-fn service(name: &str, vips: &str, port: u16, host: &str) -> String {
+pub(crate) fn service(name: &str, vips: &str, port: u16, host: &str) -> String {
     format!(
         "[[service]]\nname = \"{name}\"\nvips = {vips}\nport = {port}\nchecks = [\"plain\"]\n\
          [[service.backend]]\naddress = \"{host}\"\nport = 80\n"
@@ -38,7 +38,7 @@ fn service(name: &str, vips: &str, port: u16, host: &str) -> String {
 }
 
 /// A world with every server well, at peace.
-fn world(seed: u64, config: Arc<Config>) -> World {
+pub(crate) fn world(seed: u64, config: Arc<Config>) -> World {
     let mut world = World::with(seed, config, Plan::new(&mut Rng::new(0)), false);
     for host in crate::plan::HOSTS {
         world.servers.set(host, Server::Answers(5));

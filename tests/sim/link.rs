@@ -22,7 +22,7 @@ pub(crate) struct Link {
     pub(crate) loser: bool,
     /// The router's OPEN is on its way.
     pub(crate) opened: bool,
-    /// How many octets it reads at a time, when it is that slow.
+    /// It reads an octet a second; how many it may read now.
     pub(crate) sips: Option<usize>,
     /// TCP is up.
     pub(crate) up: bool,
@@ -125,6 +125,9 @@ impl Link {
             return 0;
         }
         let count = self.sips.unwrap_or(usize::MAX).min(self.pipe.len());
+        if let Some(sips) = &mut self.sips {
+            *sips -= count;
+        }
         let read = self.pipe.drain(..count);
         if self.loser {
             drop(read)

@@ -11,6 +11,7 @@ mod outputs;
 mod plan;
 mod router;
 mod rules;
+mod stalls;
 mod traits;
 mod wire;
 mod world;
@@ -90,7 +91,7 @@ fn guarded(seed: u64, verbose: bool) -> World {
     })
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 

@@ -49,7 +49,11 @@ impl World {
             self.soon(150, Happening::Call(name.clone(), false)); // their connections cross
         }
         let hold = self.routers[&name].hold();
-        let mood = if self.chaos { self.rng.below(10) } else { 9 };
+        let mood = match self.routers[&name].traits.absent {
+            true => 2,
+            false if self.chaos => self.rng.below(10),
+            false => 9,
+        };
         match mood {
             0 | 1 => self.soon(100, Happening::Dialled(name, conn, false)),
             2 => {} // nobody answers
@@ -91,14 +95,17 @@ impl World {
     fn came_up(&mut self, name: &Arc<str>, conn: ConnId) {
         let router = self.routers.get_mut(name).expect("it has this connection");
         let (common, hold) = (router.families_with(None).contains(&true), router.hold());
-        let Traits { opens_first, delays_open, .. } = router.traits;
+        let Traits { opens_first, delays_open, mute, .. } = router.traits;
         let link = router.find(conn).expect("it has come up");
         let before_open = link.spoilt.is_some_and(|spoilt| spoilt < 5);
-        if !common && !before_open {
+        if mute {
+            link.cause = Some("says nothing");
+            link.expected = &[(4, 0)];
+        } else if !common && !before_open {
             link.cause = Some("no family in common");
             link.expected = &[(2, 7)];
         }
-        let first = if link.called { !delays_open } else { opens_first && link.spoilt.is_none() };
+        let first = !mute && if link.called { !delays_open } else { opens_first && link.spoilt.is_none() };
         link.opened = first;
         if let Some(spoilt) = link.spoilt {
             let limit = if spoilt == 6 { hold } else { Duration::ZERO } + Duration::from_secs(1);
@@ -222,7 +229,10 @@ impl World {
         let now = self.now;
         let router = self.routers.get_mut(name).expect("its link was just there");
         router.fell = router.find(conn).map(|link| (now, link.called));
-        router.excused |= router.find(conn).is_some_and(|link| link.cause.is_some());
+        if router.find(conn).is_some_and(|link| link.cause.is_some()) {
+            router.excused = Some(now);
+        }
+        router.losses += 1;
         router.links.retain(|link| link.conn != conn);
         self.calm_since = self.now;
         self.dirty = true;

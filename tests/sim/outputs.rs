@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herald::announce::VipState;
-use herald::bgp::peer::{self, ConnId, State};
+use herald::bgp::peer::{self, Cause, State};
 use herald::engine::{Notice, Output, PeerId, PeerReload};
 use herald::prefix::Family;
 
@@ -83,18 +83,23 @@ impl World {
             Notice::Drain(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Peer(peer, notice) => {
                 self.tell(format_args!("{}: {notice:?}", peer.name));
-                let peer::Notice::State { from, to, .. } = notice else { return };
+                let peer::Notice::State { from, to, cause } = notice else { return };
+                if let (Some(Cause::Sent(words, _)), Some(router)) = (cause, self.routers.get_mut(&peer.name)) {
+                    router.last_words = Some((words.code, words.subcode));
+                }
                 if to == State::Established {
                     self.rules.count("session");
                     if let Some(router) = self.routers.get_mut(&peer.name) {
-                        (router.collisions, router.excused) = (0, false);
+                        router.collisions = 0;
+                        // It may have come up and ended in one moment.
+                        router.excused = router.excused.filter(|at| *at == self.now);
                     }
                 }
                 if from == State::Established {
                     let name = &peer.name;
                     let known = self.reloaded.contains_key(name) || self.stopping.is_some();
                     let excused = self.routers.get(name).is_some_and(|router| {
-                        router.excused || router.links.iter().any(|link| link.opened && link.cause.is_some())
+                        router.excused.is_some() || router.links.iter().any(|link| link.opened && link.cause.is_some())
                     });
                     assert!(known || excused, "{name} falls without a cause from outside");
                 }
@@ -169,7 +174,7 @@ impl World {
     fn spoil(
         &mut self,
         name: &Arc<str>,
-        conn: ConnId,
+        conn: peer::ConnId,
         cause: &'static str,
         expected: &'static [(u8, u8)],
         limit: Duration,
@@ -179,7 +184,7 @@ impl World {
         self.at(limit, Happening::Overdue(name.clone(), conn));
     }
 
-    pub(crate) fn stall(&mut self, name: &Arc<str>, conn: ConnId, hold: Duration) {
+    pub(crate) fn stall(&mut self, name: &Arc<str>, conn: peer::ConnId, hold: Duration) {
         // Not so long that the router itself would give up.
         let longest = if hold.is_zero() { 30_000 } else { hold.as_millis() as u64 * 8 / 10 };
         let lasts = Duration::from_millis(500 + self.rng.below(longest));

@@ -25,12 +25,15 @@ pub(crate) struct Router {
     pub(crate) links: Vec<Link>,
     /// A connection that it makes, and of which it does not know yet what becomes of it.
     pub(crate) calling: Option<ArrivalId>,
-    /// The last session is over, and it is known why.
-    pub(crate) excused: bool,
+    /// Since when it is known why the last session is over.
+    pub(crate) excused: Option<Instant>,
     /// Connections that the router has ended; what the engine had in hand for them is of no use.
     pub(crate) lost: BTreeSet<ConnId>,
     /// Connections that Herald gave up for another one since the last session came up.
     pub(crate) collisions: u32,
+    /// How many connections have come to nothing, and what Herald said at the end of the last one.
+    pub(crate) losses: u32,
+    pub(crate) last_words: Option<(u8, u8)>,
     /// When the last connection ended, and whether the router had made it.
     pub(crate) fell: Option<(Instant, bool)>,
     /// OPENs that it has refused since Herald last forgot about it.
@@ -57,9 +60,11 @@ impl Router {
             traits,
             links: Vec::new(),
             calling: None,
-            excused: false,
+            excused: None,
             lost: BTreeSet::new(),
             collisions: 0,
+            losses: 0,
+            last_words: None,
             fell: None,
             refusals: 0,
         }
@@ -208,6 +213,9 @@ impl Router {
         let name = self.config.name.clone();
         let open = wire::open(body).unwrap_or_else(|error| panic!("{name}: OPEN: {error}"));
         self.judge_open(&open, rules);
+        if self.traits.mute {
+            return;
+        }
         if let Some(words) = self.traits.refuse(&open) {
             self.refusals += 1;
             rules.count("refusal");

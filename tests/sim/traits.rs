@@ -23,6 +23,10 @@ pub(crate) struct Traits {
     pub(crate) delays_open: bool,
     /// Keeps routes across a restart of its own (RFC 4724).
     pub(crate) restarts: bool,
+    /// Takes connections, and never says a word.
+    pub(crate) mute: bool,
+    /// Takes no connections, and does not say so.
+    pub(crate) absent: bool,
     /// What it does not take in Herald's OPEN.
     pub(crate) refuses: Option<Refuses>,
     /// What it says when it lies.
@@ -86,6 +90,8 @@ impl Traits {
             lag: [20, 20, 300][rng.below(3) as usize],
             delays_open: one_in(rng, 6),
             restarts: one_in(rng, 2),
+            mute: false,
+            absent: false,
             refuses: None,
             // Nobody's (RFC 7607) where anybody's would do.
             wrong_asn: if config.session.peer_as == PeerAs::External { 0 } else { 64999 },

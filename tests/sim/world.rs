@@ -270,7 +270,12 @@ impl World {
                 let now = self.now;
                 if let Some(link) = self.link(&name, conn) {
                     link.start_reading(now);
+                    let sips = link.sips.is_some();
+                    link.sips = link.sips.and(Some(1));
                     self.pump(&name, conn);
+                    if sips {
+                        self.at(Duration::from_secs(1), Happening::Resume(name, conn));
+                    }
                 }
             }
             Happening::Overdue(name, conn) => {

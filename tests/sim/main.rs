@@ -4,6 +4,7 @@
 
 mod backend;
 mod cases;
+mod drains;
 mod inspect;
 mod link;
 mod meeting;

@@ -74,7 +74,7 @@ impl World {
                     self.oracle.announced.insert(event.vip);
                 } else if was && !is {
                     self.oracle.announced.remove(&event.vip);
-                    if self.stopping.is_none() && self.config.vips.contains_key(&event.vip) {
+                    if self.stopping.is_none() && self.drained.is_empty() && self.config.vips.contains_key(&event.vip) {
                         self.oracle.judge_withdrawal(&event.vip, &mut self.rules);
                     }
                 }

@@ -1,6 +1,6 @@
 //! Everything around the engine, in virtual time, and what it does to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use herald::bgp::peer::{ConnId, Event};
 use herald::config::{Config, Peer};
+use herald::engine::drain::Target;
 use herald::engine::{Engine, Input};
 use herald::rng::Rng;
 
@@ -64,15 +65,19 @@ pub(crate) struct World {
     pub(crate) routers: BTreeMap<Arc<str>, Router>,
     /// Connections that somebody made to Herald.
     pub(crate) arrivals: u64,
-    queue: BTreeMap<(Instant, u64), Happening>,
+    pub(crate) queue: BTreeMap<(Instant, u64), Happening>,
     serial: u64,
-    runs: BTreeMap<u64, Run>,
+    pub(crate) runs: BTreeMap<u64, Run>,
     pub(crate) chaos: bool,
     /// Since when nothing from outside disturbs.
     pub(crate) calm_since: Instant,
     pub(crate) starved_until: Instant,
     /// Why a peer's session may fall in this step.
     pub(crate) reloaded: BTreeMap<Arc<str>, &'static str>,
+    /// What an operator drains: tables are another story then.
+    pub(crate) drained: BTreeSet<Target>,
+    /// It stops for a restart, without a word.
+    pub(crate) leaving: bool,
     pub(crate) stopping: Option<Instant>,
     pub(crate) stopped: Option<Instant>,
     /// VIPs that should be down, with the backends that make them so, and since when.
@@ -111,6 +116,8 @@ impl World {
             calm_since: now,
             starved_until: now,
             reloaded: BTreeMap::new(),
+            drained: BTreeSet::new(),
+            leaving: false,
             stopping: None,
             stopped: None,
             dead: BTreeMap::new(),
@@ -214,7 +221,7 @@ impl World {
         self.wakes.1 += 1;
     }
 
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             self.perform(output);
         }

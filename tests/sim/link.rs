@@ -42,6 +42,8 @@ pub(crate) struct Link {
     pub(crate) answered: bool,
     pub(crate) silent: bool,
     pub(crate) routes: BTreeMap<Prefix, Arc<Route>>,
+    /// Routes of the session before, kept until they come again or End-of-RIB does (RFC 4724 §4.2).
+    pub(crate) kept: BTreeMap<Prefix, Arc<Route>>,
     /// Prefixes that must come again, for the router has asked, and until when.
     pub(crate) owed: BTreeSet<Prefix>,
     pub(crate) refresh_by: Option<Instant>,
@@ -86,6 +88,7 @@ impl Link {
             answered: false,
             silent: false,
             routes: BTreeMap::new(),
+            kept: BTreeMap::new(),
             owed: BTreeSet::new(),
             refresh_by: None,
             doubled: BTreeSet::new(),
@@ -199,13 +202,18 @@ impl Link {
         assert!(rules.may_send, "{name}: UPDATE before the first verdicts");
         if let Some(family) = update.end_of_rib {
             self.ends_of_rib[family as usize] += 1;
+            self.kept.retain(|prefix, _| prefix.family() != family);
             self.initial_routes = self.routes.len();
             rules.count("end of rib");
             assert_eq!(self.ends_of_rib[family as usize], 1, "{name}: {family} End-of-RIB again");
         }
         for prefix in update.withdrawn {
             rules.count("withdraw");
-            assert!(self.routes.remove(&prefix).is_some(), "{name}: {prefix} withdrawn, but it was not announced");
+            let kept = self.kept.remove(&prefix).is_some();
+            assert!(
+                self.routes.remove(&prefix).is_some() || kept,
+                "{name}: {prefix} withdrawn, but it was not announced"
+            );
             self.owed.remove(&prefix);
             self.renew(&prefix);
         }
@@ -213,6 +221,7 @@ impl Link {
         for prefix in update.announced {
             rules.count("announce");
             self.renew(&prefix);
+            self.kept.remove(&prefix);
             let old = self.routes.insert(prefix, route.clone());
             let again = old.as_ref() == Some(&route);
             let may_again = self.owed.remove(&prefix) || self.doubled.remove(&prefix);

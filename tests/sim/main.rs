@@ -10,6 +10,7 @@ mod link;
 mod meeting;
 mod outputs;
 mod plan;
+mod restart;
 mod router;
 mod rules;
 mod stalls;

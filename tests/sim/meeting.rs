@@ -232,6 +232,7 @@ impl World {
         if router.find(conn).is_some_and(|link| link.cause.is_some()) {
             router.excused = Some(now);
         }
+        router.keep(conn, now);
         router.losses += 1;
         router.links.retain(|link| link.conn != conn);
         self.calm_since = self.now;
@@ -244,15 +245,24 @@ impl World {
             return;
         }
         let others = router.links.iter().any(|link| link.conn != conn && link.up);
+        let helper = router.traits.helper == Some(true);
         let link = router.find(conn).unwrap_or_else(|| panic!("{name}: closed what is not open"));
         let (up, stalled, told, cause, expected) = (link.up, link.stalled, link.told, link.cause, link.expected);
+        // RFC 8538 §3.1: else the router would keep the routes.
+        let hard = helper && link.established && link.open.as_ref().is_some_and(|open| open.restart.is_some());
         let (dialled, forgotten) = (link.dialled, link.ghost || link.loser);
         self.tell(format_args!("{name}: Herald closes, having said {told:?}"));
         let reload = self.reloaded.get(&name).copied();
         if !up {
             let waited = self.now - dialled;
-            let reason = reload.is_some() || self.stopping.is_some() || others || waited >= Duration::from_secs(5);
+            let reason = reload.is_some()
+                || self.leaving
+                || self.stopping.is_some()
+                || others
+                || waited >= Duration::from_secs(5);
             assert!(reason, "{name}: gave up dialling after {waited:?}");
+        } else if self.leaving {
+            assert_eq!(told, None, "{name}: a restart says nothing");
         } else if told == Some((6, 7)) && !forgotten {
             self.judge_collision(&name, conn);
         } else {
@@ -260,6 +270,7 @@ impl World {
             let own = match (reload, self.stopping) {
                 (Some("removed"), _) => Some((6, 3)),
                 (Some(_), _) => Some((6, 6)),
+                (None, Some(_)) if hard => Some((6, 9)),
                 (None, Some(_)) => Some((6, 2)),
                 (None, None) => None,
             };

@@ -97,7 +97,7 @@ impl World {
                 }
                 if from == State::Established {
                     let name = &peer.name;
-                    let known = self.reloaded.contains_key(name) || self.stopping.is_some();
+                    let known = self.leaving || self.reloaded.contains_key(name) || self.stopping.is_some();
                     let excused = self.routers.get(name).is_some_and(|router| {
                         router.excused.is_some() || router.links.iter().any(|link| link.opened && link.cause.is_some())
                     });

@@ -1,6 +1,6 @@
 //! A router: the far end of sessions, with moods. It judges every message that it gets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use herald::bgp::peer::{ArrivalId, ConnId};
 use herald::config::{self, NextHop4, NextHop6};
 use herald::engine::PeerId;
-use herald::prefix::Family;
+use herald::prefix::{Family, Prefix};
 
 use crate::link::Link;
 use crate::rules::Rules;
 use crate::traits::Traits;
-use crate::wire::{self, Expectation};
+use crate::wire::{self, Expectation, Restart, Route};
 
 #[derive(Debug)]
 pub(crate) struct Router {
@@ -34,6 +34,8 @@ pub(crate) struct Router {
     /// How many connections have come to nothing, and what Herald said at the end of the last one.
     pub(crate) losses: u32,
     pub(crate) last_words: Option<(u8, u8)>,
+    /// Routes of a session that was lost, and until when they are kept.
+    pub(crate) kept: (BTreeMap<Prefix, Arc<Route>>, Option<Instant>),
     /// When the last connection ended, and whether the router had made it.
     pub(crate) fell: Option<(Instant, bool)>,
     /// OPENs that it has refused since Herald last forgot about it.
@@ -65,6 +67,7 @@ impl Router {
             collisions: 0,
             losses: 0,
             last_words: None,
+            kept: (BTreeMap::new(), None),
             fell: None,
             refusals: 0,
         }
@@ -190,7 +193,7 @@ impl Router {
             }
             wire::NOTIFICATION => {
                 link.told = Some((body[0], body[1]));
-                if (body[0], body[1]) == (6, 2) {
+                if (body[0], body[1]) == (6, 2) || body.starts_with(&[6, 9, 6, 2]) {
                     assert!(link.routes.is_empty(), "{name}: goodbye before {:?} were withdrawn", link.routes.keys());
                     rules.count("withdrawn before goodbye");
                 }
@@ -224,10 +227,18 @@ impl Router {
             return answers.push(Answer::Refuse(words));
         }
         let loser = self.collide(conn);
+        let kept = self.take_kept(now);
         answers.extend(loser.map(Answer::GiveUp));
         let link = self.find(conn).expect("somebody sent this");
         assert!(link.open.is_none(), "{name}: a second OPEN");
         link.heard(&name, now, Duration::ZERO, rules);
+        link.kept = kept;
+        if let Some(Restart { preserved, .. }) = &open.restart {
+            // RFC 4724 §4.2: without F they go at once.
+            link.kept.retain(|prefix, _| preserved[prefix.family() as usize]);
+        } else {
+            link.kept.clear();
+        }
         link.open = Some(open);
         if loser == Some(conn) {
             return;
@@ -251,6 +262,41 @@ impl Router {
         if other.established || called == herald_wins { Some(conn) } else { Some(other.conn) }
     }
 
+    fn take_kept(&mut self, now: Instant) -> BTreeMap<Prefix, Arc<Route>> {
+        let (routes, until) = std::mem::take(&mut self.kept);
+        if until.is_some_and(|until| now < until) { routes } else { BTreeMap::new() }
+    }
+
+    /// The connection is lost: keeps its routes if both have agreed on that, and Herald did not say otherwise.
+    pub(crate) fn keep(&mut self, conn: ConnId, now: Instant) {
+        let helper = self.traits.helper;
+        let Some(link) = self.find(conn) else { return };
+        let Some(restart) = link.open.as_ref().and_then(|open| open.restart.as_ref()) else { return };
+        // RFC 4724 §4.2; RFC 8538 §3: no NOTIFICATION, or one that is no Hard Reset.
+        let keeps = match link.told {
+            None => helper.is_some(),
+            Some(told) => helper == Some(true) && told != (6, 9),
+        };
+        let until = now + Duration::from_secs(restart.time.into());
+        let mut routes = std::mem::take(&mut link.kept);
+        routes.append(&mut link.routes);
+        if keeps {
+            self.kept = (routes, Some(until));
+        }
+    }
+
+    /// What the router forwards by.
+    pub(crate) fn table(&self, now: Instant) -> BTreeMap<Prefix, Arc<Route>> {
+        let mut table = self.kept.0.clone();
+        if self.kept.1.is_none_or(|until| now >= until) {
+            table.clear();
+        }
+        if let Some(link) = self.link() {
+            table.extend(link.kept.iter().chain(&link.routes).map(|(prefix, route)| (*prefix, route.clone())));
+        }
+        table
+    }
+
     /// It has all that is configured, but for what the router refuses.
     fn judge_open(&self, open: &wire::Open, rules: &mut Rules) {
         let (config, name) = (&self.config.session, &self.config.name);
@@ -259,7 +305,9 @@ impl Router {
         assert!(open.four_octet_as.is_none_or(|asn| asn == config.local_as.0), "{name}: {open:?}");
         let families = config.families.iter().map(|family| (1, Some(*family)));
         let extended = config.capabilities.extended_messages.then_some((6, None));
-        let all: BTreeSet<_> = families.chain([(2, None), (70, None), (65, None)]).chain(extended).collect();
+        let restart = config.graceful_restart.map(|_| (64, None));
+        let all: BTreeSet<_> =
+            families.chain([(2, None), (70, None), (65, None)]).chain(extended).chain(restart).collect();
         assert!(open.keys.is_subset(&all), "{name}: {:?} is not configured", open.keys);
         let left_out: BTreeSet<_> = all.difference(&open.keys).copied().collect();
         if !left_out.is_empty() {

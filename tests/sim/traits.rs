@@ -27,6 +27,8 @@ pub(crate) struct Traits {
     pub(crate) mute: bool,
     /// Takes no connections, and does not say so.
     pub(crate) absent: bool,
+    /// Keeps Herald's routes over a restart, and after a NOTIFICATION if it says so (RFC 8538).
+    pub(crate) helper: Option<bool>,
     /// What it does not take in Herald's OPEN.
     pub(crate) refuses: Option<Refuses>,
     /// What it says when it lies.
@@ -92,6 +94,7 @@ impl Traits {
             restarts: one_in(rng, 2),
             mute: false,
             absent: false,
+            helper: Some(true),
             refuses: None,
             // Nobody's (RFC 7607) where anybody's would do.
             wrong_asn: if config.session.peer_as == PeerAs::External { 0 } else { 64999 },
@@ -126,8 +129,12 @@ impl Traits {
             capabilities.extend([65, 4]);
             capabilities.extend(self.asn.to_be_bytes());
         }
-        let restart: &[u8] = if self.restarts { &[64, 6, 0x40, 120, 0, 1, 1, 0x80] } else { &[64, 2, 0x40, 120] };
-        capabilities.extend(restart);
+        if let Some(notification) = self.helper {
+            let flags = if notification { 0x40 } else { 0 };
+            let families: &[u8] = if self.restarts { &[0, 1, 1, 0x80] } else { &[] };
+            capabilities.extend([64, 2 + families.len() as u8, flags, 120]);
+            capabilities.extend(families);
+        }
         capabilities.extend([73, 3, 2, b'r', b'1', 200, 0]); // its name, and one of no meaning
         let spoilt = |n: usize| spoil == Some(n);
         let my_as = if spoilt(1) { self.wrong_asn } else { u16::try_from(self.asn).unwrap_or(wire::AS_TRANS) };

@@ -46,6 +46,17 @@ pub(crate) struct Update {
     pub(crate) end_of_rib: Option<Family>,
 }
 
+/// The Graceful Restart capability (RFC 4724 §3, RFC 8538 §2).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Restart {
+    /// R: the sender has restarted.
+    pub(crate) restarted: bool,
+    /// Seconds.
+    pub(crate) time: u16,
+    /// F, by family: its forwarding state is as it was.
+    pub(crate) preserved: [bool; 2],
+}
+
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) my_as: u16,
@@ -54,6 +65,7 @@ pub(crate) struct Open {
     /// All capabilities: the code, and of multiprotocol the family.
     pub(crate) keys: BTreeSet<(u8, Option<Family>)>,
     pub(crate) families: [bool; 2],
+    pub(crate) restart: Option<Restart>,
     pub(crate) refresh: bool,
     pub(crate) enhanced_refresh: bool,
     pub(crate) extended_messages: bool,
@@ -67,6 +79,7 @@ impl Open {
         id: Ipv4Addr::UNSPECIFIED,
         keys: BTreeSet::new(),
         families: [false; 2],
+        restart: None,
         refresh: false,
         enhanced_refresh: false,
         extended_messages: false,
@@ -197,6 +210,18 @@ pub(crate) fn open(body: &[u8]) -> Result<Open> {
                 }
                 2 => open.refresh = true,
                 6 => open.extended_messages = true,
+                64 => {
+                    let head = value.u16()?;
+                    if head & 0x4000 == 0 {
+                        return Err("graceful restart without N".into());
+                    }
+                    let mut preserved = [false; 2];
+                    while !value.0.is_empty() {
+                        let family = value.family()?;
+                        preserved[family as usize] = value.u8()? & 0x80 != 0;
+                    }
+                    open.restart = Some(Restart { restarted: head & 0x8000 != 0, time: head & 0xfff, preserved });
+                }
                 70 => open.enhanced_refresh = true,
                 65 => open.four_octet_as = Some(value.u32()?),
                 _ => value.0 = &[],

@@ -185,7 +185,7 @@ impl World {
         for (name, router) in &self.routers {
             let Some(link) = router.link().filter(|link| link.established && !link.stalled) else { continue };
             // The router may know a moment earlier than Herald that the session is up.
-            let settled = self.now > link.since + Duration::from_millis(200 + 2 * router.traits.lag);
+            let settled = self.now > link.since + Duration::from_millis(200 + 4 * router.traits.lag);
             if settled && link.cause.is_none() && link.queue.is_empty() {
                 self.rules.count("synchronised");
                 assert!(families(router).all(|f: Family| link.ends_of_rib[f as usize] == 1), "{name}: no End-of-RIB");

@@ -4,6 +4,7 @@
 
 mod backend;
 mod cases;
+mod crossing;
 mod drains;
 mod inspect;
 mod link;
@@ -27,12 +28,14 @@ use plan::Plan;
 use world::World;
 
 /// Rules, and how often a sweep tests each at least.
-const RULES: [&str; 24] = [
+const RULES: [&str; 30] = [
     "a verdict wakes the loop",
+    "accepted",
     "aggregate",
     "announce",
     "announced while starved",
     "announced with a reason",
+    "back after a reset",
     "bounded memory",
     "bounded wakes",
     "dead is gone",
@@ -40,14 +43,18 @@ const RULES: [&str; 24] = [
     "enhanced refresh",
     "hold-up",
     "keepalive",
+    "left out",
     "no busy loop",
     "notification before the end",
+    "one session",
     "quiet",
     "refresh",
+    "refusal",
     "reset named",
     "session",
     "session kept over a reload",
     "strange update",
+    "stranger",
     "synchronised",
     "table",
     "withdrawn before goodbye",

@@ -40,12 +40,15 @@ pub(crate) struct Router {
     pub(crate) fell: Option<(Instant, bool)>,
     /// OPENs that it has refused since Herald last forgot about it.
     pub(crate) refusals: u32,
+    has_refused: bool,
 }
 
 /// What a router does in answer to what it read.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Say(Vec<u8>),
+    /// It takes Herald's OPEN, having said its own.
+    Confirm,
     /// The session is up; keepalives begin.
     Established,
     /// Another connection has won (RFC 4271 §6.8).
@@ -70,6 +73,7 @@ impl Router {
             kept: (BTreeMap::new(), None),
             fell: None,
             refusals: 0,
+            has_refused: false,
         }
     }
 
@@ -221,6 +225,7 @@ impl Router {
         }
         if let Some(words) = self.traits.refuse(&open) {
             self.refusals += 1;
+            self.has_refused = true;
             rules.count("refusal");
             let hopeless = self.traits.is_hopeless(&self.config) || !self.families_with(None).contains(&true);
             assert!(self.refusals <= 6 || hopeless, "{name}: {} OPENs with what it refuses", self.refusals);
@@ -243,12 +248,12 @@ impl Router {
         if loser == Some(conn) {
             return;
         }
-        link.answered = true;
         let (opened, spoilt) = (std::mem::replace(&mut link.opened, true), link.spoilt);
-        answers.push(Answer::Say(match spoilt {
-            None if opened => wire::message(wire::KEEPALIVE, &[]),
-            spoilt => self.traits.open(spoilt),
-        }));
+        if opened {
+            return answers.push(Answer::Confirm);
+        }
+        link.answered = true;
+        answers.push(Answer::Say(self.traits.open(spoilt)));
     }
 
     /// An OPEN has come: RFC 4271 §6.8, as the router sees it. Which connection has to go?
@@ -258,7 +263,7 @@ impl Router {
         let other = self
             .links
             .iter()
-            .find(|link| link.conn != conn && link.is_alive() && link.answered && link.spoilt.is_none())?;
+            .find(|link| link.conn != conn && link.is_alive() && link.open.is_some() && link.spoilt.is_none())?;
         if other.established || called == herald_wins { Some(conn) } else { Some(other.conn) }
     }
 
@@ -314,7 +319,8 @@ impl Router {
             rules.count("left out");
             let may = self.traits.may_be_left_out(&all);
             assert!(may.contains(&left_out), "{name}: {left_out:?} are left out, {:?}", self.traits.refuses);
-            assert!(self.refusals > 0, "{name}: {left_out:?} are left out, and nothing was refused");
+            // A reload makes Herald forget, but the router's last word may still be on its way.
+            assert!(self.has_refused, "{name}: {left_out:?} are left out, and nothing was refused");
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) enum Happening {
     Sent(Arc<str>, ConnId),
     /// Octets of a router arrive.
     Arrive(Arc<str>, ConnId),
+    /// A router's answer to an OPEN.
+    Confirm(Arc<str>, ConnId),
     /// A router's keepalive timer.
     Keepalive(Arc<str>, ConnId),
     /// A router connects, and whether it tries again and again.
@@ -270,6 +272,12 @@ impl World {
                 }
             }
             Happening::Arrive(name, conn) => self.arrive(&name, conn),
+            Happening::Confirm(name, conn) => {
+                if let Some(link) = self.link(&name, conn).filter(|link| link.is_alive()) {
+                    link.answered = true;
+                    self.say(&name, conn, &wire::message(wire::KEEPALIVE, &[]));
+                }
+            }
             Happening::Keepalive(name, conn) => self.keep_alive(&name, conn),
             Happening::Call(name, regular) => self.call(&name, regular),
             Happening::HangUp(name, conn) => self.hang_up(&name, conn),
@@ -380,7 +388,7 @@ impl World {
         let Some(router) = self.routers.get_mut(name) else { return };
         let before = self.rules.updates;
         let (taken, answers) = router.pump(conn, self.now, &mut self.rules);
-        let hold = router.hold();
+        let (hold, lag) = (router.hold(), router.traits.lag);
         let Some(link) = router.find(conn) else { return };
         link.unreported += taken;
         if taken > 0 {
@@ -390,6 +398,7 @@ impl World {
         for answer in answers {
             match answer {
                 Answer::Say(bytes) => self.say(name, conn, &bytes),
+                Answer::Confirm => self.soon(1 + lag, Happening::Confirm(name.clone(), conn)),
                 Answer::GiveUp(loser) => self.give_up(name, loser, "another one has won", &[6, 7]),
                 Answer::Refuse(words) => self.give_up(name, conn, "refuses a capability", &words),
                 Answer::Established if hold.is_zero() => {}

@@ -15,8 +15,8 @@ use crate::traits::{BAD_OPENS, JUST_OPEN, Traits};
 use crate::wire;
 use crate::world::{Happening, World};
 
-/// A router that was reset is back at its session within this: the old one has a second to turn out dead.
-const BACK: Duration = Duration::from_secs(3);
+/// A router that was reset has the end of its old session within this: that one has a second to turn out dead.
+const BACK: Duration = Duration::from_secs(2);
 
 impl World {
     /// There is a router for every peer, whoever connects.
@@ -132,8 +132,16 @@ impl World {
         if busy || router.calling.is_some() || self.stopping.is_some() || !(session.mode.accepts() || odd) {
             return;
         }
-        let (local, remote) = ((router.local(), 179).into(), (session.address, 40001).into());
-        self.arrive_from(Some(name), local, remote);
+        self.soon(200, Happening::Syn(name.clone()));
+    }
+
+    /// A router's connection arrives, whatever has happened since.
+    pub(crate) fn syn(&mut self, name: &Arc<str>) {
+        let Some(router) = self.routers.get(name).filter(|router| router.calling.is_none()) else { return };
+        if self.stopping.is_none() {
+            let (local, remote) = (router.local(), router.config.session.address);
+            self.arrive_from(Some(name), (local, 179).into(), (remote, 40001).into());
+        }
     }
 
     /// Somebody connects.

@@ -37,6 +37,8 @@ pub(crate) enum Happening {
     Keepalive(Arc<str>, ConnId),
     /// A router connects, and whether it tries again and again.
     Call(Arc<str>, bool),
+    /// That connection arrives.
+    Syn(Arc<str>),
     /// A router hangs up.
     HangUp(Arc<str>, ConnId),
     /// A router reads again.
@@ -280,6 +282,7 @@ impl World {
             }
             Happening::Keepalive(name, conn) => self.keep_alive(&name, conn),
             Happening::Call(name, regular) => self.call(&name, regular),
+            Happening::Syn(name) => self.syn(&name),
             Happening::HangUp(name, conn) => self.hang_up(&name, conn),
             Happening::Resume(name, conn) => {
                 let now = self.now;

@@ -84,6 +84,8 @@ impl TimerKind for Timer {
 
 /// Until the hold time is negotiated (RFC 4271 §8.2.2: "a large value", 4 minutes suggested).
 const OPEN_HOLD: Duration = Duration::from_secs(240);
+/// With so many octets waiting for TCP no KEEPALIVE joins them: they are a sign of life as well (RFC 4271 §4.4).
+const KEEPALIVE_UNSENT: usize = 4096;
 /// RFC 9687 §3.3: the greater of 8 minutes and twice the hold time.
 const SEND_HOLD: Duration = Duration::from_secs(480);
 /// Peers send their OPEN at once; one that waits for ours gets it after this.
@@ -252,7 +254,10 @@ impl Connection {
                 self.enter(State::Established);
             }
             (State::OpenConfirm | State::Established, Event::Expired(Timer::Keepalive)) => {
-                self.send_message(now, &Message::Keepalive);
+                // Who reads more slowly than these come has enough to read.
+                if self.unsent < KEEPALIVE_UNSENT {
+                    self.send_message(now, &Message::Keepalive);
+                }
                 self.arm_keepalive(now);
             }
 
@@ -582,6 +587,25 @@ mod tests {
         pair.ends[0].receive(pair.now, &[0; 99]);
         pair.ends[0].stop(pair.now, Notification::peer_deconfigured(), "again");
         assert_eq!(pair.ends[0].poll_action(), None, "what is over is over");
+    }
+
+    /// A router that reads an octet a second keeps its session, and must not cost ever more memory.
+    #[test]
+    fn keepalives_do_not_pile_up_for_who_hardly_reads() {
+        let mut pair = Pair::new([terms(1, both()), terms(2, both())]);
+        pair.run();
+        let mut now = pair.now;
+        let mut most = 0;
+        for _ in 0..20_000 {
+            now += Duration::from_secs(1);
+            pair.ends[0].handle_timeout(now);
+            pair.ends[0].sent(now, 1);
+            pair.ends[0].receive(now, &[[0xff; 16].as_slice(), &[0, 19, 4]].concat());
+            most = pair.ends[0].unsent().max(most);
+            while pair.ends[0].poll_action().is_some() {}
+        }
+        assert_eq!(pair.ends[0].state(), State::Established);
+        assert!((4096..4096 + 19).contains(&most), "{most} octets wait");
     }
 
     #[test]

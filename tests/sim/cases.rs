@@ -12,9 +12,9 @@ use crate::plan::{Plan, read};
 use crate::router::Router;
 use crate::world::{Happening, World};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-const HEAD: &str = r#"
+pub(crate) const HEAD: &str = r#"
 [bgp]
 local_as = 65001
 router_id = "10.99.1.2"
@@ -30,7 +30,7 @@ interval = "1s"
 timeout = "500ms"
 "#;
 
-fn service(name: &str, vips: &str, port: u16, host: &str) -> String {
+pub(crate) fn service(name: &str, vips: &str, port: u16, host: &str) -> String {
     format!(
         "[[service]]\nname = \"{name}\"\nvips = {vips}\nport = {port}\nchecks = [\"plain\"]\n\
          [[service.backend]]\naddress = \"{host}\"\nport = 80\n"
@@ -38,7 +38,7 @@ fn service(name: &str, vips: &str, port: u16, host: &str) -> String {
 }
 
 /// A world with every server well, at peace.
-fn world(seed: u64, config: Arc<Config>) -> World {
+pub(crate) fn world(seed: u64, config: Arc<Config>) -> World {
     let mut world = World::with(seed, config, Plan::new(&mut Rng::new(0)), false);
     for host in crate::plan::HOSTS {
         world.servers.set(host, Server::Answers(5));
@@ -55,7 +55,7 @@ fn only_router(world: &mut World) -> &mut Router {
 }
 
 fn held(world: &World, vip: &str) -> Option<u32> {
-    let link = world.routers.values().next()?.link.as_ref()?;
+    let link = world.routers.values().next()?.link()?;
     link.routes.get(&vip.parse::<Prefix>().unwrap()).map(|route| route.med.unwrap_or(0))
 }
 
@@ -92,7 +92,7 @@ fn a_router_that_never_reads_is_given_up() {
     world.run(10 * SECOND);
     let router = only_router(&mut world);
     let name = router.config.name.clone();
-    let link = router.link.as_mut().expect("the session is up");
+    let link = router.link_mut().expect("the session is up");
     let conn = link.conn;
     link.stalled = true;
     link.cause = Some("reads nothing");
@@ -115,20 +115,20 @@ fn a_crowd_of_routes_reaches_a_slow_router() {
     router.traits.families = Some([true, true]);
     router.traits.hold = 9;
     world.run(5 * SECOND);
-    let link = only_router(&mut world).link.as_ref().expect("the session is up");
+    let link = only_router(&mut world).link().expect("the session is up");
     assert_eq!((link.ends_of_rib, link.initial_routes), ([1, 1], 10_001));
     for round in 1..4 {
         world.run(Duration::from_millis(300 * round));
         let router = only_router(&mut world);
         let (name, hold) = (router.config.name.clone(), router.hold());
-        let conn = router.link.as_ref().expect("the session is up").conn;
+        let conn = router.link().expect("the session is up").conn;
         world.stall(&name, conn, hold);
         world.reload_to(&crowd(&text, round as u32));
     }
     world.run(10 * SECOND);
     let router = only_router(&mut world);
     assert!(router.is_in_step());
-    let link = router.link.as_mut().expect("it is in step");
+    let link = router.link_mut().expect("it is in step");
     assert_eq!(link.routes.len(), 10_001);
     assert_eq!(link.routes.values().filter(|route| route.med == Some(3)).count(), 5_000);
 }

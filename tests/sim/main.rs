@@ -4,11 +4,18 @@
 
 mod backend;
 mod cases;
+mod crossing;
+mod drains;
 mod inspect;
+mod link;
+mod meeting;
 mod outputs;
 mod plan;
+mod restart;
 mod router;
 mod rules;
+mod stalls;
+mod traits;
 mod wire;
 mod world;
 
@@ -21,12 +28,14 @@ use plan::Plan;
 use world::World;
 
 /// Rules, and how often a sweep tests each at least.
-const RULES: [&str; 24] = [
+const RULES: [&str; 30] = [
     "a verdict wakes the loop",
+    "accepted",
     "aggregate",
     "announce",
     "announced while starved",
     "announced with a reason",
+    "back after a reset",
     "bounded memory",
     "bounded wakes",
     "dead is gone",
@@ -34,14 +43,18 @@ const RULES: [&str; 24] = [
     "enhanced refresh",
     "hold-up",
     "keepalive",
+    "left out",
     "no busy loop",
     "notification before the end",
+    "one session",
     "quiet",
     "refresh",
+    "refusal",
     "reset named",
     "session",
     "session kept over a reload",
     "strange update",
+    "stranger",
     "synchronised",
     "table",
     "withdrawn before goodbye",
@@ -76,7 +89,7 @@ fn finish(world: &mut World) {
         assert!(world.now - begun <= limit, "still not stopped after {limit:?}");
         world.step();
     }
-    assert!(world.routers.values().all(|router| router.link.is_none()), "a connection is left");
+    assert!(world.routers.values().all(|router| router.links.is_empty()), "a connection is left");
 }
 
 /// Runs a seed; a failure names it.
@@ -87,7 +100,7 @@ fn guarded(seed: u64, verbose: bool) -> World {
     })
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herald::announce::VipState;
-use herald::bgp::peer::{self, ConnId, Event, State};
-use herald::config::{Peer, PeerAs};
+use herald::bgp::peer::{self, Cause, State};
 use herald::engine::{Notice, Output, PeerId, PeerReload};
 use herald::prefix::Family;
 
 use crate::plan::one_in;
-use crate::router::{BAD_OPENS, GARBAGE, Link, Router, Traits};
+use crate::router::Router;
+use crate::traits::GARBAGE;
 use crate::world::{Happening, World};
 
 /// What may wait for a router that does not read: the engine's own measure, and one turn's worth.
@@ -28,21 +28,26 @@ impl World {
             Output::Connect(id, conn, config) => self.dial(id, conn, &config),
             Output::Send(id, conn, bytes) => {
                 let (name, router) = self.router(id);
-                if router.lost == Some(conn) {
+                if router.lost.contains(&conn) {
                     return;
                 }
-                let link = router.link.as_mut().filter(|link| link.conn == conn && link.up);
+                let link = router.find(conn).filter(|link| link.up);
                 let link = link.unwrap_or_else(|| panic!("{name}: sent on a connection that is not there"));
                 link.queue.extend(&bytes);
                 let waiting = link.queue.len();
                 assert!(waiting <= UNSENT_MAX, "{name}: {waiting} octets wait for a router that does not read");
-                if link.stalled {
+                let (stalled, ghost) = (link.stalled, link.ghost);
+                if stalled {
                     self.rules.count("bounded memory");
                 }
+                if ghost {
+                    self.soon(20, Happening::HangUp(name.clone(), conn)); // its kernel knows of no such connection
+                }
                 self.record(&bytes);
-                self.pump(&name);
+                self.pump(&name, conn);
             }
-            Output::Accept(..) | Output::TurnAway(..) => panic!("a connection that no router made"),
+            Output::Accept(arrival, id, conn, config) => self.accepted(arrival, id, conn, &config),
+            Output::TurnAway(arrival, words) => self.turned_away(arrival, &words),
             Output::Close(id, conn) => self.closed(id, conn),
             Output::Link(_) => panic!("an unnumbered peer, and there is none"),
             Output::Notice(notice) => self.notice(notice),
@@ -53,140 +58,10 @@ impl World {
         }
     }
 
-    fn router(&mut self, id: PeerId) -> (Arc<str>, &mut Router) {
-        let found = self.routers.iter_mut().find(|(_, router)| router.peer == id);
+    pub(crate) fn router(&mut self, id: PeerId) -> (Arc<str>, &mut Router) {
+        let found = self.routers.iter_mut().find(|(_, router)| router.peer == Some(id));
         let (name, router) = found.expect("a peer that never dialled");
         (name.clone(), router)
-    }
-
-    fn dial(&mut self, id: PeerId, conn: ConnId, config: &Arc<Peer>) {
-        assert!(self.stopping.is_none() || self.stopped.is_none(), "a new connection after the stop");
-        let (name, now) = (config.name.clone(), self.now);
-        if !self.routers.contains_key(&name) {
-            let asn = match config.session.peer_as {
-                PeerAs::Number(asn) => asn.0,
-                PeerAs::Internal => config.session.local_as.0,
-                PeerAs::External => 65000,
-            };
-            let traits = Traits::new(&mut self.rng, config, asn);
-            self.tell(format_args!("{name} at {}: {traits:?}", config.session.address));
-            let router = Router { peer: id, config: config.clone(), traits, link: None, excused: false, lost: None };
-            self.routers.insert(name.clone(), router);
-        }
-        let router = self.routers.get_mut(&name).expect("it is there by now");
-        assert!(router.link.is_none(), "{name}: two connections at a time");
-        (router.peer, router.config) = (id, config.clone());
-        router.excused = false;
-        router.link = Some(Link::new(now, conn));
-        let mood = if self.chaos { self.rng.below(10) } else { 9 };
-        match mood {
-            0 | 1 => self.soon(100, Happening::Dialled(name, conn, false)),
-            2 => {} // nobody answers
-            3 => {
-                self.soon(100, Happening::Dialled(name.clone(), conn, true));
-                self.soon(200, Happening::HangUp(name, conn));
-            }
-            4 => {
-                // Without a hold time a router that does not confirm is waited for for minutes.
-                let kinds = BAD_OPENS.len() - usize::from(router.hold().is_zero());
-                let kind = self.rng.below(kinds as u64) as usize;
-                self.tell(format_args!("{name} will spoil its OPEN: {}", BAD_OPENS[kind].0));
-                let link = self.link(&name, conn).expect("made above");
-                link.spoilt = Some(kind);
-                link.silent = true;
-                link.cause = Some(BAD_OPENS[kind].0);
-                link.expected = BAD_OPENS[kind].1;
-                self.soon(100, Happening::Dialled(name, conn, true));
-            }
-            _ => self.soon(100, Happening::Dialled(name, conn, true)),
-        }
-    }
-
-    pub(crate) fn dialled(&mut self, name: &Arc<str>, conn: ConnId, up: bool) {
-        let Some(router) = self.routers.get_mut(name) else { return };
-        let (local, remote) =
-            ((router.local(), 40000).into(), (router.config.session.address, router.config.session.port).into());
-        let (common, hold) = (router.families().contains(&true), router.hold());
-        let Some(link) = router.link.as_mut().filter(|link| link.conn == conn) else { return };
-        if !up {
-            router.link = None;
-            return self.input(name, conn, Event::ConnectFailed("connection refused".to_owned()));
-        }
-        link.up = true;
-        let before_open = link.spoilt.is_some_and(|spoilt| spoilt < 5);
-        if !common && !before_open {
-            link.cause = Some("no family in common");
-            link.expected = &[(2, 7)];
-        }
-        if let Some(spoilt) = link.spoilt {
-            let limit = if spoilt == 6 { hold } else { Duration::ZERO } + Duration::from_secs(1);
-            self.at(limit, Happening::Overdue(name.clone(), conn));
-        }
-        self.input(name, conn, Event::Connected { local, remote });
-    }
-
-    pub(crate) fn hang_up(&mut self, name: &Arc<str>, conn: ConnId) {
-        if self.link(name, conn).is_none_or(|link| !link.up) {
-            return;
-        }
-        self.tell(format_args!("{name} hangs up"));
-        self.rules.count("session lost");
-        // What was on its way may still arrive, cut anywhere.
-        let cut = self.rng.bits();
-        let link = self.link(name, conn).expect("looked at above");
-        let count = (cut % (link.inflight.len() as u64 + 1)) as usize;
-        let last: Vec<u8> = link.inflight.drain(..count).collect();
-        link.cause = Some("hung up");
-        link.expected = &[];
-        if !last.is_empty() {
-            self.input(name, conn, Event::Bytes(&last));
-        }
-        let error = one_in(&mut self.rng, 2).then(|| "connection reset by peer".to_owned());
-        self.lose(name);
-        self.routers.get_mut(name).expect("looked at above").lost = Some(conn);
-        self.input(name, conn, Event::Closed(error));
-    }
-
-    /// The connection is no more.
-    fn lose(&mut self, name: &Arc<str>) {
-        let router = self.routers.get_mut(name).expect("its link was just there");
-        router.link = None;
-        router.excused = true;
-        self.calm_since = self.now;
-        self.dirty = true;
-    }
-
-    fn closed(&mut self, id: PeerId, conn: ConnId) {
-        let (name, router) = self.router(id);
-        if router.lost == Some(conn) {
-            return;
-        }
-        let link = router.link.as_ref().filter(|link| link.conn == conn);
-        let link = link.unwrap_or_else(|| panic!("{name}: closed what is not open"));
-        let (up, stalled, told, cause, expected) = (link.up, link.stalled, link.told, link.cause, link.expected);
-        let dialled = link.dialled;
-        self.tell(format_args!("{name}: Herald closes, having said {told:?}"));
-        let reload = self.reloaded.get(&name).copied();
-        if !up {
-            let waited = self.now - dialled;
-            let reason = reload.is_some() || self.stopping.is_some() || waited >= Duration::from_secs(5);
-            assert!(reason, "{name}: gave up dialling after {waited:?}");
-        } else {
-            self.rules.count("session ended by us");
-            let own = match (reload, self.stopping) {
-                (Some("removed"), _) => Some((6, 3)),
-                (Some(_), _) => Some((6, 6)),
-                (None, Some(_)) => Some((6, 2)),
-                (None, None) => None,
-            };
-            assert!(own.is_some() || cause.is_some(), "{name}: closed without a cause, having said {told:?}");
-            // A NOTIFICATION is not answered with one (RFC 4271 §6.4).
-            let silent = cause.is_some() && expected.is_empty();
-            let right = told.map_or(silent, |told| expected.contains(&told) || own == Some(told));
-            assert!(right || stalled, "{name}: {cause:?}, told {told:?}");
-            self.rules.count("notification before the end");
-        }
-        self.lose(&name);
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -200,7 +75,7 @@ impl World {
                     self.oracle.announced.insert(event.vip);
                 } else if was && !is {
                     self.oracle.announced.remove(&event.vip);
-                    if self.stopping.is_none() && self.config.vips.contains_key(&event.vip) {
+                    if self.stopping.is_none() && self.drained.is_empty() && self.config.vips.contains_key(&event.vip) {
                         self.oracle.judge_withdrawal(&event.vip, &mut self.rules);
                     }
                 }
@@ -210,20 +85,28 @@ impl World {
             Notice::Discovery(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Peer(peer, notice) => {
                 self.tell(format_args!("{}: {notice:?}", peer.name));
-                let peer::Notice::State { from, to, .. } = notice else { return };
+                let peer::Notice::State { from, to, cause } = notice else { return };
+                if let (Some(Cause::Sent(words, _)), Some(router)) = (cause, self.routers.get_mut(&peer.name)) {
+                    router.last_words = Some((words.code, words.subcode));
+                }
                 if to == State::Established {
                     self.rules.count("session");
+                    if let Some(router) = self.routers.get_mut(&peer.name) {
+                        router.collisions = 0;
+                        // It may have come up and ended in one moment.
+                        router.excused = router.excused.filter(|at| *at == self.now);
+                    }
                 }
                 if from == State::Established {
                     let name = &peer.name;
-                    let known = self.reloaded.contains_key(name) || self.stopping.is_some();
+                    let known = self.leaving || self.reloaded.contains_key(name) || self.stopping.is_some();
                     let excused = self.routers.get(name).is_some_and(|router| {
-                        router.excused || router.link.as_ref().is_some_and(|link| link.cause.is_some())
+                        router.excused.is_some() || router.links.iter().any(|link| link.opened && link.cause.is_some())
                     });
                     assert!(known || excused, "{name} falls without a cause from outside");
                 }
             }
-            Notice::Refused(refusal) => panic!("a connection that no router made: {refusal:?}"),
+            Notice::Refused(refusal) => self.tell(format_args!("{refusal:?}")),
             Notice::PeerReload(name, reload) => {
                 self.tell(format_args!("reload does this to {name}: {reload:?}"));
                 if let PeerReload::Reset(keys) = reload {
@@ -237,15 +120,20 @@ impl World {
 
     /// In chaos, a router does something of its own.
     pub(crate) fn trouble_a_router(&mut self) {
+        if one_in(&mut self.rng, 8) {
+            let remote = ([203, 0, 113, 77], 4711).into();
+            return self.arrive_from(None, ([10, 0, 0, 100], 179).into(), remote);
+        }
         let which = self.rng.below(self.routers.len().max(1) as u64) as usize;
         let Some((name, router)) = self.routers.iter().nth(which) else { return };
         let (name, hold) = (name.clone(), router.hold());
-        let Some(link) = router.link.as_ref().filter(|link| link.established && link.cause.is_none()) else { return };
+        let Some(link) = router.link().filter(|link| link.established && link.cause.is_none()) else { return };
+        let settled = self.now > link.since + Duration::from_secs(2);
         let (conn, stalled, in_step) = (link.conn, link.stalled, router.is_in_step());
         let refresh = link.open.as_ref().is_some_and(|open| open.refresh) && link.refresh_by.is_none() && in_step;
-        match self.rng.below(8) {
+        match self.rng.below(9) {
             0 => self.hang_up(&name, conn),
-            1 => self.stall(&name, conn, hold),
+            1 if settled => self.stall(&name, conn, hold),
             2 if !hold.is_zero() => {
                 self.tell(format_args!("{name} falls silent"));
                 self.spoil(&name, conn, "silence", &[(4, 0)], hold + Duration::from_secs(1));
@@ -274,6 +162,8 @@ impl World {
                 let bytes = crate::wire::message(crate::wire::NOTIFICATION, &[6, 4]);
                 self.say(&name, conn, &bytes);
             }
+            // With no hold time only the next connection shows it.
+            6 if settled && !hold.is_zero() => self.reset_router(&name),
             _ => {
                 self.rules.count("strange update");
                 let bytes = self.routers[&name].traits.strange(&mut self.rng);
@@ -286,7 +176,7 @@ impl World {
     fn spoil(
         &mut self,
         name: &Arc<str>,
-        conn: ConnId,
+        conn: peer::ConnId,
         cause: &'static str,
         expected: &'static [(u8, u8)],
         limit: Duration,
@@ -296,7 +186,7 @@ impl World {
         self.at(limit, Happening::Overdue(name.clone(), conn));
     }
 
-    pub(crate) fn stall(&mut self, name: &Arc<str>, conn: ConnId, hold: Duration) {
+    pub(crate) fn stall(&mut self, name: &Arc<str>, conn: peer::ConnId, hold: Duration) {
         // Not so long that the router itself would give up.
         let longest = if hold.is_zero() { 30_000 } else { hold.as_millis() as u64 * 8 / 10 };
         let lasts = Duration::from_millis(500 + self.rng.below(longest));

@@ -66,6 +66,7 @@ pub(crate) struct PeerPlan {
     next_hops: &'static str,
     hold_time: u64,
     messages: &'static str,
+    mode: &'static str,
     attributes: String,
     export: &'static str,
 }
@@ -168,6 +169,7 @@ impl Plan {
             next_hops: "",
             hold_time: 0,
             messages: "",
+            mode: "",
             attributes: String::new(),
             export: "",
         };
@@ -254,12 +256,22 @@ impl Plan {
 
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
-            "[daemon]\nworkers = 16\nstartup_deadline = \"{}s\"\nshutdown_drain = \"{}s\"\n[bgp]\nlocal_as = {}\nrouter_id = \"10.99.1.2\"\n",
+            "[daemon]\nworkers = 16\nstartup_deadline = \"{}s\"\nshutdown_drain = \"{}s\"\n[bgp]\nlocal_as = {}\nrouter_id = \"10.99.1.2\"\nlisten = [\"[::]:179\"]\n",
             self.startup_deadline, self.drain, self.local_as
         );
         for peer in &self.peers {
-            let PeerPlan { number, address, peer_as, families, next_hops, hold_time, messages, attributes, export } =
-                peer;
+            let PeerPlan {
+                number,
+                address,
+                peer_as,
+                families,
+                next_hops,
+                hold_time,
+                messages,
+                mode,
+                attributes,
+                export,
+            } = peer;
             let peer_as = match peer_as {
                 asn if *asn == self.local_as && number % 2 == 0 => "\"internal\"".to_owned(),
                 65000 if number % 2 == 0 => "\"external\"".to_owned(),
@@ -268,7 +280,7 @@ impl Plan {
             write!(
                 text,
                 "[[bgp.peer]]\nname = \"r{number}\"\naddress = \"{address}\"\npeer_as = {peer_as}\nfamilies = {families}\n\
-                 hold_time = \"{hold_time}s\"\n{messages}{next_hops}{attributes}{export}"
+                 hold_time = \"{hold_time}s\"\n{mode}{messages}{next_hops}{attributes}{export}"
             )
             .unwrap();
         }
@@ -312,6 +324,7 @@ pub(crate) fn read(text: String) -> Arc<Config> {
 impl PeerPlan {
     fn edit_session(&mut self, rng: &mut Rng) {
         self.hold_time = pick(rng, &[0, 3, 9, 9, 90]);
+        self.mode = pick(rng, &["", "mode = \"passive\"\n", "mode = \"both\"\n", "mode = \"both\"\n"]);
         self.messages = pick(rng, &["", "extended_messages = true\n"]);
         self.families = pick(rng, &[r#"["ipv4"]"#, r#"["ipv4", "ipv6"]"#, r#"["ipv4", "ipv6"]"#, r#"["ipv6"]"#]);
     }

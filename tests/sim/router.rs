@@ -1,299 +1,113 @@
-//! A router: the far end of a session, with moods. It judges every message that it gets.
+//! A router: the far end of sessions, with moods. It judges every message that it gets.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use herald::bgp::peer::ConnId;
-use herald::config::{self, NextHop4, NextHop6, PeerAs};
+use herald::bgp::peer::{ArrivalId, ConnId};
+use herald::config::{self, NextHop4, NextHop6};
 use herald::engine::PeerId;
 use herald::prefix::{Family, Prefix};
-use herald::rng::Rng;
 
-use crate::plan::{BIG_AS, one_in};
+use crate::link::Link;
 use crate::rules::Rules;
-use crate::wire::{self, Expectation, Route};
-
-/// What a router is, whatever the session.
-#[derive(Debug)]
-pub(crate) struct Traits {
-    pub(crate) asn: u32,
-    /// What it says when it lies.
-    wrong_asn: u16,
-    /// `None`: no multiprotocol capability at all, which means IPv4.
-    pub(crate) families: Option<[bool; 2]>,
-    pub(crate) four_octet_as: bool,
-    pub(crate) refresh: bool,
-    enhanced_refresh: bool,
-    extended_messages: bool,
-    pub(crate) hold: u16,
-    /// How much the connection takes in while the router does not read.
-    pub(crate) window: usize,
-}
-
-/// How a router spoils an OPEN, and what it must be told then.
-pub(crate) const BAD_OPENS: [(&str, &[(u8, u8)]); 7] = [
-    ("version 3", &[(2, 1)]),
-    ("another AS", &[(2, 2)]),
-    ("identifier 0.0.0.0", &[(2, 3)]),
-    ("hold time 2", &[(2, 6)]),
-    ("KEEPALIVE before OPEN", &[(5, 1)]),
-    ("UPDATE before KEEPALIVE", &[(5, 2)]),
-    ("no KEEPALIVE", &[(4, 0)]),
-];
-
-/// How a router spoils an established session.
-pub(crate) const GARBAGE: [(&str, &[(u8, u8)]); 7] = [
-    ("marker", &[(1, 1)]),
-    ("length 18", &[(1, 2)]),
-    ("length 4097", &[(1, 2)]),
-    ("long KEEPALIVE", &[(1, 2)]),
-    ("type 9", &[(1, 3)]),
-    ("UPDATE beyond its end", &[(3, 1)]),
-    ("a second OPEN", &[(5, 3)]),
-];
-
-/// One connection, seen from the router.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) conn: ConnId,
-    /// TCP is up.
-    pub(crate) up: bool,
-    pub(crate) dialled: Instant,
-    /// What Herald wants sent and the kernel has not taken.
-    pub(crate) queue: VecDeque<u8>,
-    /// What the kernel has taken and the router has not read.
-    pipe: VecDeque<u8>,
-    inbox: Vec<u8>,
-    pub(crate) stalled: bool,
-    pub(crate) open: Option<wire::Open>,
-    /// OPEN and KEEPALIVE have come: the router takes routes.
-    pub(crate) established: bool,
-    /// Since when it takes routes, or reads again.
-    pub(crate) since: Instant,
-    /// Our OPEN and KEEPALIVE are on their way, so Herald may call it established.
-    pub(crate) answered: bool,
-    pub(crate) silent: bool,
-    pub(crate) routes: BTreeMap<Prefix, Arc<Route>>,
-    /// Prefixes that must come again, for the router has asked, and until when.
-    pub(crate) owed: BTreeSet<Prefix>,
-    pub(crate) refresh_by: Option<Instant>,
-    /// Prefixes that came after it asked: they may come again.
-    doubled: BTreeSet<Prefix>,
-    /// By family, what has not come again since the answer to a request began (RFC 7313 §4).
-    stale: [Option<BTreeSet<Prefix>>; 2],
-    pub(crate) ends_of_rib: [u32; 2],
-    /// Routes held when the last of these came.
-    pub(crate) initial_routes: usize,
-    last_heard: Instant,
-    /// On its way to Herald.
-    pub(crate) inflight: VecDeque<u8>,
-    /// Taken by the kernel, which Herald has not been told yet.
-    pub(crate) unreported: usize,
-    /// Why the session may fall.
-    pub(crate) cause: Option<&'static str>,
-    /// What Herald must say before it closes.
-    pub(crate) expected: &'static [(u8, u8)],
-    pub(crate) told: Option<(u8, u8)>,
-    pub(crate) spoilt: Option<usize>,
-}
+use crate::traits::Traits;
+use crate::wire::{self, Expectation, Restart, Route};
 
 #[derive(Debug)]
 pub(crate) struct Router {
-    pub(crate) peer: PeerId,
+    /// Known from the first connection on.
+    pub(crate) peer: Option<PeerId>,
     pub(crate) config: Arc<config::Peer>,
     pub(crate) traits: Traits,
-    pub(crate) link: Option<Link>,
-    /// The last connection is over, and it is known why.
-    pub(crate) excused: bool,
-    /// A connection that the router has just ended; what the engine had in hand for it is of no use.
-    pub(crate) lost: Option<ConnId>,
+    /// All connections that there are, the oldest first.
+    pub(crate) links: Vec<Link>,
+    /// A connection that it makes, and of which it does not know yet what becomes of it.
+    pub(crate) calling: Option<ArrivalId>,
+    /// Since when it is known why the last session is over.
+    pub(crate) excused: Option<Instant>,
+    /// Connections that the router has ended; what the engine had in hand for them is of no use.
+    pub(crate) lost: BTreeSet<ConnId>,
+    /// Connections that Herald gave up for another one since the last session came up.
+    pub(crate) collisions: u32,
+    /// How many connections have come to nothing, and what Herald said at the end of the last one.
+    pub(crate) losses: u32,
+    pub(crate) last_words: Option<(u8, u8)>,
+    /// Routes of a session that was lost, and until when they are kept.
+    pub(crate) kept: (BTreeMap<Prefix, Arc<Route>>, Option<Instant>),
+    /// When the last connection ended, and whether the router had made it.
+    pub(crate) fell: Option<(Instant, bool)>,
+    /// OPENs that it has refused since Herald last forgot about it.
+    pub(crate) refusals: u32,
+    has_refused: bool,
 }
 
 /// What a router does in answer to what it read.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Say(Vec<u8>),
+    /// It takes Herald's OPEN, having said its own.
+    Confirm,
     /// The session is up; keepalives begin.
     Established,
-}
-
-impl Traits {
-    pub(crate) fn new(rng: &mut Rng, config: &config::Peer, asn: u32) -> Traits {
-        let both = config.session.families.len() == 2;
-        let only_v6 = config.session.families == [Family::Ipv6];
-        let families = match rng.below(5) {
-            0 if both => None,
-            1 if both => Some([true, false]),
-            2 if both => Some([false, true]),
-            _ if only_v6 => Some([one_in(rng, 2), true]),
-            _ => Some([true, one_in(rng, 2) || both]),
-        };
-        let four_octet_as = asn > 65535 || (asn == config.session.local_as.0 && asn == BIG_AS) || !one_in(rng, 3);
-        Traits {
-            asn,
-            // Nobody's (RFC 7607) where anybody's would do.
-            wrong_asn: if config.session.peer_as == PeerAs::External { 0 } else { 64999 },
-            families,
-            four_octet_as,
-            refresh: !one_in(rng, 4),
-            enhanced_refresh: one_in(rng, 2),
-            extended_messages: one_in(rng, 2),
-            hold: [0, 3, 9, 9, 90, 180][rng.below(6) as usize],
-            window: 64 << rng.below(11),
-        }
-    }
-
-    pub(crate) fn open(&self, spoil: Option<usize>) -> Vec<u8> {
-        let mut capabilities = Vec::new();
-        for (family, offered) in [1, 2].into_iter().zip(self.families.unwrap_or_default()) {
-            if offered {
-                capabilities.extend([1, 4, 0, family, 0, 1]);
-            }
-        }
-        if self.refresh {
-            capabilities.extend([2, 0]);
-        }
-        if self.enhanced_refresh {
-            capabilities.extend([70, 0]);
-        }
-        if self.extended_messages {
-            capabilities.extend([6, 0]);
-        }
-        if self.four_octet_as {
-            capabilities.extend([65, 4]);
-            capabilities.extend(self.asn.to_be_bytes());
-        }
-        capabilities.extend([64, 2, 0x40, 120, 73, 3, 2, b'r', b'1', 200, 0]); // restart, name, and one of no meaning
-        let spoilt = |n: usize| spoil == Some(n);
-        let my_as = if spoilt(1) { self.wrong_asn } else { u16::try_from(self.asn).unwrap_or(wire::AS_TRANS) };
-        if spoilt(1) && self.four_octet_as {
-            let at = capabilities.windows(2).position(|pair| pair == [65, 4]).unwrap();
-            capabilities[at + 2..at + 6].copy_from_slice(&u32::from(self.wrong_asn).to_be_bytes());
-        }
-        let hold = if spoilt(3) { 2 } else { self.hold };
-        let mut body = vec![if spoilt(0) { 3 } else { 4 }];
-        body.extend(my_as.to_be_bytes());
-        body.extend(hold.to_be_bytes());
-        body.extend(if spoilt(2) { [0; 4] } else { [10, 0, 0, 77] });
-        body.extend([capabilities.len() as u8 + 2, 2, capabilities.len() as u8]);
-        body.extend(capabilities);
-        let open = wire::message(wire::OPEN, &body);
-        let keepalive = wire::message(wire::KEEPALIVE, &[]);
-        match spoil {
-            Some(4) => [keepalive, open].concat(),
-            Some(5) => [open, wire::message(wire::UPDATE, &[0; 4])].concat(),
-            Some(6) => open,
-            _ => [open, keepalive].concat(),
-        }
-    }
-
-    pub(crate) fn garbage(&self, kind: usize) -> Vec<u8> {
-        let mut keepalive = wire::message(wire::KEEPALIVE, &[]);
-        match kind {
-            0 => keepalive[3] = 0xfe,
-            1 => keepalive[17] = 18,
-            2 => keepalive[16..19].copy_from_slice(&[16, 1, 4]),
-            3 => return wire::message(wire::KEEPALIVE, &[0]),
-            4 => keepalive[18] = 9,
-            5 => return wire::message(wire::UPDATE, &[0, 9, 0, 0]),
-            _ => return self.open(Some(6)),
-        }
-        keepalive
-    }
-
-    /// Well-formed and of no interest: it must not cost the session.
-    pub(crate) fn strange(&self, rng: &mut Rng) -> Vec<u8> {
-        let path: &[u8] = if self.four_octet_as { &[2, 1, 0, 0, 0xfa, 0] } else { &[2, 1, 0xfa, 0] };
-        let basic = [&[0x40, 1, 1, 0, 0x40, 2, path.len() as u8], path, &[0x40, 3, 4, 10, 0, 0, 1]].concat();
-        let update = |attributes: &[u8], nlri: &[u8]| {
-            let length = (attributes.len() as u16).to_be_bytes();
-            wire::message(wire::UPDATE, &[&[0, 0], &length[..], attributes, nlri].concat())
-        };
-        match rng.below(9) {
-            0 => update(&[], &[]),
-            1 => update(&basic, &[24, 203, 0, 113]),
-            2 => update(&[&basic[..], &[0xc0, 250, 3, 1, 2, 3]].concat(), &[0]),
-            3 => wire::message(wire::UPDATE, &[0, 4, 24, 198, 51, 100, 0, 0]),
-            4 => update(&[0x80, 15, 3, 0, 25, 70], &[]), // End-of-RIB of another family
-            5 => update(&[&basic[..], &[0x80, 14, 5, 0, 1, 128, 0, 0]].concat(), &[32, 192, 0, 2, 1]),
-            6 => update(&[&basic[..], &[0xd0, 32, 1, 44], &[7; 300]].concat(), &[32, 192, 0, 2, 9]),
-            7 => wire::message(5, &[0, 25, 0, 70]), // refresh of a family that nobody has
-            _ => update(&[&basic[..], &[0x80, 4, 4, 0, 0, 0, 1], &[0xc0, 8, 4, 255, 255, 255, 1]].concat(), &[8, 10]),
-        }
-    }
-}
-
-impl Link {
-    pub(crate) fn new(now: Instant, conn: ConnId) -> Link {
-        Link {
-            conn,
-            up: false,
-            dialled: now,
-            queue: VecDeque::new(),
-            pipe: VecDeque::new(),
-            inbox: Vec::new(),
-            stalled: false,
-            open: None,
-            established: false,
-            since: now,
-            answered: false,
-            silent: false,
-            routes: BTreeMap::new(),
-            owed: BTreeSet::new(),
-            refresh_by: None,
-            doubled: BTreeSet::new(),
-            stale: [None, None],
-            ends_of_rib: [0; 2],
-            initial_routes: 0,
-            last_heard: now,
-            inflight: VecDeque::new(),
-            unreported: 0,
-            cause: None,
-            expected: &[],
-            told: None,
-            spoilt: None,
-        }
-    }
-
-    /// Asks for a family again.
-    pub(crate) fn ask_refresh(&mut self, now: Instant, family: Family) {
-        self.owed.extend(self.routes.keys().filter(|prefix| prefix.family() == family).copied());
-        self.refresh_by = Some(now + Duration::from_secs(2));
-    }
-
-    /// Everything that was asked for has come, or its time is up.
-    pub(crate) fn check_refresh(&mut self, now: Instant, rules: &mut Rules) {
-        if self.refresh_by.is_some_and(|by| by <= now) && !self.stalled {
-            self.refresh_by = None;
-            self.doubled.clear();
-            rules.count("refresh");
-            assert!(self.owed.is_empty(), "refresh not answered: {:?}", self.owed);
-            assert_eq!(self.stale, [None, None], "an answer without an end");
-        }
-    }
-
-    pub(crate) fn start_reading(&mut self, now: Instant) {
-        self.stalled = false;
-        self.since = now;
-        self.last_heard = now;
-        self.refresh_by = self.refresh_by.map(|by| by.max(now + Duration::from_secs(2)));
-    }
+    /// Another connection has won (RFC 4271 §6.8).
+    GiveUp(ConnId),
+    /// It does not take this OPEN: the data of the NOTIFICATION.
+    Refuse(Vec<u8>),
 }
 
 impl Router {
+    pub(crate) fn new(config: &Arc<config::Peer>, traits: Traits) -> Router {
+        Router {
+            peer: None,
+            config: config.clone(),
+            traits,
+            links: Vec::new(),
+            calling: None,
+            excused: None,
+            lost: BTreeSet::new(),
+            collisions: 0,
+            losses: 0,
+            last_words: None,
+            kept: (BTreeMap::new(), None),
+            fell: None,
+            refusals: 0,
+            has_refused: false,
+        }
+    }
+
+    /// The connection that counts for the router: the one that has come the furthest.
+    pub(crate) fn link(&self) -> Option<&Link> {
+        self.links.iter().filter(|link| !link.loser && !link.ghost).max_by_key(|link| link.progress())
+    }
+
+    pub(crate) fn link_mut(&mut self) -> Option<&mut Link> {
+        self.links.iter_mut().filter(|link| !link.loser && !link.ghost).max_by_key(|link| link.progress())
+    }
+
+    pub(crate) fn find(&mut self, conn: ConnId) -> Option<&mut Link> {
+        self.links.iter_mut().find(|link| link.conn == conn)
+    }
+
     /// The hold time that both sides take.
     pub(crate) fn hold(&self) -> Duration {
         let (ours, theirs) = (self.config.session.hold_time.as_secs(), self.traits.hold);
         Duration::from_secs(ours.min(theirs).into())
     }
 
-    /// Families that may be used on the session.
+    /// Families that may be used on the session that there is.
     pub(crate) fn families(&self) -> [bool; 2] {
+        self.families_with(self.link().and_then(|link| link.open.as_ref()))
+    }
+
+    /// Families that both sides offer; of Herald's OPEN there is none yet, or this one.
+    pub(crate) fn families_with(&self, open: Option<&wire::Open>) -> [bool; 2] {
         let offered = self.traits.families.unwrap_or([true, false]);
-        [Family::Ipv4, Family::Ipv6]
-            .map(|family| offered[family as usize] && self.config.session.families.contains(&family))
+        [Family::Ipv4, Family::Ipv6].map(|family| {
+            let theirs = open.map_or_else(|| self.config.session.families.contains(&family), |open| open.takes(family));
+            offered[family as usize] && theirs
+        })
     }
 
     /// Our end of the connection.
@@ -316,62 +130,62 @@ impl Router {
         }
     }
 
+    /// RFC 4271 §6.8: whether the connection that Herald made goes before the one that the router made.
+    pub(crate) fn herald_wins(&self) -> bool {
+        let session = &self.config.session;
+        (session.router_id, session.local_as.0) > (Ipv4Addr::from(self.traits.id), self.traits.asn)
+    }
+
     /// Moves bytes on, as far as they go; how many the kernel took, and what the router answers.
-    pub(crate) fn pump(&mut self, now: Instant, rules: &mut Rules) -> (usize, Vec<Answer>) {
+    pub(crate) fn pump(&mut self, conn: ConnId, now: Instant, rules: &mut Rules) -> (usize, Vec<Answer>) {
         let (mut taken, mut answers) = (0, Vec::new());
-        let longest = if self.traits.extended_messages && self.config.session.capabilities.extended_messages {
-            65_535
-        } else {
-            4096
-        };
-        while let Some(link) = &mut self.link {
-            let room = self.traits.window.saturating_sub(link.pipe.len()).min(link.queue.len());
-            link.pipe.extend(link.queue.drain(..room));
-            taken += room;
-            if link.stalled || !link.up {
+        let window = self.traits.window;
+        while let Some(link) = self.find(conn) {
+            taken += link.take_in(window);
+            let read = link.read();
+            if read == 0 {
                 break;
             }
-            link.inbox.extend(link.pipe.drain(..));
-            while let Some((kind, body)) = self
-                .link
-                .as_mut()
-                .and_then(|link| wire::split(&mut link.inbox, longest).unwrap_or_else(|error| panic!("{error}")))
-            {
-                self.read(now, kind, &body, &mut answers, rules);
+            while let Some(link) = self.find(conn).filter(|link| link.is_alive()) {
+                let longest = if link.open.as_ref().is_some_and(|open| open.extended_messages) { 65_535 } else { 4096 };
+                let longest = if self.traits.extended_messages { longest } else { 4096 };
+                let link = self.find(conn).expect("just found");
+                let message = wire::split(&mut link.inbox, longest).unwrap_or_else(|error| panic!("{error}"));
+                let Some((kind, body)) = message else { break };
+                self.read(conn, now, kind, &body, &mut answers, rules);
             }
-            if self.link.as_ref().is_none_or(|link| link.queue.is_empty()) {
+            if self.find(conn).is_none_or(|link| link.queue.is_empty()) {
                 break;
             }
         }
         (taken, answers)
     }
 
-    fn read(&mut self, now: Instant, kind: u8, body: &[u8], answers: &mut Vec<Answer>, rules: &mut Rules) {
-        let hold = self.hold();
+    fn read(
+        &mut self,
+        conn: ConnId,
+        now: Instant,
+        kind: u8,
+        body: &[u8],
+        answers: &mut Vec<Answer>,
+        rules: &mut Rules,
+    ) {
+        let (hold, name) = (self.hold(), self.config.name.clone());
+        if kind == wire::OPEN {
+            return self.read_open(conn, now, body, answers, rules);
+        }
+        let open = self.find(conn).and_then(|link| link.open.take());
         let expectation = Expectation {
-            families: self.families(),
-            four_octet_as: self.traits.four_octet_as,
+            families: self.families_with(open.as_ref()),
+            four_octet_as: self.traits.four_octet_as && open.as_ref().is_some_and(|open| open.four_octet_as.is_some()),
             internal: self.traits.asn == self.config.session.local_as.0,
             sender_as: self.config.session.local_as.0,
         };
-        let name = self.config.name.clone();
-        let link = self.link.as_mut().expect("somebody sent this");
-        if link.established && !hold.is_zero() {
-            rules.count("keepalive");
-            let gap = now - link.last_heard;
-            assert!(gap <= hold / 2, "{name} heard nothing for {gap:?}, hold time {hold:?}");
-        }
-        link.last_heard = now;
+        let framed = self.traits.enhanced_refresh && open.as_ref().is_some_and(|open| open.enhanced_refresh);
+        let link = self.find(conn).expect("somebody sent this");
+        link.open = open;
+        link.heard(&name, now, hold, rules);
         match kind {
-            wire::OPEN => {
-                assert!(link.open.is_none(), "{name}: a second OPEN");
-                let open = wire::open(body).unwrap_or_else(|error| panic!("{name}: OPEN: {error}"));
-                self.judge_open(&open);
-                let link = self.link.as_mut().expect("it was there above");
-                link.open = Some(open);
-                answers.push(Answer::Say(self.traits.open(link.spoilt)));
-                link.answered = true;
-            }
             wire::KEEPALIVE => {
                 assert!(link.open.is_some(), "{name}: KEEPALIVE before OPEN");
                 assert!(!link.established || !hold.is_zero(), "{name}: KEEPALIVE although the hold time is 0");
@@ -383,13 +197,13 @@ impl Router {
             }
             wire::NOTIFICATION => {
                 link.told = Some((body[0], body[1]));
-                if (body[0], body[1]) == (6, 2) {
+                if (body[0], body[1]) == (6, 2) || body.starts_with(&[6, 9, 6, 2]) {
                     assert!(link.routes.is_empty(), "{name}: goodbye before {:?} were withdrawn", link.routes.keys());
                     rules.count("withdrawn before goodbye");
                 }
             }
             wire::REFRESH => {
-                assert!(self.traits.enhanced_refresh, "{name}: an answer with a frame, and nobody takes such");
+                assert!(framed, "{name}: an answer with a frame, and nobody takes such");
                 let frame = wire::frame(body).unwrap_or_else(|error| panic!("{name}: {error}"));
                 link.frame(&name, frame, rules);
             }
@@ -402,83 +216,122 @@ impl Router {
         }
     }
 
-    fn judge_open(&self, open: &wire::Open) {
-        let config = &self.config;
-        let my_as = u16::try_from(config.session.local_as.0).unwrap_or(wire::AS_TRANS);
-        let families = [Family::Ipv4, Family::Ipv6].map(|family| config.session.families.contains(&family));
-        assert_eq!((open.my_as, open.four_octet_as), (my_as, Some(config.session.local_as.0)), "{}", config.name);
-        assert_eq!(
-            (open.hold, open.id),
-            (config.session.hold_time.as_secs(), config.session.router_id),
-            "{}",
-            config.name
-        );
-        assert_eq!((open.families, open.refresh, open.enhanced_refresh), (families, true, true), "{}", config.name);
-        assert_eq!(open.extended_messages, config.session.capabilities.extended_messages, "{}", config.name);
+    fn read_open(&mut self, conn: ConnId, now: Instant, body: &[u8], answers: &mut Vec<Answer>, rules: &mut Rules) {
+        let name = self.config.name.clone();
+        let open = wire::open(body).unwrap_or_else(|error| panic!("{name}: OPEN: {error}"));
+        self.judge_open(&open, rules);
+        if self.traits.mute {
+            return;
+        }
+        if let Some(words) = self.traits.refuse(&open) {
+            self.refusals += 1;
+            self.has_refused = true;
+            rules.count("refusal");
+            let hopeless = self.traits.is_hopeless(&self.config) || !self.families_with(None).contains(&true);
+            assert!(self.refusals <= 6 || hopeless, "{name}: {} OPENs with what it refuses", self.refusals);
+            return answers.push(Answer::Refuse(words));
+        }
+        let loser = self.collide(conn);
+        let kept = self.take_kept(now);
+        answers.extend(loser.map(Answer::GiveUp));
+        let link = self.find(conn).expect("somebody sent this");
+        assert!(link.open.is_none(), "{name}: a second OPEN");
+        link.heard(&name, now, Duration::ZERO, rules);
+        link.kept = kept;
+        if let Some(Restart { preserved, .. }) = &open.restart {
+            // RFC 4724 §4.2: without F they go at once.
+            link.kept.retain(|prefix, _| preserved[prefix.family() as usize]);
+        } else {
+            link.kept.clear();
+        }
+        link.open = Some(open);
+        if loser == Some(conn) {
+            return;
+        }
+        let (opened, spoilt) = (std::mem::replace(&mut link.opened, true), link.spoilt);
+        if opened {
+            return answers.push(Answer::Confirm);
+        }
+        link.answered = true;
+        answers.push(Answer::Say(self.traits.open(spoilt)));
+    }
+
+    /// An OPEN has come: RFC 4271 §6.8, as the router sees it. Which connection has to go?
+    fn collide(&mut self, conn: ConnId) -> Option<ConnId> {
+        let herald_wins = self.herald_wins();
+        let called = self.find(conn)?.called;
+        let other = self
+            .links
+            .iter()
+            .find(|link| link.conn != conn && link.is_alive() && link.open.is_some() && link.spoilt.is_none())?;
+        if other.established || called == herald_wins { Some(conn) } else { Some(other.conn) }
+    }
+
+    fn take_kept(&mut self, now: Instant) -> BTreeMap<Prefix, Arc<Route>> {
+        let (routes, until) = std::mem::take(&mut self.kept);
+        if until.is_some_and(|until| now < until) { routes } else { BTreeMap::new() }
+    }
+
+    /// The connection is lost: keeps its routes if both have agreed on that, and Herald did not say otherwise.
+    pub(crate) fn keep(&mut self, conn: ConnId, now: Instant) {
+        let helper = self.traits.helper;
+        let Some(link) = self.find(conn) else { return };
+        let Some(restart) = link.open.as_ref().and_then(|open| open.restart.as_ref()) else { return };
+        // RFC 4724 §4.2; RFC 8538 §3: no NOTIFICATION, or one that is no Hard Reset.
+        let keeps = match link.told {
+            None => helper.is_some(),
+            Some(told) => helper == Some(true) && told != (6, 9),
+        };
+        let until = now + Duration::from_secs(restart.time.into());
+        let mut routes = std::mem::take(&mut link.kept);
+        routes.append(&mut link.routes);
+        if keeps {
+            self.kept = (routes, Some(until));
+        }
+    }
+
+    /// What the router forwards by.
+    pub(crate) fn table(&self, now: Instant) -> BTreeMap<Prefix, Arc<Route>> {
+        let mut table = self.kept.0.clone();
+        if self.kept.1.is_none_or(|until| now >= until) {
+            table.clear();
+        }
+        if let Some(link) = self.link() {
+            table.extend(link.kept.iter().chain(&link.routes).map(|(prefix, route)| (*prefix, route.clone())));
+        }
+        table
+    }
+
+    /// It has all that is configured, but for what the router refuses.
+    fn judge_open(&self, open: &wire::Open, rules: &mut Rules) {
+        let (config, name) = (&self.config.session, &self.config.name);
+        let my_as = u16::try_from(config.local_as.0).unwrap_or(wire::AS_TRANS);
+        assert_eq!((open.my_as, open.hold, open.id), (my_as, config.hold_time.as_secs(), config.router_id), "{name}");
+        assert!(open.four_octet_as.is_none_or(|asn| asn == config.local_as.0), "{name}: {open:?}");
+        let families = config.families.iter().map(|family| (1, Some(*family)));
+        let extended = config.capabilities.extended_messages.then_some((6, None));
+        let restart = config.graceful_restart.map(|_| (64, None));
+        let all: BTreeSet<_> =
+            families.chain([(2, None), (70, None), (65, None)]).chain(extended).chain(restart).collect();
+        assert!(open.keys.is_subset(&all), "{name}: {:?} is not configured", open.keys);
+        let left_out: BTreeSet<_> = all.difference(&open.keys).copied().collect();
+        if !left_out.is_empty() {
+            rules.count("left out");
+            let may = self.traits.may_be_left_out(&all);
+            assert!(may.contains(&left_out), "{name}: {left_out:?} are left out, {:?}", self.traits.refuses);
+            // A reload makes Herald forget, but the router's last word may still be on its way.
+            assert!(self.has_refused, "{name}: {left_out:?} are left out, and nothing was refused");
+        }
     }
 
     /// That Herald is not late with a message, without waiting for one.
     pub(crate) fn check_silence(&self, now: Instant, rules: &mut Rules) {
-        let Some(link) = self.link.as_ref().filter(|link| link.established && !link.stalled && link.cause.is_none())
-        else {
-            return;
-        };
+        let hears = |link: &&Link| link.established && !link.stalled && link.cause.is_none();
+        let Some(link) = self.link().filter(hears) else { return };
         let hold = self.hold();
         if !hold.is_zero() {
             rules.count("keepalive");
             assert!(now - link.last_heard <= hold / 2, "{} heard nothing for {hold:?} / 2", self.config.name);
-        }
-    }
-}
-
-impl Link {
-    /// A beginning or an end of the answer to a request.
-    fn frame(&mut self, name: &str, (family, begins): (Family, bool), rules: &mut Rules) {
-        assert!(self.ends_of_rib[family as usize] > 0, "{name}: {family} BoRR or EoRR before End-of-RIB");
-        let stale = &mut self.stale[family as usize];
-        if begins {
-            let routes = self.routes.keys().filter(|prefix| prefix.family() == family);
-            *stale = Some(routes.copied().collect());
-            return;
-        }
-        let stale = stale.take().unwrap_or_else(|| panic!("{name}: {family} EoRR without BoRR"));
-        assert!(stale.is_empty(), "{name}: not between BoRR and EoRR: {stale:?}");
-        rules.count("enhanced refresh");
-    }
-
-    /// This prefix has come, or gone, since the answer began.
-    fn renew(&mut self, prefix: &Prefix) {
-        for stale in self.stale.iter_mut().flatten() {
-            stale.remove(prefix);
-        }
-    }
-
-    fn update(&mut self, name: &str, update: wire::Update, rules: &mut Rules) {
-        rules.updates += 1;
-        assert!(rules.may_send, "{name}: UPDATE before the first verdicts");
-        if let Some(family) = update.end_of_rib {
-            self.ends_of_rib[family as usize] += 1;
-            self.initial_routes = self.routes.len();
-            rules.count("end of rib");
-            assert_eq!(self.ends_of_rib[family as usize], 1, "{name}: {family} End-of-RIB again");
-        }
-        for prefix in update.withdrawn {
-            rules.count("withdraw");
-            assert!(self.routes.remove(&prefix).is_some(), "{name}: {prefix} withdrawn, but it was not announced");
-            self.owed.remove(&prefix);
-            self.renew(&prefix);
-        }
-        let route = Arc::new(update.route);
-        for prefix in update.announced {
-            rules.count("announce");
-            self.renew(&prefix);
-            let old = self.routes.insert(prefix, route.clone());
-            let again = old.as_ref() == Some(&route);
-            let may_again = self.owed.remove(&prefix) || self.doubled.remove(&prefix);
-            assert!(!again || may_again, "{name}: {prefix} announced twice");
-            if !again && self.refresh_by.is_some() {
-                self.doubled.insert(prefix);
-            }
         }
     }
 }

@@ -46,12 +46,26 @@ pub(crate) struct Update {
     pub(crate) end_of_rib: Option<Family>,
 }
 
+/// The Graceful Restart capability (RFC 4724 §3, RFC 8538 §2).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Restart {
+    /// R: the sender has restarted.
+    pub(crate) restarted: bool,
+    /// Seconds.
+    pub(crate) time: u16,
+    /// F, by family: its forwarding state is as it was.
+    pub(crate) preserved: [bool; 2],
+}
+
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) my_as: u16,
     pub(crate) hold: u16,
     pub(crate) id: Ipv4Addr,
+    /// All capabilities: the code, and of multiprotocol the family.
+    pub(crate) keys: BTreeSet<(u8, Option<Family>)>,
     pub(crate) families: [bool; 2],
+    pub(crate) restart: Option<Restart>,
     pub(crate) refresh: bool,
     pub(crate) enhanced_refresh: bool,
     pub(crate) extended_messages: bool,
@@ -63,12 +77,20 @@ impl Open {
         my_as: 0,
         hold: 0,
         id: Ipv4Addr::UNSPECIFIED,
+        keys: BTreeSet::new(),
         families: [false; 2],
+        restart: None,
         refresh: false,
         enhanced_refresh: false,
         extended_messages: false,
         four_octet_as: None,
     };
+
+    /// RFC 4760 §8: without the capability it is IPv4.
+    pub(crate) fn takes(&self, family: Family) -> bool {
+        let none = !self.families.contains(&true);
+        self.families[family as usize] || none && family == Family::Ipv4
+    }
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -174,17 +196,32 @@ pub(crate) fn open(body: &[u8]) -> Result<Open> {
         while !capabilities.0.is_empty() {
             let (code, length) = (capabilities.u8()?, capabilities.u8()?.into());
             let mut value = capabilities.part(length)?;
+            if code != 1 {
+                open.keys.insert((code, None));
+            }
             match code {
                 1 => {
                     let family = (value.u16()?, value.u8()?, value.u8()?);
                     match family {
-                        (1, 0, 1) => open.families[0] = true,
-                        (2, 0, 1) => open.families[1] = true,
+                        (1, 0, 1) => open.families[0] = open.keys.insert((1, Some(Family::Ipv4))),
+                        (2, 0, 1) => open.families[1] = open.keys.insert((1, Some(Family::Ipv6))),
                         other => return Err(format!("multiprotocol capability {other:?}")),
                     }
                 }
                 2 => open.refresh = true,
                 6 => open.extended_messages = true,
+                64 => {
+                    let head = value.u16()?;
+                    if head & 0x4000 == 0 {
+                        return Err("graceful restart without N".into());
+                    }
+                    let mut preserved = [false; 2];
+                    while !value.0.is_empty() {
+                        let family = value.family()?;
+                        preserved[family as usize] = value.u8()? & 0x80 != 0;
+                    }
+                    open.restart = Some(Restart { restarted: head & 0x8000 != 0, time: head & 0xfff, preserved });
+                }
                 70 => open.enhanced_refresh = true,
                 65 => open.four_octet_as = Some(value.u32()?),
                 _ => value.0 = &[],

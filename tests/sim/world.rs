@@ -1,6 +1,6 @@
 //! Everything around the engine, in virtual time, and what it does to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use herald::bgp::peer::{ConnId, Event};
 use herald::config::{Config, Peer};
+use herald::engine::drain::Target;
 use herald::engine::{Engine, Input};
 use herald::rng::Rng;
 
 use crate::backend::{Pool, Report, Run, Servers};
 use crate::inspect::Wrong;
+use crate::link::Link;
 use crate::plan::{Plan, one_in};
-use crate::router::{Answer, Link, Router};
+use crate::router::{Answer, Router};
 use crate::rules::{Oracle, Rules};
 use crate::wire;
 
@@ -29,8 +31,14 @@ pub(crate) enum Happening {
     Sent(Arc<str>, ConnId),
     /// Octets of a router arrive.
     Arrive(Arc<str>, ConnId),
+    /// A router's answer to an OPEN.
+    Confirm(Arc<str>, ConnId),
     /// A router's keepalive timer.
     Keepalive(Arc<str>, ConnId),
+    /// A router connects, and whether it tries again and again.
+    Call(Arc<str>, bool),
+    /// That connection arrives.
+    Syn(Arc<str>),
     /// A router hangs up.
     HangUp(Arc<str>, ConnId),
     /// A router reads again.
@@ -59,15 +67,21 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) rules: Rules,
     pub(crate) routers: BTreeMap<Arc<str>, Router>,
-    queue: BTreeMap<(Instant, u64), Happening>,
+    /// Connections that somebody made to Herald.
+    pub(crate) arrivals: u64,
+    pub(crate) queue: BTreeMap<(Instant, u64), Happening>,
     serial: u64,
-    runs: BTreeMap<u64, Run>,
+    pub(crate) runs: BTreeMap<u64, Run>,
     pub(crate) chaos: bool,
     /// Since when nothing from outside disturbs.
     pub(crate) calm_since: Instant,
     pub(crate) starved_until: Instant,
     /// Why a peer's session may fall in this step.
     pub(crate) reloaded: BTreeMap<Arc<str>, &'static str>,
+    /// What an operator drains: tables are another story then.
+    pub(crate) drained: BTreeSet<Target>,
+    /// It stops for a restart, without a word.
+    pub(crate) leaving: bool,
     pub(crate) stopping: Option<Instant>,
     pub(crate) stopped: Option<Instant>,
     /// VIPs that should be down, with the backends that make them so, and since when.
@@ -98,6 +112,7 @@ impl World {
             oracle: Oracle::default(),
             rules: Rules::default(),
             routers: BTreeMap::new(),
+            arrivals: 0,
             queue: BTreeMap::new(),
             serial: 0,
             runs: BTreeMap::new(),
@@ -105,6 +120,8 @@ impl World {
             calm_since: now,
             starved_until: now,
             reloaded: BTreeMap::new(),
+            drained: BTreeSet::new(),
+            leaving: false,
             stopping: None,
             stopped: None,
             dead: BTreeMap::new(),
@@ -116,6 +133,7 @@ impl World {
         };
         world.oracle.configure(now, &config);
         world.note_truth(true);
+        world.meet_routers(&config);
         world.engine.handle(now, Input::Configure(config));
         world.drain();
         world.at(Duration::from_millis(500), Happening::Inspect);
@@ -207,7 +225,7 @@ impl World {
         self.wakes.1 += 1;
     }
 
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             self.perform(output);
         }
@@ -256,13 +274,26 @@ impl World {
                 }
             }
             Happening::Arrive(name, conn) => self.arrive(&name, conn),
+            Happening::Confirm(name, conn) => {
+                if let Some(link) = self.link(&name, conn).filter(|link| link.is_alive()) {
+                    link.answered = true;
+                    self.say(&name, conn, &wire::message(wire::KEEPALIVE, &[]));
+                }
+            }
             Happening::Keepalive(name, conn) => self.keep_alive(&name, conn),
+            Happening::Call(name, regular) => self.call(&name, regular),
+            Happening::Syn(name) => self.syn(&name),
             Happening::HangUp(name, conn) => self.hang_up(&name, conn),
             Happening::Resume(name, conn) => {
                 let now = self.now;
                 if let Some(link) = self.link(&name, conn) {
                     link.start_reading(now);
-                    self.pump(&name);
+                    let sips = link.sips.is_some();
+                    link.sips = link.sips.and(Some(1));
+                    self.pump(&name, conn);
+                    if sips {
+                        self.at(Duration::from_secs(1), Happening::Resume(name, conn));
+                    }
                 }
             }
             Happening::Overdue(name, conn) => {
@@ -346,23 +377,22 @@ impl World {
     }
 
     pub(crate) fn input(&mut self, name: &str, conn: ConnId, event: Event<'_>) {
-        let peer = self.routers[name].peer;
+        let peer = self.routers[name].peer.expect("it has a connection");
         self.input_plain(Input::Peer(peer, conn, event));
     }
 
     /// The connection, if it is still this one.
     pub(crate) fn link(&mut self, name: &str, conn: ConnId) -> Option<&mut Link> {
-        self.routers.get_mut(name)?.link.as_mut().filter(|link| link.conn == conn)
+        self.routers.get_mut(name)?.find(conn)
     }
 
     /// Lets bytes flow to a router, and the router answer.
-    pub(crate) fn pump(&mut self, name: &Arc<str>) {
+    pub(crate) fn pump(&mut self, name: &Arc<str>, conn: ConnId) {
         let Some(router) = self.routers.get_mut(name) else { return };
         let before = self.rules.updates;
-        let (taken, answers) = router.pump(self.now, &mut self.rules);
-        let hold = router.hold();
-        let Some(link) = &mut router.link else { return };
-        let conn = link.conn;
+        let (taken, answers) = router.pump(conn, self.now, &mut self.rules);
+        let (hold, lag) = (router.hold(), router.traits.lag);
+        let Some(link) = router.find(conn) else { return };
         link.unreported += taken;
         if taken > 0 {
             self.at(Duration::ZERO, Happening::Sent(name.clone(), conn));
@@ -371,6 +401,9 @@ impl World {
         for answer in answers {
             match answer {
                 Answer::Say(bytes) => self.say(name, conn, &bytes),
+                Answer::Confirm => self.soon(1 + lag, Happening::Confirm(name.clone(), conn)),
+                Answer::GiveUp(loser) => self.give_up(name, loser, "another one has won", &[6, 7]),
+                Answer::Refuse(words) => self.give_up(name, conn, "refuses a capability", &words),
                 Answer::Established if hold.is_zero() => {}
                 Answer::Established => self.at(hold / 3, Happening::Keepalive(name.clone(), conn)),
             }
@@ -381,7 +414,8 @@ impl World {
     pub(crate) fn say(&mut self, name: &Arc<str>, conn: ConnId, bytes: &[u8]) {
         if let Some(link) = self.link(name, conn) {
             link.inflight.extend(bytes);
-            self.soon(20, Happening::Arrive(name.clone(), conn));
+            let lag = self.routers[name].traits.lag;
+            self.soon(lag, Happening::Arrive(name.clone(), conn));
         }
     }
 
@@ -426,9 +460,11 @@ impl World {
             match next.get(name) {
                 None => drop(self.reloaded.insert(name.clone(), "removed")),
                 Some(peer) if !same_session(peer, &router.config) => {
+                    router.refusals = 0;
                     self.reloaded.insert(name.clone(), "reset");
                 }
                 Some(peer) => {
+                    router.refusals = 0;
                     // It must keep its session.
                     self.rules.count("session kept over a reload");
                     router.config = (*peer).clone();
@@ -438,12 +474,17 @@ impl World {
         self.config = config.clone();
         self.oracle.configure(self.now, config);
         self.note_truth(true);
+        self.meet_routers(config);
         self.engine.handle(self.now, Input::Configure(config.clone()));
         self.drain();
+        for peer in config.bgp.iter().flat_map(|bgp| &bgp.peers) {
+            let router = self.routers.get_mut(&peer.name).expect("there is one for every peer");
+            router.config = peer.clone();
+        }
         let listed = |name: &Arc<str>| config.bgp.iter().flat_map(|bgp| &bgp.peers).any(|peer| peer.name == *name);
         self.routers.retain(|name, router| {
             let stays = listed(name);
-            assert!(stays || router.link.is_none(), "{name} was removed and still has a connection");
+            assert!(stays || router.links.is_empty(), "{name} was removed and still has a connection");
             stays
         });
         self.dirty = true;

@@ -133,9 +133,9 @@ impl Link {
         }
         let read = self.pipe.drain(..count);
         if self.loser {
-            drop(read)
+            drop(read);
         } else {
-            self.inbox.extend(read)
+            self.inbox.extend(read);
         }
         count
     }

@@ -11,6 +11,7 @@ mod link;
 mod meeting;
 mod outputs;
 mod plan;
+mod reload;
 mod restart;
 mod router;
 mod rules;

@@ -171,7 +171,9 @@ impl World {
             }
         }
         self.came_up(&name, conn);
-        if self.chaos && one_in(&mut self.rng, 8) {
+        // One that comes back after a reset is watched until the old session has ended.
+        let watched = self.routers[&name].links.iter().any(|link| link.ghost);
+        if self.chaos && !watched && one_in(&mut self.rng, 8) {
             self.soon(200, Happening::HangUp(name, conn));
         }
     }

@@ -127,7 +127,9 @@ impl World {
         let which = self.rng.below(self.routers.len().max(1) as u64) as usize;
         let Some((name, router)) = self.routers.iter().nth(which) else { return };
         let (name, hold) = (name.clone(), router.hold());
-        let Some(link) = router.link().filter(|link| link.established && link.cause.is_none()) else { return };
+        let Some(link) = router.link().filter(|link| link.established && link.answered && link.cause.is_none()) else {
+            return;
+        };
         let settled = self.now > link.since + Duration::from_secs(2);
         let (conn, stalled, in_step) = (link.conn, link.stalled, router.is_in_step());
         let refresh = link.open.as_ref().is_some_and(|open| open.refresh) && link.refresh_by.is_none() && in_step;

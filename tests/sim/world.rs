@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use herald::bgp::peer::{ConnId, Event};
-use herald::config::{Config, Peer};
+use herald::config::Config;
 use herald::engine::drain::Target;
 use herald::engine::{Engine, Input};
 use herald::rng::Rng;
@@ -231,7 +231,7 @@ impl World {
         }
     }
 
-    fn read_mailbox(&mut self) {
+    pub(crate) fn read_mailbox(&mut self) {
         for report in std::mem::take(&mut self.pool.mailbox) {
             match report {
                 Report::Started(ticket, at) => self.engine.handle(self.now, Input::ProbeStarted(ticket, at)),
@@ -442,65 +442,4 @@ impl World {
             self.at(hold / 3, Happening::Keepalive(name.clone(), conn));
         }
     }
-
-    /// A reload of what the plan now says.
-    pub(crate) fn reload(&mut self) {
-        let edits: Vec<_> = (0..=self.rng.below(2)).map(|_| self.plan.edit(&mut self.rng)).collect();
-        self.tell(format_args!("reload: {edits:?}"));
-        let config = self.plan.config();
-        self.reload_to(&config);
-    }
-
-    pub(crate) fn reload_to(&mut self, config: &Arc<Config>) {
-        self.calm_since = self.now;
-        self.read_mailbox();
-        let next: BTreeMap<&Arc<str>, &Arc<Peer>> =
-            config.bgp.iter().flat_map(|bgp| &bgp.peers).map(|peer| (&peer.name, peer)).collect();
-        for (name, router) in &mut self.routers {
-            match next.get(name) {
-                None => drop(self.reloaded.insert(name.clone(), "removed")),
-                Some(peer) if !same_session(peer, &router.config) => {
-                    router.refusals = 0;
-                    self.reloaded.insert(name.clone(), "reset");
-                }
-                Some(peer) => {
-                    router.refusals = 0;
-                    // It must keep its session.
-                    self.rules.count("session kept over a reload");
-                    router.config = (*peer).clone();
-                }
-            }
-        }
-        self.config = config.clone();
-        self.oracle.configure(self.now, config);
-        self.note_truth(true);
-        self.meet_routers(config);
-        self.engine.handle(self.now, Input::Configure(config.clone()));
-        self.drain();
-        for peer in config.bgp.iter().flat_map(|bgp| &bgp.peers) {
-            let router = self.routers.get_mut(&peer.name).expect("there is one for every peer");
-            router.config = peer.clone();
-        }
-        let listed = |name: &Arc<str>| config.bgp.iter().flat_map(|bgp| &bgp.peers).any(|peer| peer.name == *name);
-        self.routers.retain(|name, router| {
-            let stays = listed(name);
-            assert!(stays || router.links.is_empty(), "{name} was removed and still has a connection");
-            stays
-        });
-        self.dirty = true;
-    }
-
-    pub(crate) fn stop(&mut self) {
-        self.tell(format_args!("stop"));
-        self.stopping = Some(self.now);
-        self.input_plain(Input::Stop("moving house".to_owned()));
-        self.drain();
-    }
-}
-
-/// Whether a session with one can go on with the other: all but what shapes routes, and when to dial, is the same.
-pub(crate) fn same_session(one: &Peer, other: &Peer) -> bool {
-    let mut routes_aside = one.clone();
-    routes_aside.live = other.live.clone();
-    routes_aside == *other
 }

@@ -10,7 +10,7 @@ mod meeting;
 mod refusal;
 mod retry;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -361,7 +361,7 @@ impl Peer {
 
     /// These prefixes of the RIB may have changed: sends what differs, as far as the connection takes it now;
     /// the rest goes as [`Event::Sent`] reports room.
-    pub fn rib_changed(&mut self, now: Instant, changed: &BTreeSet<Prefix>, rib: &Rib) {
+    pub fn rib_changed(&mut self, now: Instant, changed: &[Prefix], rib: &Rib) {
         if let Some(feed) = self.feed_mut() {
             feed.rib_changed(changed, rib);
         }

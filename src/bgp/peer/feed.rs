@@ -4,7 +4,6 @@
 //! family (a new session, a reload, a refresh) is a scan that walks RIB and Adj-RIB-Out together, a stretch at a time,
 //! as fast as the peer reads. Neither memory nor the work of one call grows with the size of the table.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -135,7 +134,7 @@ impl Feed {
     }
 
     /// These prefixes of the RIB may have changed.
-    pub(super) fn rib_changed(&mut self, changed: &BTreeSet<Prefix>, rib: &Rib) {
+    pub(super) fn rib_changed(&mut self, changed: &[Prefix], rib: &Rib) {
         if !self.started {
             return;
         }
@@ -199,7 +198,9 @@ impl Feed {
         let cut = |list: &[Prefix]| list.last().copied().filter(|_| list.len() == STRETCH);
         let end = [cut(&wanted), cut(&told)].into_iter().flatten().min();
         let within = |prefix: &Prefix| end.is_none_or(|end| *prefix <= end);
-        let stretch: BTreeSet<_> = wanted.into_iter().chain(told).filter(within).collect();
+        let mut stretch: Vec<_> = wanted.into_iter().chain(told).filter(within).collect();
+        stretch.sort_unstable();
+        stretch.dedup();
         for prefix in stretch {
             self.want(prefix, rib, scan.again);
         }

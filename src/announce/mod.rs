@@ -22,6 +22,9 @@ use vip::{Drains, Stage, Vip};
 
 pub use aggregate::{AggregateCause, AggregateEvent, AggregateState, AggregateStatus, Tally};
 
+/// An empty queue of events keeps the room of so many, and gives the rest back: storms are rare.
+const EVENTS_KEPT: usize = 1024;
+
 /// What a VIP is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VipState {
@@ -312,7 +315,11 @@ impl Announce {
 
     /// The next change to tell of.
     pub fn poll_event(&mut self) -> Option<VipEvent> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            self.events.shrink_to(EVENTS_KEPT);
+        }
+        event
     }
 
     /// The next change of an aggregate to tell of; after those of VIPs.

@@ -4,9 +4,15 @@
 //! the peer has been told: at most one entry per prefix, however often it changed meanwhile. Pending routes wait in
 //! groups that share their attributes, so that they leave in shared messages; withdrawals leave first.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod queue;
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::ops::Bound;
 use std::sync::Arc;
+
+use queue::Queue;
 
 use super::attribute::PathAttributes;
 use super::update::{self, Encoding};
@@ -20,7 +26,7 @@ pub struct AdjRibOut {
     pending: BTreeMap<Prefix, Pending>,
     pending_count: [usize; 2],
     /// The pending prefixes again, by what they share; no group is empty.
-    groups: BTreeMap<Group, BTreeSet<Prefix>>,
+    groups: BTreeMap<Group, Queue>,
     /// What the peer may hold of an earlier life of ours (RFC 4724 §4.2: stale routes), and has not heard of since.
     stale: BTreeSet<Prefix>,
 }
@@ -33,10 +39,30 @@ struct Pending {
 }
 
 /// Routes that may share an UPDATE, in the order in which groups are sent.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Group {
     Withdraw(Family),
     Announce(Family, Arc<PathAttributes>),
+}
+
+impl Ord for Group {
+    fn cmp(&self, other: &Group) -> Ordering {
+        match (self, other) {
+            (Group::Withdraw(a), Group::Withdraw(b)) => a.cmp(b),
+            (Group::Withdraw(_), Group::Announce(..)) => Ordering::Less,
+            (Group::Announce(..), Group::Withdraw(_)) => Ordering::Greater,
+            (Group::Announce(a, _), Group::Announce(b, _)) if a != b => a.cmp(b),
+            // Most routes share the very same attributes: the pointer answers first.
+            (Group::Announce(_, a), Group::Announce(_, b)) if Arc::ptr_eq(a, b) => Ordering::Equal,
+            (Group::Announce(_, a), Group::Announce(_, b)) => a.cmp(b),
+        }
+    }
+}
+
+impl PartialOrd for Group {
+    fn partial_cmp(&self, other: &Group) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Prefixes of the first UPDATEs of a group; from their size follows how many more there is room for.
@@ -56,18 +82,36 @@ impl AdjRibOut {
     /// The peer shall have `prefix` with these attributes, or not at all. With `again` it is told even what it knows.
     pub fn want(&mut self, prefix: Prefix, wanted: Option<Arc<PathAttributes>>, again: bool) {
         let family = prefix.family();
-        let old = self.take_pending(&prefix);
-        let again = again || old.is_some_and(|old| old.again);
         let told = self.told.get(&prefix);
+        let entry = self.pending.entry(prefix);
+        let again = again || matches!(&entry, Entry::Occupied(old) if old.get().again);
         let group = match wanted {
-            None if told.is_none() && !self.stale.contains(&prefix) => return,
-            None => Group::Withdraw(family),
-            Some(attributes) if !again && told.is_some_and(|told| same(told, &attributes)) => return,
-            Some(attributes) => Group::Announce(family, attributes),
+            None => (told.is_some() || self.stale.contains(&prefix)).then_some(Group::Withdraw(family)),
+            Some(attributes) if !again && told.is_some_and(|told| same(told, &attributes)) => None,
+            Some(attributes) => Some(Group::Announce(family, attributes)),
         };
-        self.groups.entry(group.clone()).or_default().insert(prefix);
-        self.pending.insert(prefix, Pending { group, again });
-        self.pending_count[index(family)] += 1;
+        let left = match (entry, group) {
+            (Entry::Vacant(_), None) => return,
+            (Entry::Vacant(entry), Some(group)) => {
+                self.groups.entry(group.clone()).or_default().join(prefix);
+                entry.insert(Pending { group, again });
+                self.pending_count[index(family)] += 1;
+                return;
+            }
+            (Entry::Occupied(mut entry), Some(group)) => {
+                if entry.get().group == group {
+                    entry.get_mut().again = again;
+                    return;
+                }
+                self.groups.entry(group.clone()).or_default().join(prefix);
+                entry.insert(Pending { group, again }).group
+            }
+            (Entry::Occupied(entry), None) => {
+                self.pending_count[index(family)] -= 1;
+                entry.remove().group
+            }
+        };
+        self.leave(&left);
     }
 
     /// Appends UPDATEs of what is pending, withdrawals first, until nothing is or `out` holds about `limit` octets. What
@@ -137,28 +181,34 @@ impl AdjRibOut {
         self.stale.range(family_range(family, after))
     }
 
-    fn take_pending(&mut self, prefix: &Prefix) -> Option<Pending> {
-        let old = self.pending.remove(prefix)?;
-        self.pending_count[index(prefix.family())] -= 1;
-        if let Some(prefixes) = self.groups.get_mut(&old.group) {
-            prefixes.remove(prefix);
-            if prefixes.is_empty() {
-                self.groups.remove(&old.group);
-            }
+    /// A prefix is not in this group any more.
+    fn leave(&mut self, group: &Group) {
+        let Some(queue) = self.groups.get_mut(group) else { return };
+        let pending = &self.pending;
+        queue.leave(|prefix| pending.get(prefix).is_some_and(|pending| pending.group == *group));
+        if queue.is_empty() {
+            self.groups.remove(group);
         }
-        Some(old)
     }
 
     /// Takes up to `count` prefixes of a group: they are pending no more.
     fn take_group(&mut self, group: &Group, count: usize) -> Vec<Prefix> {
-        let Some(all) = self.groups.get_mut(group) else { return Vec::new() };
-        let taken: Vec<_> = std::iter::from_fn(|| all.pop_first()).take(count).collect();
-        if all.is_empty() {
-            self.groups.remove(group);
+        let Some(queue) = self.groups.get_mut(group) else { return Vec::new() };
+        let mut taken = Vec::with_capacity(count.min(queue.len()));
+        while taken.len() < count
+            && let Some(prefix) = queue.next()
+        {
+            if let Entry::Occupied(entry) = self.pending.entry(prefix)
+                && entry.get().group == *group
+            {
+                entry.remove();
+                queue.took();
+                self.pending_count[index(prefix.family())] -= 1;
+                taken.push(prefix);
+            }
         }
-        for prefix in &taken {
-            self.pending.remove(prefix);
-            self.pending_count[index(prefix.family())] -= 1;
+        if queue.is_empty() {
+            self.groups.remove(group);
         }
         taken
     }
@@ -184,8 +234,8 @@ impl AdjRibOut {
             assert_eq!(self.told_count(family), count(family, &mut self.told.keys()));
             assert_eq!(self.pending_count(family), count(family, &mut self.pending.keys()));
         }
-        assert!(self.groups.values().all(|prefixes| !prefixes.is_empty()));
-        assert_eq!(self.pending.len(), self.groups.values().map(BTreeSet::len).sum::<usize>());
+        assert!(self.groups.values().all(|queue| !queue.is_empty()));
+        assert_eq!(self.pending.len(), self.groups.values().map(Queue::len).sum::<usize>());
         for (prefix, pending) in &self.pending {
             assert!(self.groups[&pending.group].contains(prefix));
             match &pending.group {
@@ -227,6 +277,7 @@ mod tests {
     use crate::bgp::message::{Inbox, Message};
     use crate::bgp::update::Update;
     use crate::rng::Rng;
+    use std::collections::BTreeSet;
 
     const ENCODING: Encoding = Encoding { four_octet_as: true, mp_ipv4: false, max_len: 4096 };
 

@@ -141,6 +141,10 @@ pub struct PeerStatus {
     pub last_error: Option<Cause>,
     /// When that was.
     pub last_error_at: Option<Instant>,
+    /// The last NOTIFICATION, whoever sent it. Attempts that fail after it do not hide what it said; the next session does.
+    pub last_notification: Option<Cause>,
+    /// When that was.
+    pub last_notification_at: Option<Instant>,
     /// How often Established was reached.
     pub established_count: u64,
     /// When the next attempt to connect is due, when Idle.
@@ -210,6 +214,7 @@ pub struct Peer {
     since: Instant,
     established_count: u64,
     last_error: Option<(Cause, Instant)>,
+    last_notification: Option<(Cause, Instant)>,
     /// What the operator has heard since the last session, or since the start.
     told_causes: VecDeque<Cause>,
     actions: VecDeque<Action>,
@@ -259,6 +264,7 @@ impl Peer {
             since: now,
             established_count: 0,
             last_error: None,
+            last_notification: None,
             told_causes: VecDeque::new(),
             actions: VecDeque::new(),
         }
@@ -368,7 +374,7 @@ impl Peer {
 
     /// These prefixes of the RIB may have changed: sends what differs, as far as the connection takes it now;
     /// the rest goes as [`Event::Sent`] reports room.
-    pub fn rib_changed(&mut self, now: Instant, changed: &BTreeSet<Prefix>, rib: &Rib) {
+    pub fn rib_changed(&mut self, now: Instant, changed: &[Prefix], rib: &Rib) {
         if let Some(feed) = self.feed_mut() {
             feed.rib_changed(changed, rib);
         }
@@ -446,6 +452,8 @@ impl Peer {
             without_next_hop: feed.map(|feed| feed.without_next_hop().collect()).unwrap_or_default(),
             last_error: self.last_error.as_ref().map(|(cause, _)| cause.clone()),
             last_error_at: self.last_error.as_ref().map(|(_, at)| *at),
+            last_notification: self.last_notification.as_ref().map(|(cause, _)| cause.clone()),
+            last_notification_at: self.last_notification.as_ref().map(|(_, at)| *at),
             established_count: self.established_count,
             retry_at: self.timers.at(Timer::Retry),
             remote_as: session.map(|session| session.open.asn),

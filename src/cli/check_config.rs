@@ -105,7 +105,7 @@ mod tests {
         let config = config::parse(&[Source { name: "f".into(), text }]).unwrap();
         let expected = "\
 /etc/herald/herald.toml: the configuration is valid
-  peers            3  2 external, 1 internal
+  peers            4  3 external, 1 internal
   VIPs             3  1 IPv4, 2 IPv6
   aggregates       1  1 IPv4, 0 IPv6
   services         2

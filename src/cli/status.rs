@@ -250,6 +250,9 @@ impl<'a> Page<'a> {
             } else {
                 words.extend(peer.reason.clone());
                 words.extend(peer.last_error.clone());
+                // What the router said before it stopped answering is what the operator has to know.
+                let said = peer.last_notification.as_ref().filter(|said| peer.last_error.as_ref() != Some(said));
+                words.extend(said.map(|said| format!("before: {said}")));
                 words.extend(peer.retry_at.map(|at| {
                     format!("next attempt in {}", age(at.since_epoch().saturating_sub(self.status.at.since_epoch())))
                 }));
@@ -354,13 +357,15 @@ mod tests {
         "peers": [
             {"name": "tor-a", "address": "10.99.1.1", "port": 179, "mode": "active", "state": "established", "drained": true,
              "reason": null, "since": "2026-01-01T00:56:47.000Z", "advertised": {"ipv4": 1, "ipv6": 0}, "families": ["ipv4", "ipv6"],
-             "extended_next_hop": true, "without_next_hop": ["ipv6"], "last_error": null, "last_error_at": null, "retry_at": null,
+             "extended_next_hop": true, "without_next_hop": ["ipv6"], "last_error": null, "last_error_at": null,
+              "last_notification": null, "last_notification_at": null, "retry_at": null,
              "established_count": 1, "local_as": 65001, "remote_as": 65000, "remote_id": "10.0.0.9",
              "capabilities": ["multiprotocol ipv4"], "left_out": ["role customer"], "remote_software": null, "remote_hostname": null, "hold_time_s": 9,
              "local_address": "10.99.1.2"},
             {"name": "tor-b", "address": "10.99.1.3", "port": 179, "mode": "both", "state": "active", "drained": false,
              "reason": "waiting for the router to connect", "since": "2026-01-01T00:00:00.000Z", "advertised": {"ipv4": 0, "ipv6": 0}, "families": [],
              "extended_next_hop": false, "without_next_hop": [], "last_error": "cannot connect: connection refused", "last_error_at": null,
+              "last_notification": "peer sent Cease/Administrative Shutdown: \"card swap\"", "last_notification_at": null,
              "retry_at": "2026-01-01T01:00:41.500Z", "established_count": 0, "local_as": 65001, "remote_as": null, "remote_id": null,
              "capabilities": [], "left_out": [], "remote_software": null, "remote_hostname": null,
              "hold_time_s": null, "local_address": null}
@@ -400,7 +405,7 @@ Services: 1 of 2 up
     10.1.0.11:8080  up          3m12s  web: 200 OK
 
 Peers: 1 of 2 established
-  tor-b  10.99.1.3  active        1h00m  both, waiting for the router to connect, cannot connect: connection refused, next attempt in 41s
+  tor-b  10.99.1.3  active        1h00m  both, waiting for the router to connect, cannot connect: connection refused, before: peer sent Cease/Administrative Shutdown: \"card swap\", next attempt in 41s
   tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, extended next hop, drained, refuses role customer, ipv6 has no next hop: set next_hop_ipv6
 
 Drains:

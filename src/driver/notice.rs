@@ -505,7 +505,8 @@ port = 8080
     fn vips_in_words() {
         let vip = |from, to, cause, service| {
             let event = VipEvent { vip: "192.0.2.1".parse().unwrap(), from, to, cause };
-            engine(engine::Notice::Vip(event, Reason { cause, service, drain: "drained: works".to_owned() }))
+            let reason = Reason { cause, service, drain: "drained: works".to_owned() };
+            engine(engine::Notice::Vip(event, Arc::new(reason)))
         };
         let announced = Some(VipState::Announced);
         assert_eq!(

@@ -205,7 +205,7 @@ impl Engine {
         let what = self.describe(target);
         if changed {
             self.lift(now, target);
-            self.outputs.push_back(Output::Notice(Notice::Drain(DrainNotice::Ended(target.clone()))));
+            self.outputs.push(Output::Notice(Notice::Drain(DrainNotice::Ended(target.clone()))));
             self.decide(now);
         }
         let mut text = if changed { format!("{what} is no longer drained") } else { format!("{what} was not drained") };
@@ -243,13 +243,13 @@ impl Engine {
     pub(super) fn expire_drains(&mut self, now: Instant) {
         while let Some(target) = self.drain_ends.expire(now) {
             self.lift(now, &target);
-            self.outputs.push_back(Output::Notice(Notice::Drain(DrainNotice::Expired(target))));
+            self.outputs.push(Output::Notice(Notice::Drain(DrainNotice::Expired(target))));
         }
     }
 
     fn enforce(&mut self, now: Instant, clock: &WallClock, target: &Target, drain: Drain) {
         self.drain_ends.set(target.clone(), drain.until.map(|until| clock.instant(until).max(now)));
-        self.outputs.push_back(Output::Notice(Notice::Drain(DrainNotice::Begun(target.clone(), drain.clone()))));
+        self.outputs.push(Output::Notice(Notice::Drain(DrainNotice::Begun(target.clone(), drain.clone()))));
         let is_new = self.drains.0.insert(target.clone(), drain).is_none();
         if is_new {
             self.apply_drain(now, target, true);

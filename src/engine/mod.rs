@@ -8,13 +8,14 @@
 
 pub mod aggregate;
 pub mod drain;
+mod outputs;
 pub mod restart;
 pub mod saved;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use crate::prefix::Prefix;
 use crate::timers::Deadlines;
 use aggregate::AggregateReason;
 use drain::{DrainNotice, Drains, Target};
+use outputs::Outputs;
 use status::Reason;
 
 pub use crate::bgp::speaker::{Arrival, PeerId, PeerReload, Refusal, RefusalReason};
@@ -101,7 +103,7 @@ pub enum Notice {
     /// A check, backend or service changed.
     Health(HealthEvent),
     /// A VIP changed, and why.
-    Vip(VipEvent, Reason),
+    Vip(VipEvent, Arc<Reason>),
     /// An aggregate changed, and why.
     Aggregate(AggregateEvent, AggregateReason),
     /// What operators drain changed.
@@ -144,7 +146,7 @@ pub struct Engine {
     drains: Drains,
     drain_ends: Deadlines<Target>,
     stopping: Option<Stopping>,
-    outputs: VecDeque<Output>,
+    outputs: Outputs,
     /// The time of the last input: outputs happen then.
     now: Instant,
 }
@@ -163,7 +165,7 @@ impl Engine {
             drains: Drains::default(),
             drain_ends: Deadlines::new(),
             stopping: None,
-            outputs: VecDeque::new(),
+            outputs: Outputs::default(),
             now,
         }
     }
@@ -197,7 +199,7 @@ impl Engine {
             self.tell_peers(self.now);
             self.finish_stop(self.now);
         }
-        self.outputs.pop_front()
+        self.outputs.pop()
     }
 
     /// When [`Input::Timeout`] is next due; asked after outputs were drained. After a timeout handled at `t` always later
@@ -249,7 +251,7 @@ impl Engine {
         let health = &self.health;
         self.announce.configure(now, &config, &|service| service_health(health.service_state(service)));
         for (name, change) in self.change(&config) {
-            self.outputs.push_back(Output::Notice(Notice::PeerReload(name, change)));
+            self.outputs.push(Output::Notice(Notice::PeerReload(name, change)));
         }
         self.config = config;
         for prefix in std::mem::take(&mut self.remembered) {
@@ -292,28 +294,22 @@ impl Engine {
     /// Lets conclusions run from the checks down to the RIB.
     fn decide(&mut self, now: Instant) {
         while let Some(probe) = self.health.poll_probe() {
-            self.outputs.push_back(Output::Probe(probe));
+            self.outputs.push(Output::Probe(probe));
         }
         while let Some(event) = self.health.poll_event() {
             if let HealthEvent::Service { service, state, .. } = &event {
                 self.announce.service_changed(now, *service, service_health(*state));
             }
-            self.outputs.push_back(Output::Notice(Notice::Health(event)));
+            self.outputs.push(Output::Notice(Notice::Health(event)));
         }
-        // A service may stand on very many VIPs: what there is to say of it is looked up once.
-        let mut known: Option<Reason> = None;
+        let mut outputs = std::mem::take(&mut self.outputs);
         while let Some(event) = self.announce.poll_event() {
-            let reason = match known.take() {
-                // What is drained itself has a reason of its own.
-                Some(reason) if reason.cause == event.cause && reason.is_shared() => reason,
-                _ => self.reason(event.cause, &event.vip),
-            };
-            known = Some(reason.clone());
-            self.outputs.push_back(Output::Notice(Notice::Vip(event, reason)));
+            outputs.push_vip(event, || self.reason(event.cause, &event.vip));
         }
+        self.outputs = outputs;
         while let Some(event) = self.announce.poll_aggregate_event() {
             let reason = self.aggregate_reason(event.cause, event.tally, event.tipped_by, &event.aggregate);
-            self.outputs.push_back(Output::Notice(Notice::Aggregate(event, reason)));
+            self.outputs.push(Output::Notice(Notice::Aggregate(event, reason)));
         }
         while let Some((prefix, wanted)) = self.announce.poll_route() {
             self.speaker.set(prefix, wanted);
@@ -325,8 +321,8 @@ impl Engine {
         while let Some(action) = self.discovery.poll_action() {
             match action {
                 discovery::Action::Found(interface, address) => self.speaker.found(now, &interface, address),
-                discovery::Action::Notice(notice) => self.outputs.push_back(Output::Notice(Notice::Discovery(notice))),
-                action => self.outputs.push_back(Output::Link(action)),
+                discovery::Action::Notice(notice) => self.outputs.push(Output::Notice(Notice::Discovery(notice))),
+                action => self.outputs.push(Output::Link(action)),
             }
         }
     }
@@ -346,7 +342,7 @@ impl Engine {
     /// Moves what the speaker wants done to the outputs.
     fn collect(&mut self) {
         while let Some(output) = self.speaker.poll_output() {
-            self.outputs.push_back(match output {
+            self.outputs.push(match output {
                 speaker::Output::Connect(id, conn, peer) => Output::Connect(id, conn, peer),
                 speaker::Output::Accept(arrival, id, conn, peer) => Output::Accept(arrival, id, conn, peer),
                 speaker::Output::TurnAway(arrival, last_words) => Output::TurnAway(arrival, last_words),
@@ -384,7 +380,7 @@ impl Engine {
         let notification = Notification::administrative_shutdown(&stopping.text);
         self.speaker.stop(now, &notification);
         self.collect();
-        self.outputs.push_back(Output::Stopped);
+        self.outputs.push(Output::Stopped);
     }
 }
 

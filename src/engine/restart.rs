@@ -64,7 +64,7 @@ impl Engine {
             self.stopping = Some(Stopping { text: String::new(), for_good: false, give_up_at: None, done: true });
             self.speaker.leave(now);
             self.collect();
-            self.outputs.push_back(Output::Stopped);
+            self.outputs.push(Output::Stopped);
         }
     }
 
@@ -74,7 +74,7 @@ impl Engine {
             self.stopping = Some(Stopping { text: text.to_owned(), for_good: true, give_up_at: None, done: true });
             self.speaker.stop(now, &Notification::administrative_shutdown(text));
             self.collect();
-            self.outputs.push_back(Output::Stopped);
+            self.outputs.push(Output::Stopped);
         }
     }
 }

@@ -138,6 +138,10 @@ pub struct PeerLine {
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Timestamp>,
+    /// The last NOTIFICATION, received or sent, with its text (RFC 9003); kept until a session is up, whatever else fails.
+    pub last_notification: Option<String>,
+    /// When that was.
+    pub last_notification_at: Option<Timestamp>,
     /// When the next attempt to connect is due.
     pub retry_at: Option<Timestamp>,
     /// How often the session was established.
@@ -396,6 +400,8 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
         without_next_hop: status.without_next_hop,
         last_error: status.last_error.map(|cause| cause.to_string()),
         last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
+        last_notification: status.last_notification.map(|cause| cause.to_string()),
+        last_notification_at: status.last_notification_at.map(|at| clock.timestamp(at)),
         retry_at: status.retry_at.map(|at| clock.timestamp(at)),
         established_count: status.established_count,
         local_as: config.session.local_as,

@@ -22,6 +22,7 @@ fn an_administrative_shutdown_is_shown_with_its_text(kind: Kind) {
     router.shut("card swap");
     let why = "peer router down: peer sent Cease/Administrative Shutdown: \"card swap\"";
     site::wait_for_log(&herald, why);
+    site::wait_for_reason(&herald, &["peer sent Cease/Administrative Shutdown", "card swap"]);
     wait::stays("no routes", Duration::from_secs(1), &Table::new(), || router.table());
     router.unshut();
     wait::until_equal("the routes", &table, || router.table());
@@ -48,6 +49,7 @@ fn the_prefix_limit_is_named_and_backed_off_from(kind: Kind) {
     let more = good.clone() + &site::service("more", &vips.join(", "));
     herald.reload_good(&more);
     site::wait_for_log(&herald, "peer router down: peer sent Cease/Maximum Number of Prefixes Reached");
+    site::wait_for_reason(&herald, &["Maximum Number of Prefixes Reached"]);
     let ends = || herald.peer("router").map(|peer| peer["established_count"].as_u64().unwrap());
     let before = ends().unwrap();
     // With waits of 500 ms, and twice as long each time, there is no room for more.

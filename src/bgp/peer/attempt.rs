@@ -232,6 +232,9 @@ impl Peer {
     fn rest(&mut self, now: Instant, cause: Cause) {
         self.plan_retry(now, &cause);
         self.last_error = Some((cause.clone(), now));
+        if matches!(cause, Cause::Received(_) | Cause::Sent(..)) {
+            self.last_notification = Some((cause.clone(), now));
+        }
         self.enter(now, self.most_advanced(), self.links.is_empty().then_some(cause));
     }
 
@@ -283,7 +286,7 @@ impl Peer {
         };
         if to == State::Established {
             self.told_causes.clear();
-            self.last_error = None;
+            (self.last_error, self.last_notification) = (None, None);
         }
         if let Some(cause) = &cause
             && news

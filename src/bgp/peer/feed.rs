@@ -150,7 +150,7 @@ impl Feed {
     }
 
     /// These prefixes of the RIB may have changed.
-    pub(super) fn rib_changed(&mut self, changed: &BTreeSet<Prefix>, rib: &Rib) {
+    pub(super) fn rib_changed(&mut self, changed: &[Prefix], rib: &Rib) {
         if !self.started {
             return;
         }
@@ -221,7 +221,9 @@ impl Feed {
         let cut = |list: &[Prefix]| list.last().copied().filter(|_| list.len() == STRETCH);
         let end = [cut(&wanted), cut(&told), cut(&stale)].into_iter().flatten().min();
         let within = |prefix: &Prefix| end.is_none_or(|end| *prefix <= end);
-        let stretch: BTreeSet<_> = wanted.into_iter().chain(told).chain(stale).filter(within).collect();
+        let mut stretch: Vec<_> = wanted.into_iter().chain(told).chain(stale).filter(within).collect();
+        stretch.sort_unstable();
+        stretch.dedup();
         for prefix in stretch {
             self.want(prefix, rib, scan.again);
         }

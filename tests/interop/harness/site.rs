@@ -207,7 +207,7 @@ pub(crate) fn wait_for_notification(router: &dyn Router, code: u8, subcode: u8) 
 pub(crate) fn wait_for_reason(herald: &Herald, words: &[&str]) {
     wait::until("the reason", || {
         let peer = herald.peer("router")?;
-        let reason = peer["last_error"].as_str().unwrap_or_default();
+        let reason = peer["last_notification"].as_str().unwrap_or_default();
         if words.iter().all(|word| reason.contains(word)) { Ok(()) } else { Err(peer.to_string()) }
     });
 }

@@ -47,6 +47,11 @@ fn sigusr2_leaves_the_routes_and_the_next_start_goes_on() {
 
     // A crash, and a backend that dies meanwhile.
     herald.wait_for_status("VIP", |status| status["vips"][0]["state"] == "announced");
+    let state = herald.state();
+    herald.wait_for_status("state file", |_| {
+        let saved = fs::read(&state).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+        saved.is_some_and(|saved| saved["vips"].as_array().is_some_and(|vips| vips.len() == 1))
+    });
     herald.signal(Signal::KILL);
     herald.wait_for_end(PATIENCE);
     router.expect(&Seen::Closed);

@@ -47,6 +47,8 @@
 //!                     speaker.handle(now, peer, id, Event::Sent(octets.len()));
 //!                 }
 //!                 Output::Close(..) => {}
+//!                 // Nobody connects to us here: nobody is handed to `accept`.
+//!                 Output::Accept(..) | Output::TurnAway(..) | Output::Refused(_) => {}
 //!                 Output::Notice(_, notice) => notices.push(notice),
 //!             }
 //!         }

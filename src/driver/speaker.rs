@@ -337,6 +337,9 @@ fn fault(peer: &config::Peer) -> Option<&'static str> {
         () if session.families.is_empty() => Some("has no family"),
         () if session.router_id.is_unspecified() => Some("has the router ID 0.0.0.0 (RFC 6286 §2.1)"),
         () if session.local_as.0 == 0 => Some("has the local AS 0 (RFC 7607)"),
+        // It connects, to an address: it neither listens nor looks for neighbours.
+        () if session.mode.accepts() => Some("is to connect to us, and this speaker does not listen"),
+        () if session.unnumbered => Some("has no address, and this speaker does not look for neighbours"),
         () => None,
     }
 }

@@ -150,6 +150,8 @@ fn a_pool_keeps_the_sessions_that_it_can() {
         (|session| session.families = Vec::new()) as fn(&mut SessionParameters),
         |session| session.router_id = [0, 0, 0, 0].into(),
         |session| session.local_as = Asn(0),
+        |session| session.mode = Mode::Passive,
+        |session| session.unnumbered = true,
     ] {
         let mut spoilt = kept.clone();
         spoil(&mut spoilt.session);

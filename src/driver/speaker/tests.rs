@@ -2,7 +2,7 @@ use super::*;
 use crate::bgp::cause::Cause;
 use crate::bgp::peer::State;
 use crate::bgp::receiver::{self, Options};
-use crate::config::{Asn, Peer, PeerAs, SessionParameters};
+use crate::config::{Asn, Mode, Peer, PeerAs, SessionParameters};
 use crate::driver::clock;
 use crate::driver::listen::Listener;
 use crate::prefix::Family;

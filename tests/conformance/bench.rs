@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use herald::bgp::peer::{Action, ConnId, Event, Peer, State};
+use herald::bgp::peer::{Action, ArrivalId, ConnId, Event, Peer, State};
 use herald::config::{self, Source};
 use herald::rib::Rib;
 
@@ -129,6 +129,13 @@ impl Bench {
         self.event(Event::Connected { local, remote });
     }
 
+    /// The router connects.
+    pub(crate) fn arrive(&mut self) {
+        let [local, remote] = ["10.0.0.2:179", "10.0.0.1:50000"].map(|text| text.parse::<SocketAddr>().unwrap());
+        self.peer.accept(self.now, ArrivalId(0), local, remote, &self.rib);
+        self.collect();
+    }
+
     /// Octets arrive, in one piece.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.event(Event::Bytes(bytes));
@@ -148,7 +155,7 @@ impl Bench {
     pub(crate) fn collect(&mut self) {
         while let Some(action) = self.peer.poll_action() {
             match action {
-                Action::Accept(..) => panic!("nobody connects"),
+                Action::Accept(conn, _) => self.conn = Some(conn),
                 Action::Connect(conn) => {
                     self.conn = Some(conn);
                     self.connects += 1;

@@ -236,3 +236,61 @@ fn the_send_hold_timer() {
     assert!((480 * SECOND..=515 * SECOND).contains(&spent), "{spent:?}");
     assert!(bench.take_sent().ends_with(&notification(8, 0, &[])));
 }
+
+/// Events 4 and 5 begin in Active, and 17 is a connection that the router made. What ends it leads back to Active: to wait
+/// there is what a passive peer does (§8.2.2).
+#[test]
+fn a_passive_peer_waits_in_active() {
+    let open_sent = |bench: &mut Bench| {
+        bench.arrive();
+        assert_eq!(bench.state(), OpenSent);
+        assert_eq!(bench.take_sent()[18], 1, "event 17: an OPEN");
+    };
+    let ends: [(&str, Happen, Vec<u8>); 5] = [
+        ("TcpConnectionFails (18)", peer_closes, vec![]),
+        ("NotifMsg (25)", |b| b.bytes(&notification(6, 5, &[])), vec![]),
+        ("KeepAliveMsg (26)", |b| b.bytes(&keepalive()), notification(5, 1, &[4])),
+        ("BGPHeaderErr (21)", |b| b.bytes(&header(18, 4)), notification(1, 2, &[0, 18])),
+        ("BGPOpenMsgErr (22)", |b| b.bytes(&open(4, 65000, 1, [10, 0, 0, 1], &[])), notification(2, 6, &[])),
+    ];
+    for (name, happen, sent) in ends {
+        let mut bench = Bench::idle("mode = \"passive\"");
+        bench.advance(1000 * SECOND);
+        assert_eq!((bench.state(), bench.connects), (State::Active, 0), "it never dials");
+        open_sent(&mut bench);
+        happen(&mut bench);
+        assert_eq!((bench.state(), hex(&bench.take_sent())), (State::Active, hex(&sent)), "{name}");
+        // And takes the next one.
+        open_sent(&mut bench);
+        bench.bytes(&good_open());
+        bench.bytes(&keepalive());
+        assert_eq!(bench.state(), Established, "{name}");
+        stop(&mut bench);
+        assert_eq!((bench.state(), bench.peer.poll_timeout()), (Idle, None), "ManualStop (2)");
+    }
+}
+
+/// Event 23, OpenCollisionDump (§6.8): of two connections the one wins that the side with the higher BGP Identifier has
+/// made. The loser hears Cease/Connection Collision Resolution (RFC 4486 §3).
+#[test]
+fn of_two_connections_one_goes() {
+    let collision = notification(6, 7, &[]);
+    for (theirs, ours_goes) in [([10, 0, 0, 1], false), ([10, 0, 0, 3], true)] {
+        let their_open = open(4, 65000, 90, theirs, &crate::bench::CAPABILITIES);
+        let mut bench = Bench::at(OpenSent, "mode = \"both\"");
+        bench.bytes(&their_open);
+        assert_eq!(bench.state(), OpenConfirm);
+        bench.take_sent();
+        let dialled = bench.conn;
+        bench.arrive();
+        assert_eq!(hex(&bench.take_sent()), "", "nothing is said on it before its OPEN has come");
+        let arrived = bench.conn;
+        bench.bytes(&their_open);
+        let sent = bench.take_sent();
+        assert_eq!(bench.closed, [if ours_goes { dialled } else { arrived }.unwrap()], "{theirs:?}");
+        assert!(sent.starts_with(&collision), "{theirs:?}: {}", hex(&sent));
+        bench.conn = if ours_goes { arrived } else { dialled };
+        bench.bytes(&keepalive());
+        assert_eq!(bench.state(), Established, "{theirs:?}");
+    }
+}

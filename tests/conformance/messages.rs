@@ -121,6 +121,52 @@ fn open_message_errors() {
     }
 }
 
+/// Role Mismatch (RFC 9234 §4.2): ours must have its counterpart, and with role_strict there must be one.
+#[test]
+fn role_mismatches() {
+    let says = |role: u8| open(4, 65000, 90, [10, 0, 0, 1], &[2, 3, 9, 1, role]);
+    // 0 provider, 1 route server, 2 its client, 3 customer, 4 peer.
+    for (ours, theirs) in [("provider", 3), ("customer", 0), ("rs", 2), ("rs-client", 1), ("peer", 4)] {
+        let keys = format!("role = \"{ours}\"");
+        for role in 0..6 {
+            let mut lab = Bench::at(State::OpenSent, &keys);
+            lab.bytes(&says(role));
+            let sent = if role == theirs { keepalive() } else { notification(2, 11, &[]) };
+            assert_eq!(hex(&lab.take_sent()), hex(&sent), "{ours} and {role}");
+        }
+        must("no role", &[State::OpenSent], &(keys + "\nrole_strict = true"), &good_open(), &notification(2, 11, &[]));
+    }
+}
+
+/// RFC 8654 §3 and §4: with the capability on both sides all but OPEN and KEEPALIVE may be as long as their length field says.
+#[test]
+fn extended_messages() {
+    let long = message(2, &[&[0, 0, 0xff, 0][..], &[0; 0xff00]].concat());
+    for (keys, parameters, takes) in [
+        ("extended_messages = true", &[2, 2, 6, 0][..], true),
+        ("extended_messages = true", &[], false),
+        ("", &[2, 2, 6, 0], false),
+    ] {
+        let mut lab = Bench::at(State::OpenSent, keys);
+        lab.bytes(&open(4, 65000, 90, [10, 0, 0, 1], parameters));
+        lab.bytes(&keepalive());
+        lab.take_sent();
+        lab.bytes(&long);
+        // RFC 8654 §4: who has offered it takes them even from a peer that has not.
+        let takes = takes || !keys.is_empty();
+        let sent = if takes { vec![] } else { notification(1, 2, &long[16..18]) };
+        assert_eq!(
+            (lab.state() == State::Established, hex(&lab.take_sent())),
+            (takes, hex(&sent)),
+            "{keys} {parameters:?}"
+        );
+        if takes {
+            lab.bytes(&header(4097, 4));
+            assert_eq!(hex(&lab.take_sent()), hex(&notification(1, 2, &[0x10, 1])), "a long KEEPALIVE");
+        }
+    }
+}
+
 /// What an OPEN may have, however odd.
 #[test]
 fn opens_that_are_fine() {

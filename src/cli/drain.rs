@@ -35,7 +35,7 @@ pub(super) struct DrainArgs {
     /// What to take out of service
     target: String,
     /// Undo it by itself after so long, such as 30m
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     time: Option<Duration>,
     /// Why: for status and the log
     #[arg(long, value_name = "TEXT")]
@@ -46,6 +46,10 @@ pub(super) struct DrainArgs {
 pub(super) struct UndrainArgs {
     /// What to bring back
     target: String,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| format!("{text:?} is not a duration such as 30m or 2h"))
 }
 
 pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {

@@ -86,8 +86,8 @@ struct Link {
     open: bool,
     /// The last word on why it is not. It stands until what we send goes out: an interface may open, and carry nothing.
     error: Option<String>,
-    /// When it was opened.
-    opened_at: Option<Instant>,
+    /// Since when it sends, once it is open.
+    sends_since: Option<Instant>,
     neighbour: Option<Neighbour>,
     /// When we last advertised ourselves.
     advertised_at: Option<Instant>,
@@ -104,9 +104,9 @@ struct Neighbour {
 }
 
 impl Link {
-    /// What was sent when it was opened has gone out, or it would have failed since.
+    /// What was sent first has gone out, or the interface would have failed since.
     fn settle(&mut self, now: Instant) {
-        if self.opened_at.is_some_and(|at| at < now) {
+        if *self.sends_since.get_or_insert(now) < now {
             self.error = None;
         }
     }
@@ -143,7 +143,7 @@ impl Discovery {
         let Some(link) = self.links.get_mut(interface) else {
             return self.actions.push_back(Action::Close(interface.clone()));
         };
-        (link.open, link.opened_at, link.advertise_at) = (true, Some(now), Some(now));
+        (link.open, link.sends_since, link.advertise_at) = (true, None, Some(now));
         for timer in [Timer::Solicit, Timer::Advertise] {
             self.deadlines.set((interface.clone(), timer), Some(now));
         }
@@ -393,6 +393,7 @@ mod tests {
         assert_eq!(lab.advance(REOPEN), ["open"]);
         // It opens, and carries nothing: that is no news.
         lab.discovery.opened(lab.now, &eth0());
+        lab.now += Duration::from_millis(1);
         assert_eq!(lab.advance(Duration::ZERO), ["solicit", "advertise"]);
         lab.discovery.failed(lab.now, &eth0(), "no such device".to_owned());
         assert_eq!((lab.actions(), lab.discovery.error("eth0")), (vec![], Some("no such device")));

@@ -1,4 +1,4 @@
-//! Path attributes (RFC 4271 §4.3, §5), and how they are written; [`received`](super::received) reads them.
+//! Path attributes (RFC 4271 §4.3, §5), and how they are written; `received` reads them.
 //!
 //! ```text
 //! +-------+-------+--------------------------+----------

@@ -16,7 +16,7 @@ pub fn write(prefix: &Prefix, out: &mut Vec<u8>) {
     }
 }
 
-/// How many octets [`write`] appends.
+/// How many octets [`write()`] appends.
 pub fn encoded_len(prefix: &Prefix) -> usize {
     1 + usize::from(prefix.len().div_ceil(8))
 }

@@ -13,12 +13,15 @@ use crate::engine::drain::DrainAnswer;
 
 /// What `--help` says at the end of both.
 pub(super) const HELP: &str = "\
-TARGET is a VIP or aggregate, `all`, `peer/NAME`, the name of a service, or a backend as `service/address:port`.
-Routes get GRACEFUL_SHUTDOWN (RFC 8326; towards our own AS also LOCAL_PREF 0) for daemon.drain_time, then they are
-withdrawn. Sessions stay up. A drain survives reloads, and what it names may come later. A drained backend does not count;
-when its service needs it, the VIPs of the service are drained.
+TARGET is a VIP or aggregate, `all`, `peer/NAME`, the name of a service, or a
+backend as `service/address:port`. Routes get GRACEFUL_SHUTDOWN (RFC 8326;
+towards our own AS also LOCAL_PREF 0) for daemon.drain_time, then they are
+withdrawn. Sessions stay up. A drain survives reloads and restarts. A drained
+backend does not count; when its service needs it, the VIPs of the service are
+drained.
 
-Exit codes: 0 done, 1 refused (there is no such target), 2 the daemon cannot be reached.
+Exit codes: 0 done, 1 refused (there is no such target), 2 the daemon cannot be
+reached.
 
 Examples:
   herald drain 192.0.2.1 --for 30m --reason \"new certificates\"
@@ -32,7 +35,7 @@ pub(super) struct DrainArgs {
     /// What to take out of service
     target: String,
     /// Undo it by itself after so long, such as 30m
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     time: Option<Duration>,
     /// Why: for status and the log
     #[arg(long, value_name = "TEXT")]
@@ -43,6 +46,10 @@ pub(super) struct DrainArgs {
 pub(super) struct UndrainArgs {
     /// What to bring back
     target: String,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| format!("{text:?} is not a duration such as 30m or 2h"))
 }
 
 pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {

@@ -1,6 +1,6 @@
 //! The configuration after validation: a [`Config`] cannot hold an invalid value.
 //!
-//! [`parse`] turns the text of the files into a [`Config`] or into every error found, each with its place.
+//! [`parse()`] turns the text of the files into a [`Config`] or into every error found, each with its place.
 //! Reading the files, and looking at the files that they name, is the driver's work.
 
 pub mod attributes;

@@ -1,6 +1,6 @@
 //! From the text of configuration files to a [`Config`], or to every error in them.
 //!
-//! [`table`] gives typed access to the TOML tables and [`findings`] keeps what is wrong; [`schema`] lists every key.
+//! `table` gives typed access to the TOML tables and `findings` keeps what is wrong; `schema` lists every key.
 //! Each kind of table has its file, which turns it into the validated type. Reading goes on after an error, with
 //! whatever is still known.
 

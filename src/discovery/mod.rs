@@ -84,8 +84,10 @@ pub struct Discovery {
 #[derive(Debug, Default)]
 struct Link {
     open: bool,
-    /// The last word on why it is not.
+    /// The last word on why it is not. It stands until what we send goes out: an interface may open, and carry nothing.
     error: Option<String>,
+    /// Since when it sends, once it is open.
+    sends_since: Option<Instant>,
     neighbour: Option<Neighbour>,
     /// When we last advertised ourselves.
     advertised_at: Option<Instant>,
@@ -99,6 +101,15 @@ struct Link {
 struct Neighbour {
     address: Ipv6Addr,
     heard_at: Instant,
+}
+
+impl Link {
+    /// What was sent first has gone out, or the interface would have failed since.
+    fn settle(&mut self, now: Instant) {
+        if *self.sends_since.get_or_insert(now) < now {
+            self.error = None;
+        }
+    }
 }
 
 impl Discovery {
@@ -132,7 +143,7 @@ impl Discovery {
         let Some(link) = self.links.get_mut(interface) else {
             return self.actions.push_back(Action::Close(interface.clone()));
         };
-        (link.open, link.error, link.advertise_at) = (true, None, Some(now));
+        (link.open, link.sends_since, link.advertise_at) = (true, None, Some(now));
         for timer in [Timer::Solicit, Timer::Advertise] {
             self.deadlines.set((interface.clone(), timer), Some(now));
         }
@@ -187,9 +198,11 @@ impl Discovery {
                 Timer::Open => (Action::Open(interface.clone()), None),
                 Timer::Solicit if link.neighbour.is_some() => continue,
                 Timer::Solicit => {
+                    link.settle(now);
                     (Action::Solicit(interface.clone(), Message::Solicitation.encode()), Some(now + SOLICIT))
                 }
                 Timer::Advertise => {
+                    link.settle(now);
                     link.advertised_at = Some(now);
                     let next = now + self.rng.jitter(ADVERTISE);
                     link.advertise_at = Some(next);
@@ -378,7 +391,15 @@ mod tests {
         assert_eq!(lab.actions(), []);
         assert_eq!(lab.discovery.error("eth0"), Some("no such device"));
         assert_eq!(lab.advance(REOPEN), ["open"]);
+        // It opens, and carries nothing: that is no news.
         lab.discovery.opened(lab.now, &eth0());
+        lab.now += Duration::from_millis(1);
+        assert_eq!(lab.advance(Duration::ZERO), ["solicit", "advertise"]);
+        lab.discovery.failed(lab.now, &eth0(), "no such device".to_owned());
+        assert_eq!((lab.actions(), lab.discovery.error("eth0")), (vec![], Some("no such device")));
+        assert_eq!(lab.advance(REOPEN), ["open"]);
+        lab.discovery.opened(lab.now, &eth0());
+        assert_eq!(lab.advance(SOLICIT), ["solicit", "advertise", "solicit"]);
         assert_eq!(lab.discovery.error("eth0"), None);
         lab.discovery.failed(lab.now, &eth0(), "network is down".to_owned());
         assert_eq!(lab.actions(), [failed("network is down")]);

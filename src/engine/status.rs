@@ -302,7 +302,7 @@ impl Engine {
             vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
             aggregates: self.aggregate_lines(&peers, clock),
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
-            peers: peers.iter().map(|peer| peer_line(peer.config(), peer.status(), clock)).collect(),
+            peers: peers.iter().map(|peer| self.peer_line(peer, clock)).collect(),
             drains: self.drain_lines(),
             wait: self.announce.wait().map(|wait| WaitLine {
                 after_restart: self.announce.has_restarted(),
@@ -373,6 +373,17 @@ impl Engine {
             took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             detail: status.last.map(|last| last.detail.into_owned()).unwrap_or_default(),
             streak: status.streak,
+        }
+    }
+
+    fn peer_line(&self, peer: &Peer, clock: &WallClock) -> PeerLine {
+        let config = peer.config();
+        let line = peer_line(config, peer.status(), clock);
+        // Without its interface a router cannot be found.
+        let interface = config.session.unnumbered_interface().filter(|_| config.session.address_is_unknown());
+        match interface.and_then(|interface| Some((interface, self.discovery.error(interface)?))) {
+            Some((interface, error)) => PeerLine { reason: Some(format!("interface {interface}: {error}")), ..line },
+            None => line,
         }
     }
 }

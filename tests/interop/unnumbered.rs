@@ -117,4 +117,5 @@ fn what_the_daemon_may_not_do_is_told() {
         let told = log.contains("interface no-such0: no such device; unnumbered peers on it do not find their router");
         if told { Ok(()) } else { Err(log) }
     });
+    assert_eq!(herald.peer("router").unwrap()["reason"], "interface no-such0: no such device");
 }

@@ -62,6 +62,40 @@ fn the_commands_and_what_they_say() {
     drop(backend);
 }
 
+/// However it ends, and without graceful restart.
+#[test]
+fn drains_outlive_the_daemon() {
+    let mut router = Router::start();
+    let backend = Backend::start(0);
+    let mut herald = Daemon::new(&config(&router, backend.port, TWO, "0s").replace("[daemon]", ONE_SECOND));
+    herald.start();
+    router.wait_for(&Seen::EndOfRib);
+    assert_eq!(herald.says(&["drain", "192.0.2.1", "--reason", "new certificates"]).0, Some(0));
+    let since = herald.status().unwrap()["drains"][0]["since"].clone();
+    // The file is written by another thread.
+    let state = herald.state();
+    herald.wait_for_status("state file", |_| {
+        let saved = fs::read(&state).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        saved.is_some_and(|saved| saved["drains"].as_object().is_some_and(|drains| drains.len() == 1))
+    });
+    for signal in [Signal::KILL, Signal::KILL, Signal::TERM, Signal::TERM, Signal::USR2] {
+        herald.signal(signal);
+        herald.wait_for_end(PATIENCE);
+        router.wait_for(&Seen::Closed);
+        herald.start();
+        let status = herald.wait_for_status("the other VIP", |status| status["vips"][1]["state"] == "announced");
+        let drains = status["drains"].as_array().unwrap();
+        assert_eq!((drains.len(), &drains[0]["target"], &drains[0]["since"]), (1, &VIP.into(), &since), "{signal:?}");
+        assert_eq!(drains[0]["reason"], "new certificates");
+        assert_eq!(status["vips"][0]["state"], "drained", "{signal:?}");
+        // Never announced, with GRACEFUL_SHUTDOWN or without.
+        let told = [Seen::Established, announce("192.0.2.2/32"), Seen::EndOfRib];
+        told.iter().for_each(|seen| router.expect(seen));
+    }
+    assert_eq!(herald.says(&["undrain", "192.0.2.1"]).0, Some(0));
+    router.expect(&announce(VIP));
+}
+
 #[test]
 fn services_backends_peers_and_all() {
     let mut router = Router::start();

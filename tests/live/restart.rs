@@ -79,7 +79,7 @@ fn who_keeps_nothing_is_named_and_a_second_signal_ends_it_at_once() {
     router.expect(&Seen::Closed);
     assert_eq!(herald.wait_for_end(PATIENCE).code(), Some(0));
     let log = herald.log();
-    assert!(log.contains("tor-a drops all routes now: graceful restart is not negotiated"), "{log}");
+    assert!(log.contains("peer tor-a drops all routes now: graceful restart is not negotiated"), "{log}");
 
     herald.configure(&config(&router, backend.port, ONE, "60s"));
     herald.start();

@@ -52,8 +52,11 @@ impl Whereabouts {
         let limit = table.get("limit");
         let Whereabouts::Many(prefix, _) = self else {
             if let Some(limit) = limit {
-                let message = "`limit` is for peers by range: `address` is one address, not a prefix";
-                findings.error(limit.key_place, message);
+                let what = match self {
+                    Whereabouts::Link(_) => "the router at the other end of an interface is one",
+                    _ => "`address` is one address, not a prefix",
+                };
+                findings.error(limit.key_place, format!("`limit` is for peers by range: {what}"));
             }
             return None;
         };

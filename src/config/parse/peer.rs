@@ -74,7 +74,10 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
         let table = groups.complete(table, findings);
         // Without an address a peer is whoever is at the other end of its interface.
         let whereabouts = if table.has("address") { None } else { table.get("interface") };
-        let Some(address) = whereabouts.or_else(|| table.need("address", findings)) else { continue };
+        let Some(address) = whereabouts.or_else(|| table.get("address")) else {
+            findings.error(table.place, "[[bgp.peer]] needs `address`, or `interface` alone if it is unnumbered");
+            continue;
+        };
         let given_name = table.get("name");
         let named = given_name.unwrap_or(address);
         let is_named = match given_name {
@@ -99,7 +102,9 @@ pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, 
             places.ranges.push(table.place);
             continue;
         }
-        is_new(&mut addresses, peer.endpoint(), address.place, findings, || "another peer has this address".to_owned());
+        is_new(&mut addresses, peer.endpoint(), address.place, findings, || {
+            format!("another peer has this {}", address.name)
+        });
         callers.add(&peer, address.place, findings);
         peers.push(Arc::new(peer));
         places.peers.push(table.place);
@@ -234,7 +239,7 @@ fn restart_time(item: &Item, findings: &mut Findings) -> RestartTime {
     let table = item.section(&schema::GRACEFUL_RESTART, findings);
     let Some(item) = table.and_then(|table| table.get("restart_time")) else { return RestartTime::DEFAULT };
     let longest = Duration::from_secs(RestartTime::MAX_SECS.into());
-    let Some(time) = item.duration(Duration::ZERO..=longest, findings) else { return RestartTime::DEFAULT };
+    let Some(time) = item.duration(Duration::from_secs(1)..=longest, findings) else { return RestartTime::DEFAULT };
     let whole = RestartTime::from_secs(time.as_secs()).filter(|_| time.subsec_nanos() == 0);
     if whole.is_none() {
         findings.error(item.place, "`restart_time` must be whole seconds from 1s to 4095s (RFC 4724 §3)");
@@ -249,9 +254,12 @@ fn connect_retry(item: &Item, findings: &mut Findings) -> Option<Duration> {
 fn source(item: &Item, peer: Option<IpAddr>, findings: &mut Findings) -> Option<IpAddr> {
     let source = host_address(item, findings)?;
     let Some(peer) = peer else { return Some(source) };
-    if Family::of(source) != Family::of(peer) {
+    if Family::of(source) != Family::of(peer) && peer.is_unspecified() {
+        let message = format!("`source`: `{source}` is not of IPv6, over which sessions with unnumbered peers run");
+        findings.error(item.place, message);
+    } else if Family::of(source) != Family::of(peer) {
         findings.error(item.place, format!("`source`: `{source}` is not of the family of `{peer}`"));
-    } else if is_link_local(source) && !is_link_local(peer) {
+    } else if is_link_local(source) && !is_link_local(peer) && !peer.is_unspecified() {
         findings.error(item.place, format!("`source`: `{source}` is link-local, but `{peer}` is not"));
     }
     Some(source)

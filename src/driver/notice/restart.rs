@@ -88,8 +88,9 @@ pub(super) fn word(notice: &Restart, say: &mut dyn FnMut(Level, String)) {
             if drop.is_empty() {
                 return;
             }
-            let verb = if drop.len() == 1 { "drops" } else { "drop" };
-            (Level::Warn, format!("{} {verb} all routes now: graceful restart is not negotiated", drop.join(", ")))
+            let (peers, verb) = if drop.len() == 1 { ("peer", "drops") } else { ("peers", "drop") };
+            let names = drop.join(", ");
+            (Level::Warn, format!("{peers} {names} {verb} all routes now: graceful restart is not negotiated"))
         }
     };
     say(level, text);
@@ -118,7 +119,7 @@ mod tests {
             leaving(&["tor-a", "tor-b"], &["rr"]),
             [
                 "INFO SIGUSR2: stopping for a restart, the routes stay with tor-a, tor-b",
-                "WARN rr drops all routes now: graceful restart is not negotiated"
+                "WARN peer rr drops all routes now: graceful restart is not negotiated"
             ]
         );
         let resumed = Restart::Resumed { away: Duration::from_millis(1230), vips: 1, peers: vec!["tor-a".to_owned()] };

@@ -1,8 +1,8 @@
 //! What workers do: one blocking run of a check, a file per kind.
 //!
 //! A run has one deadline, counted from the moment the worker takes it, and every step that can block asks
-//! [`limit::Limit`] how long it still may. Nothing is kept from one run to the next: no connection, no TLS session,
-//! no process. What a backend sends reaches people only through [`text::printable`].
+//! `limit::Limit` how long it still may. Nothing is kept from one run to the next: no connection, no TLS session,
+//! no process. What a backend sends reaches people only through `text::printable`.
 
 mod exec;
 mod http;

@@ -42,15 +42,15 @@ fn a_peer_without_address_is_at_the_other_end_of_its_interface() {
 fn what_does_not_go_without_an_address() {
     let second = "[[bgp.peer]]\nname = 'other'\ninterface = 'eth0'\npeer_as = 65000\n[checks.web]";
     for (text, expected) in [
-        (with_peer(""), "4:1: [[bgp.peer]] needs `address`"),
+        (with_peer(""), "4:1: [[bgp.peer]] needs `address`, or `interface` alone if it is unnumbered"),
         (with_peer("interface = 'a/b'\n"), "6:13: `interface`: `a/b` is not the name of an interface"),
         (
             with_peer("interface = 'eth0'\nlimit = 3\n"),
-            "7:1: `limit` is for peers by range: `address` is one address, not a prefix",
+            "7:1: `limit` is for peers by range: the router at the other end of an interface is one",
         ),
         (
             with_peer("interface = 'eth0'\n").replace("[checks.web]", second),
-            "10:13: another peer has this address, already at f:6:13",
+            "10:13: another peer has this interface, already at f:6:13",
         ),
         (
             with_peer("interface = 'eth0'\nmode = 'both'\npassword_file = '/x'\n"),
@@ -59,7 +59,7 @@ fn what_does_not_go_without_an_address() {
         ),
         (
             with_peer("interface = 'eth0'\nsource = '10.0.0.1'\n"),
-            "7:10: `source`: `10.0.0.1` is not of the family of `::`",
+            "7:10: `source`: `10.0.0.1` is not of IPv6, over which sessions with unnumbered peers run",
         ),
     ] {
         let errors = errors_of(&[source("f", &text)]);

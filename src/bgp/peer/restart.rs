@@ -19,6 +19,13 @@ impl Peer {
         self.kept = Some(kept);
     }
 
+    /// A member of a range is forgotten with its connection, and this may be one that is back. It must not hear that our
+    /// forwarding state is lost: it would drop the routes that it kept (RFC 4724 §4.2). Once routes flow End-of-RIB
+    /// follows at once, so what is not true of them any more does not last.
+    pub fn note_return(&mut self) {
+        self.returns = true;
+    }
+
     /// Whether the peer keeps our routes when its present session is lost.
     pub fn is_helper(&self) -> bool {
         self.restart().is_some()
@@ -29,7 +36,8 @@ impl Peer {
         let restarting = self.kept.is_some();
         let restart_time = self.config.session.graceful_restart?;
         // Within one life of ours the forwarding state is as we left it. At a first start we know nothing of it.
-        Some(Offered { restart_time, restarting, preserved: restarting || self.established_count > 0 })
+        let preserved = restarting || self.returns || self.established_count > 0;
+        Some(Offered { restart_time, restarting, preserved })
     }
 
     /// What both have agreed on, while there is a session.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Peer;
+use super::feed::Feed;
 use crate::bgp::error::Notification;
 use crate::bgp::restart::{GracefulRestart, Offered};
-use crate::prefix::Prefix;
+use crate::prefix::{Family, Prefix};
 
 /// The keys, as in the configuration, without which the router would not know us again.
 const IDENTITY: [&str; 7] = ["address", "port", "source", "interface", "local_as", "router_id", "peer_as"];
@@ -47,8 +48,16 @@ impl Peer {
 
     /// End-of-RIB may be out: then the restart is over.
     pub(super) fn note_end_of_rib(&mut self) {
-        if self.feed().is_some_and(super::Feed::is_complete) {
+        if self.feed().is_some_and(Feed::is_complete) {
             self.kept = None;
+        }
+    }
+
+    /// A session with this feed is lost. Before End-of-RIB the peer keeps what it was told on it beside what it had.
+    pub(super) fn note_loss(&mut self, feed: &Feed) {
+        if let Some(kept) = &mut self.kept {
+            let told = Family::ALL.into_iter().flat_map(|family| feed.told().told_after(family, None));
+            Arc::make_mut(kept).extend(told);
         }
     }
 

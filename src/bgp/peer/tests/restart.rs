@@ -115,6 +115,19 @@ fn a_refresh_with_a_frame_waits_for_end_of_rib() {
     assert_eq!(lab.router.refreshes.iter().map(|seen| (seen.0, seen.1)).collect::<Vec<_>>(), [(1, 1), (1, 2)]);
 }
 
+/// RFC 4724 §4.2: what the router keeps then is of this life as well as of the one before.
+#[test]
+fn what_was_told_since_the_restart_is_kept_too_when_the_session_is_lost() {
+    let mut lab = resumed(&["192.0.2.1"]);
+    establish(&mut lab, HELPER, &["192.0.2.1"]);
+    lab.set("192.0.2.9", with_med(1));
+    assert_eq!(lab.router.table.len(), 2);
+    lab.event(Event::Closed(None));
+    lab.set("192.0.2.9", None);
+    establish(&mut lab, HELPER, &["192.0.2.1", "192.0.2.9"]);
+    assert_eq!((lab.route("192.0.2.9"), lab.router.table.len(), lab.router.end_of_rib.len()), (None, 1, 0));
+}
+
 #[test]
 fn who_keeps_nothing_waits_for_all() {
     let mut lab = resumed(&["192.0.2.1"]);

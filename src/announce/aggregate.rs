@@ -313,7 +313,7 @@ impl Aggregate {
 
     fn decide(&self, now: Instant, stage: Stage, drain_time: Duration) -> (AggregateState, AggregateCause) {
         let enough = self.is_enough();
-        if let (Stage::StartUp | Stage::Released, Some(by)) = (stage, self.drained_by()) {
+        if let (Stage::StartUp | Stage::Restart | Stage::Released, Some(by)) = (stage, self.drained_by()) {
             let until = later(self.drained_since.unwrap_or(now), drain_time);
             if enough && self.wanted.is_some() && until > now {
                 return (AggregateState::Announced, AggregateCause::Draining(by, until));
@@ -321,7 +321,9 @@ impl Aggregate {
             return (AggregateState::Drained, AggregateCause::Drained(by));
         }
         match stage {
-            Stage::Released if enough && self.leaving > 0 && self.tally.healthy < self.tally.required => {
+            Stage::Restart | Stage::Released
+                if enough && self.leaving > 0 && self.tally.healthy < self.tally.required =>
+            {
                 (AggregateState::Announced, AggregateCause::MembersLeave)
             }
             Stage::StartUp => (AggregateState::Holding, AggregateCause::StartUp),

@@ -205,6 +205,8 @@ pub struct Peer {
     refusals: Refusals,
     /// After a restart of ours, until the peer has had End-of-RIB: what it may still hold of before.
     kept: Option<Arc<BTreeSet<Prefix>>>,
+    /// It may have had a session in this life of ours that nobody remembers.
+    returns: bool,
     released: bool,
     telling: Telling,
     stopped: bool,
@@ -256,6 +258,7 @@ impl Peer {
             backoff: Backoff::default(),
             refusals: Refusals::default(),
             kept: None,
+            returns: false,
             released: false,
             telling: Telling::Everything,
             stopped: false,

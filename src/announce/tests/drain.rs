@@ -209,6 +209,37 @@ fn aggregates_go_as_their_members_do() {
     }
 }
 
+/// Drains of before the restart are known before the first configuration; others come while verdicts are awaited.
+#[test]
+fn after_a_restart_what_is_drained_goes_before_all_verdicts_are_in() {
+    let kept = Remembered { state: Announced, since: None };
+    let resumed = |drained: &[Prefix], all: bool| {
+        let mut world = World::new(&Config::default(), "");
+        let prefixes = (0..3).map(prefix).chain([covering()]);
+        world.core = Announce::resume(prefixes.clone().map(|prefix| (prefix, kept)).collect());
+        world.routes = prefixes.map(|prefix| (prefix, med(1))).collect();
+        drained.iter().for_each(|prefix| world.core.drain(world.now, *prefix, true));
+        world.core.drain_all(world.now, all);
+        world.configure(&draining(three(Required::Backends(2))), "++?");
+        assert!(world.core.has_restarted());
+        world
+    };
+    let mut world = resumed(&[covering()], false);
+    assert_eq!((world.held(covering()), world.tally().0), (Held::Not, AggregateState::Drained));
+    assert_eq!(world.all_held(), [Held::Plain; 3]);
+    world.core.drain(world.now, covering(), false);
+    world.drain();
+    assert_eq!(world.held(covering()), Held::Plain);
+    // With its members, and after them.
+    world.drain_vip(0, true);
+    assert_eq!((world.held(prefix(0)), world.held(covering())), (Held::Graceful, Held::Graceful));
+    world.run(DRAIN);
+    assert_eq!((world.held(prefix(0)), world.held(covering())), (Held::Not, Held::Not));
+
+    let world = resumed(&[], true);
+    assert_eq!((world.held(covering()), world.tally().0), (Held::Not, AggregateState::Drained));
+}
+
 /// From scratch, with all that an operator has ever said.
 #[derive(Default)]
 struct Truth {

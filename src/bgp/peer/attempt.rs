@@ -202,8 +202,11 @@ impl Peer {
         if link.lost || !matches!(cause, Cause::Closed(_)) {
             self.actions.push_back(Action::Close(link.id));
         }
-        if link.feed.is_some_and(|(established, _)| now >= established + retry::STABLE) {
-            self.backoff.reset();
+        if let Some((established, feed)) = &link.feed {
+            if now >= *established + retry::STABLE {
+                self.backoff.reset();
+            }
+            self.note_loss(feed);
         }
         if link.lost && !self.is_vacant() {
             // No failure: the other one goes on.

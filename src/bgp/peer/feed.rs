@@ -179,8 +179,9 @@ impl Feed {
 
     /// Whether everything that shall be told is in UPDATEs.
     pub(super) fn is_idle(&self) -> bool {
-        let has_scanned = self.scans.iter().all(Option::is_none) && self.answers.iter().all(Option::is_none);
-        let has_ended = self.initial.is_empty() || !self.complete;
+        let has_scanned = self.scans.iter().all(Option::is_none);
+        // An answer waits for End-of-RIB: before that may follow, none of them is work.
+        let has_ended = !self.complete || (self.initial.is_empty() && self.answers.iter().all(Option::is_none));
         !self.started || (self.told.is_settled() && has_scanned && has_ended)
     }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Peer;
+use super::feed::Feed;
 use crate::bgp::error::Notification;
 use crate::bgp::restart::{GracefulRestart, Offered};
-use crate::prefix::Prefix;
+use crate::prefix::{Family, Prefix};
 
 /// The keys, as in the configuration, without which the router would not know us again.
 const IDENTITY: [&str; 7] = ["address", "port", "source", "interface", "local_as", "router_id", "peer_as"];
@@ -17,6 +18,13 @@ impl Peer {
     /// The daemon has restarted, and the peer may still hold these routes.
     pub fn resume(&mut self, kept: Arc<BTreeSet<Prefix>>) {
         self.kept = Some(kept);
+    }
+
+    /// A member of a range is forgotten with its connection, and this may be one that is back. It must not hear that our
+    /// forwarding state is lost: it would drop the routes that it kept (RFC 4724 §4.2). Once routes flow End-of-RIB
+    /// follows at once, so what is not true of them any more does not last.
+    pub fn note_return(&mut self) {
+        self.returns = true;
     }
 
     /// Whether the peer keeps our routes when its present session is lost.
@@ -29,7 +37,8 @@ impl Peer {
         let restarting = self.kept.is_some();
         let restart_time = self.config.session.graceful_restart?;
         // Within one life of ours the forwarding state is as we left it. At a first start we know nothing of it.
-        Some(Offered { restart_time, restarting, preserved: restarting || self.established_count > 0 })
+        let preserved = restarting || self.returns || self.established_count > 0;
+        Some(Offered { restart_time, restarting, preserved })
     }
 
     /// What both have agreed on, while there is a session.
@@ -39,8 +48,16 @@ impl Peer {
 
     /// End-of-RIB may be out: then the restart is over.
     pub(super) fn note_end_of_rib(&mut self) {
-        if self.feed().is_some_and(super::Feed::is_complete) {
+        if self.feed().is_some_and(Feed::is_complete) {
             self.kept = None;
+        }
+    }
+
+    /// A session with this feed is lost. Before End-of-RIB the peer keeps what it was told on it beside what it had.
+    pub(super) fn note_loss(&mut self, feed: &Feed) {
+        if let Some(kept) = &mut self.kept {
+            let told = Family::ALL.into_iter().flat_map(|family| feed.told().told_after(family, None));
+            Arc::make_mut(kept).extend(told);
         }
     }
 

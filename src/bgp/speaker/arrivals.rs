@@ -150,6 +150,9 @@ impl Speaker {
         let mut peer = Peer::new(now, Arc::new(range.peer(arrival.remote.ip())), self.rng.bits());
         let telling = self.drains.telling_of(&peer.config().name, Some(range.name()));
         peer.tell(now, telling, &self.rib);
+        if self.released {
+            peer.note_return();
+        }
         let id = self.add(now, peer);
         self.members.insert(id, range);
         Ok(id)
@@ -301,6 +304,7 @@ mod tests {
         fates: Vec<Result<(String, PeerId, ConnId), usize>>,
         refusals: Vec<Refusal>,
         notices: Vec<(String, Notice)>,
+        sent: Vec<u8>,
     }
 
     fn peer(name: &str, address: &str, mode: Mode) -> config::Peer {
@@ -321,7 +325,8 @@ mod tests {
         fn new(peers: &[config::Peer], ranges: &[Arc<PeerRange>]) -> World {
             let now = Instant::now();
             let (speaker, fates) = (Speaker::new(1), Vec::new());
-            let mut world = World { now, speaker, next: 0, fates, refusals: Vec::new(), notices: Vec::new() };
+            let (refusals, notices, sent) = (Vec::new(), Vec::new(), Vec::new());
+            let mut world = World { now, speaker, next: 0, fates, refusals, notices, sent };
             world.configure(peers, ranges);
             world
         }
@@ -341,7 +346,8 @@ mod tests {
                     Output::TurnAway(_, words) => self.fates.push(Err(words.len())),
                     Output::Refused(refusal) => self.refusals.push(refusal),
                     Output::Notice(peer, notice) => self.notices.push((peer.name.to_string(), notice)),
-                    Output::Connect(..) | Output::Send(..) | Output::Close(..) => {}
+                    Output::Send(_, _, octets) => self.sent.extend(octets),
+                    Output::Connect(..) | Output::Close(..) => {}
                 }
             }
         }
@@ -420,6 +426,33 @@ mod tests {
         world.speaker.stop(world.now, &Notification::administrative_shutdown(""));
         assert_eq!((world.names().len(), world.speaker.poll_timeout()), (0, None));
         assert_eq!(world.owner("10.1.0.1"), "nobody, 0");
+    }
+
+    /// RFC 4724 §4.2: without the F bit the router drops what it kept of us.
+    #[test]
+    fn a_member_that_is_back_hears_that_forwarding_went_on() {
+        let mut edge = PeerRange::clone(&range("edge", "10.1.0.0/24", 2));
+        Arc::make_mut(&mut edge.template).session.graceful_restart = config::RestartTime::from_secs(120);
+        let ranges = [Arc::new(edge)];
+        let offered = |world: &mut World| {
+            world.sent.clear();
+            let (_, id, conn) = world.knock("10.1.0.1").unwrap();
+            let at = world.sent.windows(2).position(|window| window == [64, 10]).unwrap() + 2;
+            let (head, flags) = (world.sent[at] & 0x80, world.sent[at + 5]);
+            world.speaker.handle(world.now, id, conn, Event::Closed(None));
+            world.run();
+            (head, flags)
+        };
+        let mut world = World::new(&[], &ranges);
+        assert_eq!(offered(&mut world), (0, 0), "a first start");
+        world.speaker.release(world.now);
+        assert_eq!(offered(&mut world), (0, 0x80));
+        // After a restart, before the last verdict and after it.
+        let mut world = World::new(&[], &ranges);
+        world.speaker.resume(std::collections::BTreeSet::new());
+        assert_eq!(offered(&mut world), (0x80, 0x80));
+        world.speaker.release(world.now);
+        assert_eq!(offered(&mut world), (0, 0x80));
     }
 
     #[test]

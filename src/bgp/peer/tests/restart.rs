@@ -99,6 +99,35 @@ fn after_a_restart_each_verdict_is_told_at_once_and_end_of_rib_last() {
     assert!(lab.peer.kept.is_none());
 }
 
+/// RFC 7313 §4: no BoRR before End-of-RIB, which waits for the last verdict. Until then there is nothing to do.
+#[test]
+fn a_refresh_with_a_frame_waits_for_end_of_rib() {
+    let helper_with_frames = [HELPER, &[70, 0]].concat();
+    let mut lab = resumed(&["192.0.2.1", "192.0.2.2"]);
+    establish(&mut lab, &helper_with_frames, &["192.0.2.1", "192.0.2.2"]);
+    lab.bytes(&router::message(REFRESH, &[0, 1, 0, 1]));
+    lab.set("192.0.2.1", with_med(1));
+    assert_eq!((lab.router.refreshes.len(), lab.router.changes, lab.router.table.len()), (0, 1, 2));
+    assert!(lab.peer.is_synchronised());
+    lab.rib.decide_all();
+    lab.release();
+    assert_eq!((lab.router.table.len(), &lab.router.end_of_rib[..]), (1, &END_OF_RIBS[..]));
+    assert_eq!(lab.router.refreshes.iter().map(|seen| (seen.0, seen.1)).collect::<Vec<_>>(), [(1, 1), (1, 2)]);
+}
+
+/// RFC 4724 §4.2: what the router keeps then is of this life as well as of the one before.
+#[test]
+fn what_was_told_since_the_restart_is_kept_too_when_the_session_is_lost() {
+    let mut lab = resumed(&["192.0.2.1"]);
+    establish(&mut lab, HELPER, &["192.0.2.1"]);
+    lab.set("192.0.2.9", with_med(1));
+    assert_eq!(lab.router.table.len(), 2);
+    lab.event(Event::Closed(None));
+    lab.set("192.0.2.9", None);
+    establish(&mut lab, HELPER, &["192.0.2.1", "192.0.2.9"]);
+    assert_eq!((lab.route("192.0.2.9"), lab.router.table.len(), lab.router.end_of_rib.len()), (None, 1, 0));
+}
+
 #[test]
 fn who_keeps_nothing_waits_for_all() {
     let mut lab = resumed(&["192.0.2.1"]);

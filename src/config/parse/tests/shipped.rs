@@ -1,0 +1,61 @@
+//! The files that are shipped.
+
+use super::*;
+
+#[test]
+fn the_example_is_valid_and_without_warnings() {
+    assert_eq!(warnings(EXAMPLE), [""; 0]);
+    assert_eq!(warnings(BASE), [""; 0]);
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    for schema in schema::ALL {
+        for key in schema.keys {
+            let is_key = |rest: &str| rest.trim_start().starts_with(['=', '.', ']']);
+            let shown = EXAMPLE.match_indices(key).any(|(at, _)| {
+                let before = EXAMPLE[..at].chars().next_back().unwrap();
+                !before.is_alphanumeric() && before != '_' && is_key(&EXAMPLE[at + key.len()..])
+            });
+            assert!(shown, "`{key}` of {} is not in the example", schema.title);
+        }
+    }
+}
+
+#[test]
+fn the_example_states_the_defaults() {
+    let (shown, plain) = (config(EXAMPLE), config(BASE));
+    assert_eq!(shown.daemon, plain.daemon);
+    let (shown_bgp, plain_bgp) = (shown.bgp.unwrap(), plain.bgp.unwrap());
+    let (shown_peer, plain_peer) = (&shown_bgp.peers[0], &plain_bgp.peers[0]);
+    assert_eq!(shown_peer.session.hold_time, plain_peer.session.hold_time);
+    assert_eq!(
+        (shown_peer.session.port, shown_peer.live.connect_retry),
+        (plain_peer.session.port, plain_peer.live.connect_retry)
+    );
+    assert_eq!(shown_peer.session.extended_next_hop, plain_peer.session.extended_next_hop);
+    assert_eq!(
+        (&shown_peer.session.families, shown_peer.live.next_hop_ipv4),
+        (&plain_peer.session.families, plain_peer.live.next_hop_ipv4)
+    );
+    assert_eq!(shown.services[0].required, plain.services[0].required);
+    let timing = shown.checks[0].timing;
+    assert_eq!((timing.interval, timing.timeout, timing.rise, timing.fall), {
+        let timing = plain.checks[0].timing;
+        (timing.interval, timing.timeout, timing.rise, timing.fall)
+    });
+}
+
+#[test]
+fn the_installed_file_asks_to_be_filled_in() {
+    let errors = errors_of(&[source("f", INSTALLED)]);
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].starts_with("f:1:1: nothing is configured: "), "{errors:?}");
+    let uncommented: String = INSTALLED
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(warnings(&uncommented), [""; 0]);
+    assert_eq!(config(&uncommented).services[0].backends.len(), 2);
+}

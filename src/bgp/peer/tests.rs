@@ -1,6 +1,7 @@
 //! A peer against a scripted router, in virtual time.
 
 mod capabilities;
+mod door;
 mod errors;
 mod flow;
 mod hold;

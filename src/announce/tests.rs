@@ -8,15 +8,11 @@ use VipState::{Announced, Degraded, Drained, Holding, Withdrawn};
 use super::*;
 use crate::config::{Community, OnDown, Protocol, Required, Service, Vip as VipConfig};
 use crate::rng::Rng;
+use crate::timers::origin;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const NO_HOLD: Duration = Duration::ZERO;
-
-#[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
-fn origin() -> Instant {
-    Instant::now()
-}
 
 fn prefix(n: usize) -> Prefix {
     Prefix::host(std::net::Ipv4Addr::from(0xc000_0200 + n as u32).into())

@@ -440,9 +440,8 @@ mod tests {
     }
 
     impl Pair {
-        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
         fn new(terms: [Terms; 2]) -> Pair {
-            let now = Instant::now();
+            let now = crate::timers::origin();
             let ends = terms.map(|terms| Connection::new(now, terms, 1));
             let mut pair = Pair { now, ends, seen: Default::default() };
             pair.run();

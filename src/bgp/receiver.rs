@@ -239,9 +239,8 @@ mod tests {
     }
 
     impl Scene {
-        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
         fn new(options: &Options) -> Scene {
-            let now = Instant::now();
+            let now = crate::timers::origin();
             let receiver = Receiver::new(now, options, 1);
             Scene { now, receiver, sent: vec![], inbox: Inbox::default(), events: vec![] }
         }

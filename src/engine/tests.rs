@@ -41,9 +41,8 @@ struct World {
 }
 
 impl World {
-    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
     fn new(config: Arc<Config>) -> World {
-        let now = Instant::now();
+        let now = crate::timers::origin();
         World::begin(now, Engine::new(now, 1), config)
     }
 

@@ -103,11 +103,7 @@ fn ceiling(bucket: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
+    use crate::timers::origin;
 
     #[test]
     fn every_value_is_in_its_bucket() {

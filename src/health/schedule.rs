@@ -136,13 +136,9 @@ fn nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timers::origin;
 
     const MS: Duration = Duration::from_millis(1);
-
-    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
 
     fn timing(interval: Duration, fast_interval: Duration) -> Timing {
         Timing { interval, fast_interval, ..Timing::default() }

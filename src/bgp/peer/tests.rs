@@ -77,9 +77,8 @@ struct Lab {
 }
 
 impl Lab {
-    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
     fn new(config: config::Peer) -> Lab {
-        let now = Instant::now();
+        let now = crate::timers::origin();
         let mut lab = Lab {
             start: now,
             now,

@@ -34,8 +34,7 @@ fn vip(n: u8) -> Prefix {
 
 /// A daemon that announced 192.0.2.1 to .3, .4 as degraded, and .9, which is configured no more.
 fn resumed() -> World {
-    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
-    let now = Instant::now();
+    let now = crate::timers::origin();
     let state = |n| if n == 4 { VipState::Degraded } else { VipState::Announced };
     let remembered = |n| (vip(n), Remembered { state: state(n), since: now.checked_sub(n as u32 * SECOND) });
     let remembered: BTreeMap<_, _> = [1, 2, 3, 4, 9].map(remembered).into();
@@ -179,8 +178,7 @@ fn an_aggregate_is_told_when_it_is_known_and_kept_until_then() {
         Arc::new(config)
     };
     let start = |required| {
-        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
-        let now = Instant::now();
+        let now = crate::timers::origin();
         let announced = Remembered { state: VipState::Announced, since: now.checked_sub(9 * SECOND) };
         let remembered = [(Prefix::covering(vip(0).address(), 24), announced)].into();
         let mut world = World::begin(now, Engine::resume(now, 1, remembered), with(required));

@@ -10,14 +10,10 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::config::{Backend, Check, CheckRef, ProbeKind, Protocol, Required, Service, Timing};
+use crate::timers::origin;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-
-#[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
-fn origin() -> Instant {
-    Instant::now()
-}
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], port))

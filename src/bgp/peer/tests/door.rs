@@ -17,8 +17,7 @@ impl Door {
             session.mode = Mode::Passive;
             alter(session, live);
         });
-        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
-        let now = Instant::now();
+        let now = crate::timers::origin();
         let mut lab = Lab {
             start: now,
             now,
@@ -138,8 +137,7 @@ fn deeds(peer: &mut Peer) -> Vec<String> {
 /// A session with a router, and the same router at the door again, so long after.
 fn again_after(time: Duration, capabilities: &[&[u8]]) -> (Peer, Instant, Vec<u8>) {
     let passive = altered(config(), |session, _| session.mode = Mode::Passive);
-    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
-    let now = Instant::now();
+    let now = crate::timers::origin();
     let (mut peer, rib) = (Peer::new(now, Arc::new(passive), 7), Rib::default());
     let (local, remote) = ("10.0.0.2:179".parse().unwrap(), "10.0.0.1:50000".parse().unwrap());
     let open = router::open(65000, 90, [10, 0, 0, 1], &[&[MP_IPV4, MP_IPV6], capabilities].concat());
@@ -204,8 +202,7 @@ fn who_says_nothing_good_beside_a_session_has_to_go() {
 fn nothing_is_said_to_a_visitor_before_the_choice() {
     for (id, choice) in [(3, vec!["0:6/7", "!0", "1:1", "1:4"]), (1, vec!["1:6/7", "!1"])] {
         let both = altered(config(), |session, _| session.mode = Mode::Both);
-        #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
-        let now = Instant::now();
+        let now = crate::timers::origin();
         let (mut peer, rib) = (Peer::new(now, Arc::new(both), 7), Rib::default());
         let (local, remote) = ("10.0.0.2:179".parse().unwrap(), "10.0.0.1:50000".parse().unwrap());
         let open = router::open(65000, 90, [10, 0, 0, id], &[MP_IPV4, MP_IPV6]);

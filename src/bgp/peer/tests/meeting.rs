@@ -64,9 +64,8 @@ fn pair(ids: [u8; 2], asns: [u32; 2], modes: [Mode; 2]) -> [config::Peer; 2] {
 }
 
 impl Net {
-    #[expect(clippy::disallowed_methods, reason = "a test needs some origin for virtual time")]
     fn new(configs: [config::Peer; 2], seed: u64, in_order: bool) -> Net {
-        let now = Instant::now();
+        let now = crate::timers::origin();
         let peers = configs.into_iter().enumerate().map(|(index, config)| {
             let mut peer = Peer::new(now, Arc::new(config), seed ^ index as u64);
             peer.release(now, &Rib::default());

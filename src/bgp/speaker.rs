@@ -426,7 +426,7 @@ impl Speaker {
 
     /// Whether some router hears what we say.
     pub fn is_heard(&self) -> bool {
-        self.peers.values().any(|peer| peer.status().state == State::Established)
+        self.peers.values().any(|peer| peer.state() == State::Established)
     }
 
     /// Whether all that shall be told has been handed to the kernel, to every peer with a session.

@@ -54,6 +54,19 @@ impl Offered {
     }
 }
 
+/// What the capability of an OPEN carries. Of several the last counts (RFC 4724 §3).
+fn value_of(open: &Open) -> Option<&[u8]> {
+    open.capabilities.iter().rev().find_map(|capability| match capability {
+        Capability::Other(CODE, value) => Some(value.as_slice()),
+        _ => None,
+    })
+}
+
+/// Whether a peer can itself restart: it names a family at least, be it none of ours (RFC 4724 §5).
+pub(super) fn can_restart(open: &Open) -> bool {
+    value_of(open).is_some_and(|value| value.len() >= 6)
+}
+
 /// What a peer said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GracefulRestart {
@@ -69,14 +82,10 @@ pub struct GracefulRestart {
 }
 
 impl GracefulRestart {
-    /// What an OPEN says of it. Of several capabilities the last counts (RFC 4724 §3). One that is cut short is as none:
-    /// not worth the session, and routes that are not kept are the safe side.
+    /// What an OPEN says of it. One that is cut short is as none: not worth the session, and routes that are not kept are
+    /// the safe side.
     pub fn of(open: &Open) -> Option<GracefulRestart> {
-        let value = open.capabilities.iter().rev().find_map(|capability| match capability {
-            Capability::Other(CODE, value) => Some(value),
-            _ => None,
-        })?;
-        let mut reader = Reader::new(value);
+        let mut reader = Reader::new(value_of(open)?);
         let head = reader.u16().ok()?;
         let mut families = Vec::new();
         while !reader.is_empty() {

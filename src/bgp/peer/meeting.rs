@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::{Action, ArrivalId, ConnId, Event, Peer, State, Timer};
 use crate::bgp::error::Notification;
 use crate::bgp::message::{Inbox, Message};
-use crate::bgp::open::{Capability, Open};
+use crate::bgp::restart::can_restart;
 use crate::rib::Rib;
 
 /// A visitor has so long to send its OPEN. Then it gets ours: the router may be waiting for that. Beside a session it
@@ -25,8 +25,6 @@ const PROBE: Duration = Duration::from_secs(1);
 /// §8.2.2 suggests, because it is the router that wanted to talk.
 const OPEN_TIME: Duration = Duration::from_secs(30);
 
-/// The capability of RFC 4724 §3.
-const GRACEFUL_RESTART: u8 = 64;
 /// A message has at most so many octets before the OPENs (RFC 4271 §4).
 const MESSAGE_MAX: usize = 4096;
 
@@ -261,11 +259,4 @@ impl Peer {
         let config = &self.config.session;
         theirs.is_some_and(|session| (config.router_id, config.local_as) > (session.open.router_id, session.open.asn))
     }
-}
-
-/// Whether the router keeps routes of its own across a restart: RFC 4724 §3, with one family at least.
-fn can_restart(open: &Open) -> bool {
-    let has_family =
-        |capability: &Capability| matches!(capability, Capability::Other(GRACEFUL_RESTART, value) if value.len() >= 6);
-    open.capabilities.iter().any(has_family)
 }

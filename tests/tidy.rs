@@ -68,7 +68,7 @@ const WORLDLY_MACROS: [&str; 6] = ["dbg", "eprint", "eprintln", "print", "printl
 /// The floors of the house, from the ground up. Who stands on one may use what is on the floors below it.
 const FLOORS: [&[&str]; 5] = [
     &["config", "prefix", "rng", "timers", "wall"],
-    &["announce", "bfd", "bgp", "discovery", "glb", "health", "rib"],
+    &["announce", "bfd", "bgp", "discovery", "glb", "gobgp", "health", "rib"],
     &["engine"],
     &["driver"],
     &["cli"],
@@ -112,6 +112,7 @@ fn imports_go_downstairs() {
         ("src/health/service.rs", "use super::super::announce;"),
         ("src/bgp/update.rs", "use crate::rib::Rib;"),
         ("src/rib.rs", "use crate::bgp::peer::Peer;"),
+        ("src/bgp/peer.rs", "use crate::gobgp::Announcer;"),
         ("src/config/mod.rs", "use crate::health::Ticket;"),
         ("src/timers.rs", "use crate::engine::Engine;"),
         ("src/driver/reactor.rs", "use crate::cli::run;"),
@@ -123,6 +124,7 @@ fn imports_go_downstairs() {
         ("src/bgp/peer/output.rs", "use crate::rib::Rib;"),
         ("src/bgp/speaker.rs", "use crate::rib::Rib;"),
         ("src/bgp/fsm.rs", "use super::open::Open;"),
+        ("src/gobgp/path.rs", "use crate::bgp::attribute::NextHop;"),
         ("src/engine/mod.rs", "use crate::bgp::peer::Peer;"),
         ("src/cli/demo.rs", "use crate::driver::reactor;"),
         ("src/config/mod.rs", "use crate::prefix::Prefix;"),
@@ -270,7 +272,9 @@ fn upstairs(path: &str, text: &str) -> Vec<String> {
         let same_floor = target_floor == own_floor && own_floor == 0;
         let speaks = ["src/bgp/peer.rs", "src/bgp/speaker.rs"].contains(&path) || path.starts_with("src/bgp/peer/");
         let peer_to_rib = target == "rib" && speaks;
-        if target != *own && target_floor >= own_floor && !same_floor && !peer_to_rib {
+        // What gobgpd is told is what a router is told: attributes in BGP's own encoding.
+        let gobgp_to_bgp = target == "bgp" && own == "gobgp";
+        if target != *own && target_floor >= own_floor && !same_floor && !peer_to_rib && !gobgp_to_bgp {
             found.push(format!("{path}:{line}: {own} may not use {target}"));
         }
     }

@@ -32,6 +32,8 @@ pub enum ProbeKind {
     Http(HttpProbe),
     /// `exec`.
     Exec(ExecProbe),
+    /// `gue` and `fou`.
+    Tunnel(Encapsulation),
 }
 
 impl ProbeKind {
@@ -42,8 +44,19 @@ impl ProbeKind {
             ProbeKind::Http(HttpProbe { tls: None, .. }) => "http",
             ProbeKind::Http(_) => "https",
             ProbeKind::Exec(_) => "exec",
+            ProbeKind::Tunnel(Encapsulation::Gue) => "gue",
+            ProbeKind::Tunnel(Encapsulation::Fou) => "fou",
         }
     }
+}
+
+/// What carries a ping inside UDP to a backend, which takes it out and answers it directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Encapsulation {
+    /// Generic UDP Encapsulation, with the header of GLB's director.
+    Gue,
+    /// Foo over UDP: GRE inside.
+    Fou,
 }
 
 /// An HTTP request and what its answer must be.

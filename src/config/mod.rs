@@ -9,6 +9,7 @@ pub mod capabilities;
 pub mod check;
 pub mod export;
 pub mod extended_community;
+pub mod gobgp;
 pub mod parse;
 pub mod peer;
 pub mod restart;
@@ -24,9 +25,12 @@ use std::time::Duration;
 pub use attributes::{Asn, Attributes, Community, GracefulShutdown, LargeCommunity, Origin};
 pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, PeerAs};
 pub use capabilities::{Capabilities, Confederation, Relation, Role};
-pub use check::{BodyMatch, Check, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile};
+pub use check::{
+    BodyMatch, Check, Encapsulation, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile,
+};
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
+pub use gobgp::{ApiAddress, Gobgp};
 pub use parse::{parse, parse_attributes, parse_incomplete, peer_keys};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use restart::RestartTime;

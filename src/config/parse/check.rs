@@ -9,7 +9,7 @@ use super::findings::{Findings, Place, quote};
 use super::http::{RegexCache, http_probe};
 use super::table::{Item, Section};
 use super::{daemon, name, schema};
-use crate::config::{Check, CheckRef, ExecProbe, FileReference, FileRole, Probe, ProbeKind, Timing};
+use crate::config::{Check, CheckRef, Encapsulation, ExecProbe, FileReference, FileRole, Probe, ProbeKind, Timing};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Beyond this many results in a row nobody waits for a verdict.
@@ -144,7 +144,8 @@ impl Checks {
                 .error(item.key_place, "the name of a check must not be empty nor hold slashes or control characters");
         }
         let table = item.section(&schema::CHECK, findings)?;
-        const TYPES: [(&str, &str); 4] = [("tcp", "tcp"), ("http", "http"), ("https", "https"), ("exec", "exec")];
+        const TYPES: [(&str, &str); 6] =
+            [("tcp", "tcp"), ("http", "http"), ("https", "https"), ("exec", "exec"), ("gue", "gue"), ("fou", "fou")];
         let type_name = table.need("type", findings).and_then(|item| item.choice(&TYPES, findings));
         let port = table.get("port").map(|item| item.integer(1..=u16::MAX, findings));
         let timing = timing(&table, findings);
@@ -152,6 +153,8 @@ impl Checks {
         refuse_keys_of_other_types(&table, type_name, findings);
         let kind = match type_name {
             "tcp" => Some(ProbeKind::Tcp),
+            "gue" => Some(ProbeKind::Tunnel(Encapsulation::Gue)),
+            "fou" => Some(ProbeKind::Tunnel(Encapsulation::Fou)),
             "exec" => self.exec_probe(&table, findings).map(ProbeKind::Exec),
             _ => {
                 let probe = http_probe(&table, type_name == "https", &mut self.regexes, findings);

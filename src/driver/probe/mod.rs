@@ -11,6 +11,7 @@ mod socket;
 mod tcp;
 mod text;
 mod tls;
+mod tunnel;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ impl Prober {
                 http::run(probe.target, http, tls, limit)
             }
             ProbeKind::Exec(exec) => exec::run(probe.target, exec, limit),
+            ProbeKind::Tunnel(encapsulation) => tunnel::run(probe.target, *encapsulation, limit),
         };
         let took = limit.spent();
         let (passed, detail) = match verdict {

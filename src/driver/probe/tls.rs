@@ -56,7 +56,7 @@ pub(super) fn load(config: &Config) -> Result<BTreeMap<TlsProfile, Client>, Vec<
     let mut clients = BTreeMap::new();
     let profiles = config.checks.iter().filter_map(|check| match &check.probe.kind {
         ProbeKind::Http(http) => http.tls.as_ref(),
-        ProbeKind::Tcp | ProbeKind::Exec(_) => None,
+        ProbeKind::Tcp | ProbeKind::Exec(_) | ProbeKind::Tunnel(_) => None,
     });
     for profile in profiles {
         let ca_file = profile.ca_file.as_deref().filter(|_| profile.verify);

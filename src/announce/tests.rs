@@ -6,7 +6,7 @@ mod drain;
 use VipState::{Announced, Degraded, Drained, Holding, Withdrawn};
 
 use super::*;
-use crate::config::{Community, OnDown, Protocol, Required, Service, Vip as VipConfig};
+use crate::config::{Community, OnDown, Protocol, Required, Service, Via, Vip as VipConfig};
 use crate::rng::Rng;
 use crate::timers::origin;
 
@@ -38,7 +38,7 @@ fn config(services: usize, vips: &[(&[usize], Duration, OnDown)]) -> Config {
     };
     let vip = |(n, (services, hold_up, on_down)): (usize, &(&[usize], Duration, OnDown))| {
         let (services, on_down) = (services.to_vec(), on_down.clone());
-        (prefix(n), VipConfig { services, attributes: med(1), hold_up: *hold_up, on_down })
+        (prefix(n), VipConfig { services, attributes: med(1), hold_up: *hold_up, on_down, via: Via::BGP })
     };
     let vips = vips.iter().enumerate().map(vip).collect();
     Config { services: (0..services).map(service).collect(), vips, ..Config::default() }

@@ -45,6 +45,8 @@ pub struct Config {
     pub daemon: Daemon,
     /// `[bgp]`; `None` when there is no such table: then nothing is announced anywhere.
     pub bgp: Option<Bgp>,
+    /// `[gobgp]`.
+    pub gobgp: Option<Arc<Gobgp>>,
     /// Every check that something uses, once each: the same probe with the same timing is one check, whoever uses it.
     pub checks: Vec<Check>,
     /// `[[service]]`, in the order of the files. Names are unique.
@@ -222,6 +224,24 @@ pub struct Vip {
     pub hold_up: Duration,
     /// While unhealthy.
     pub on_down: OnDown,
+    /// Who is told.
+    pub via: Via,
+}
+
+/// `via`: the ways by which routers hear of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// The peers of `[bgp]`.
+    pub bgp: bool,
+    /// The gobgpd of `[gobgp]`.
+    pub gobgp: bool,
+}
+
+impl Via {
+    /// Sessions of our own alone.
+    pub const BGP: Via = Via { bgp: true, gobgp: false };
+    /// gobgpd alone.
+    pub const GOBGP: Via = Via { bgp: false, gobgp: true };
 }
 
 /// `on_down`: what an unhealthy VIP's route becomes.
@@ -242,6 +262,8 @@ pub struct Aggregate {
     pub required: Required,
     /// Of its route.
     pub attributes: Arc<Attributes>,
+    /// Who is told.
+    pub via: Via,
 }
 
 /// A file that the configuration names.

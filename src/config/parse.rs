@@ -12,6 +12,7 @@ mod check;
 mod daemon;
 mod export;
 mod findings;
+mod gobgp;
 mod group;
 mod http;
 mod passive;
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
+use super::gobgp::PEER_NAME;
 use super::{Attributes, Config, Diagnostic, Source};
 use findings::{Findings, Place, quote};
 use table::Section;
@@ -83,15 +85,22 @@ fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<
 
     let (daemon, daemon_places) = daemon::read(roots.first(), &mut findings);
     let (bgp, mut references, peer_places) = peer::read(&roots, &mut findings);
+    let restarts = roots.first().and_then(|root| root.get("bgp")).is_some_and(|bgp| bgp.holds("graceful_restart"));
+    let (gobgp, gobgp_place) = gobgp::read(roots.first(), restarts, &mut findings);
+    if gobgp.is_some() {
+        peer_places.refuse_name(bgp.as_ref(), PEER_NAME, &mut findings);
+    }
+    let ways = gobgp::Ways { bgp: bgp.is_some(), gobgp: gobgp.is_some() };
     let mut checks = check::Checks::read(&roots, &mut findings);
     let (services, service_places) = service::read(&roots, &mut checks, &mut findings);
-    let (vips, vip_places) = vip::read(&roots, &service_places, &mut findings);
-    let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, &mut findings);
+    let (vips, vip_places) = vip::read(&roots, &service_places, ways, &mut findings);
+    let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, ways, &mut findings);
     let (checks, check_references) = checks.finish(&mut findings);
     references.extend(check_references);
 
-    let mut config = Config { daemon, bgp, checks, services, vips, aggregates, references, warnings: Vec::new() };
-    let nothing = roots.iter().all(|root| !root.has("bgp") && !root.has("service"));
+    let mut config =
+        Config { daemon, bgp, gobgp, checks, services, vips, aggregates, references, warnings: Vec::new() };
+    let nothing = roots.iter().all(|root| ["bgp", "gobgp", "service"].iter().all(|key| !root.has(key)));
     if nothing && !findings.is_incomplete() {
         let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \
                        and [bgp] with a [[bgp.peer]] to announce them to";
@@ -100,6 +109,7 @@ fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<
     let places = warning::Places {
         daemon: daemon_places,
         peers: peer_places,
+        gobgp: gobgp_place,
         services: service_places,
         vips: vip_places,
         aggregates: aggregate_places,
@@ -131,8 +141,8 @@ fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable
 fn refuse_in_drop_in(root: &Section, findings: &mut Findings) {
     const MAY: &str =
         "a drop-in may hold [[service]], [[vip]], [[aggregate]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]";
-    if let Some(daemon) = root.get("daemon") {
-        findings.error(daemon.key_place, format!("[daemon] belongs in the main file; {MAY}"));
+    for item in ["daemon", "gobgp"].iter().filter_map(|key| root.get(key)) {
+        findings.error(item.key_place, format!("[{}] belongs in the main file; {MAY}", item.name));
     }
     let Some(bgp) = root.get("bgp") else { return };
     let keys = bgp.entries(findings).unwrap_or_default();

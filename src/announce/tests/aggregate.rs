@@ -12,7 +12,7 @@ pub(super) fn covering() -> Prefix {
 /// The aggregate 192.0.2.0/24 over these VIPs of a configuration.
 pub(super) fn with_aggregate(mut config: Config, members: &[usize], required: Required) -> Config {
     let members = members.iter().map(|n| prefix(*n)).collect();
-    config.aggregates.insert(covering(), Aggregate { members, required, attributes: med(MED) });
+    config.aggregates.insert(covering(), Aggregate { members, required, attributes: med(MED), via: Via::BGP });
     config
 }
 

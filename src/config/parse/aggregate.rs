@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::attribute::attributes;
 use super::findings::{Findings, Place};
+use super::gobgp::{self, Ways};
 use super::table::{Item, Section};
 use super::{address, is_new, schema, service, vip};
 use crate::config::{Aggregate, Required, Vip};
@@ -23,6 +24,7 @@ pub(super) fn read(
     roots: &[Section],
     vips: &BTreeMap<Prefix, Vip>,
     services: &service::Places,
+    ways: Ways,
     findings: &mut Findings,
 ) -> (BTreeMap<Prefix, Aggregate>, Places) {
     let (mut aggregates, mut places, mut seen) = (BTreeMap::new(), Places::default(), BTreeMap::new());
@@ -32,6 +34,7 @@ pub(super) fn read(
             let prefix = item.and_then(|item| address::vip(&item, findings));
             let required =
                 table.get("required").map(|item| service::required(&item, "members", findings).map(|r| (item, r)));
+            let via = gobgp::via(&table, ways, findings);
             let attributes = attributes(&table, findings);
             places.told_internally.note(&attributes, &table);
             let (Some(item), Some(prefix)) = (item, prefix) else { continue };
@@ -55,7 +58,7 @@ pub(super) fn read(
             }
             let required = required.map_or(Required::Backends(1), |(_, required)| required);
             places.aggregates.insert(prefix, table.place);
-            aggregates.insert(prefix, Aggregate { members, required, attributes: Arc::new(attributes) });
+            aggregates.insert(prefix, Aggregate { members, required, attributes: Arc::new(attributes), via });
         }
     }
     (aggregates, places)

@@ -46,6 +46,18 @@ pub(super) struct Places {
     pub(super) ranges: Vec<Place>,
 }
 
+impl Places {
+    /// This name is somebody else's.
+    pub(super) fn refuse_name(&self, bgp: Option<&Bgp>, name: &str, findings: &mut Findings) {
+        let Some(bgp) = bgp else { return };
+        let peers = bgp.peers.iter().map(|peer| &peer.name).zip(&self.peers);
+        let ranges = bgp.ranges.iter().map(|range| range.name()).zip(&self.ranges);
+        for (_, place) in peers.chain(ranges).filter(|(peer, _)| ***peer == *name) {
+            findings.error(*place, format!("peer name `{name}` is that of [{name}]: give this peer another"));
+        }
+    }
+}
+
 /// `[bgp]` with its peers, and the files that they name.
 pub(super) fn read(roots: &[Section], findings: &mut Findings) -> (Option<Bgp>, Vec<FileReference>, Places) {
     let mut places = Places::default();
@@ -247,7 +259,7 @@ fn restart_time(item: &Item, findings: &mut Findings) -> RestartTime {
     whole.unwrap_or(RestartTime::DEFAULT)
 }
 
-fn connect_retry(item: &Item, findings: &mut Findings) -> Option<Duration> {
+pub(super) fn connect_retry(item: &Item, findings: &mut Findings) -> Option<Duration> {
     item.duration(Duration::from_millis(100)..=Duration::from_secs(3600), findings)
 }
 
@@ -286,7 +298,7 @@ fn transport(table: &Section, findings: &mut Findings) -> Option<Transport> {
     Some(Transport { password, reach: reach?, interface: interface? })
 }
 
-fn next_hop_ipv4(item: &Item, findings: &mut Findings) -> Option<NextHop4> {
+pub(super) fn next_hop_ipv4(item: &Item, findings: &mut Findings) -> Option<NextHop4> {
     match item.string(findings)? {
         "self" => Some(NextHop4::SelfAddress),
         _ => host_ipv4(item, findings).map(NextHop4::Address),
@@ -294,7 +306,7 @@ fn next_hop_ipv4(item: &Item, findings: &mut Findings) -> Option<NextHop4> {
 }
 
 /// One address, or a global and a link-local one (RFC 2545 §3).
-fn next_hop_ipv6(item: &Item, findings: &mut Findings) -> Option<NextHop6> {
+pub(super) fn next_hop_ipv6(item: &Item, findings: &mut Findings) -> Option<NextHop6> {
     if !item.is_list() {
         return match item.string(findings)? {
             "self" => Some(NextHop6::SelfAddress),

@@ -10,7 +10,7 @@ pub(super) struct Schema {
 }
 
 pub(super) static ROOT: Schema =
-    Schema { title: "the file", keys: &["daemon", "bgp", "checks", "service", "vip", "aggregate"] };
+    Schema { title: "the file", keys: &["daemon", "bgp", "gobgp", "checks", "service", "vip", "aggregate"] };
 
 pub(super) static DAEMON: Schema = Schema {
     title: "[daemon]",
@@ -85,6 +85,24 @@ pub(super) static EXPORT_ENTRY: Schema = Schema { title: "a prefix in `export`",
 
 pub(super) static EXPORT_RULE: Schema = Schema { title: "a rule of `export`", keys: &["accept", "reject", "ge", "le"] };
 
+pub(super) static GOBGP: Schema = Schema {
+    title: "[gobgp]",
+    keys: &[
+        "api",
+        "identifier",
+        "graceful_restart",
+        "connect_retry",
+        "next_hop_ipv4",
+        "next_hop_ipv6",
+        "origin",
+        "med",
+        "local_pref",
+        "as_path_prepend",
+        "communities",
+        "export",
+    ],
+};
+
 pub(super) static CHECK: Schema = Schema {
     title: "a check",
     keys: &[
@@ -129,6 +147,7 @@ pub(super) static VIP: Schema = Schema {
     title: "[[vip]]",
     keys: &[
         "address",
+        "via",
         "hold_up",
         "on_down",
         "degraded",
@@ -145,7 +164,7 @@ pub(super) static DEGRADED: Schema =
 
 pub(super) static AGGREGATE: Schema = Schema {
     title: "[[aggregate]]",
-    keys: &["prefix", "required", "members", "origin", "med", "local_pref", "as_path_prepend", "communities"],
+    keys: &["prefix", "required", "members", "via", "origin", "med", "local_pref", "as_path_prepend", "communities"],
 };
 
 /// All of them, but for [`GROUP`], which is [`PEER`] again.
@@ -155,6 +174,7 @@ pub(super) static ALL: &[&Schema] = &[
     &BGP,
     &GRACEFUL_RESTART,
     &PEER,
+    &GOBGP,
     &EXPORT,
     &EXPORT_ENTRY,
     &EXPORT_RULE,
@@ -170,7 +190,7 @@ pub(super) static ALL: &[&Schema] = &[
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do
 /// must not look as if it did it. A feature that arrives takes its row away.
 static UNSUPPORTED: &[(&str, &[&str])] =
-    &[("the file", &["glb", "gobgp"]), ("[daemon]", &["http_listen"]), ("[[bgp.peer]]", &["bfd"])];
+    &[("the file", &["glb"]), ("[daemon]", &["http_listen"]), ("[[bgp.peer]]", &["bfd"])];
 
 impl Schema {
     pub(super) fn is_unsupported(&self, key: &str) -> bool {

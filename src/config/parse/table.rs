@@ -141,6 +141,11 @@ impl<'t> Item<'t> {
         self.value.is_array()
     }
 
+    /// Whether it is a table with this key.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        self.value.as_table().is_some_and(|table| table.contains_key(key))
+    }
+
     pub(super) fn is_table(&self) -> bool {
         self.value.is_table()
     }

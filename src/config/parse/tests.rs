@@ -1,6 +1,7 @@
 mod aggregate;
 mod callers;
 mod file;
+mod gobgp;
 mod group;
 mod peer;
 mod service;

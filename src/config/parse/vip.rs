@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::address;
 use super::attribute::{attributes, overridden};
 use super::findings::{Findings, Place};
+use super::gobgp::{self, Ways};
 use super::table::Section;
 use super::{is_new, schema, service};
-use crate::config::{Attributes, OnDown, Vip};
+use crate::config::{Attributes, OnDown, Via, Vip};
 use crate::prefix::Prefix;
 
 /// Where warnings about VIPs point.
@@ -51,6 +52,7 @@ enum OnDownWord {
 pub(super) fn read(
     roots: &[Section],
     services: &service::Places,
+    ways: Ways,
     findings: &mut Findings,
 ) -> (BTreeMap<Prefix, Vip>, Places) {
     let mut places = Places { vips: services.vips.clone(), ..Places::default() };
@@ -60,6 +62,7 @@ pub(super) fn read(
         attributes: default_attributes.clone(),
         hold_up: Duration::ZERO,
         on_down: OnDown::Withdraw,
+        via: Via { bgp: true, gobgp: ways.gobgp },
     };
     let mut vips: BTreeMap<Prefix, Vip> =
         services.services_by_vip.iter().map(|(vip, services)| (*vip, plain(services))).collect();
@@ -68,7 +71,7 @@ pub(super) fn read(
         for table in root.sections("vip", &schema::VIP, findings) {
             let address = table.need("address", findings);
             let prefix = address.and_then(|item| address::vip(&item, findings));
-            let settings = read_vip(&table, &mut places, findings);
+            let settings = read_vip(&table, ways, &mut places, findings);
             let (Some(address), Some(prefix)) = (address, prefix) else { continue };
             is_new(&mut seen, prefix, address.place, findings, || format!("VIP `{prefix}` has a [[vip]]"));
             if !services.vips.contains_key(&prefix) && !findings.is_incomplete() {
@@ -87,7 +90,8 @@ pub(super) fn read(
 }
 
 /// Everything but the services; what is wrong has been reported and is as if not there.
-fn read_vip(table: &Section, places: &mut Places, findings: &mut Findings) -> Vip {
+fn read_vip(table: &Section, ways: Ways, places: &mut Places, findings: &mut Findings) -> Vip {
+    let via = gobgp::via(table, ways, findings);
     let attributes = attributes(table, findings);
     let day = Duration::from_secs(86_400);
     let hold_up = table.get("hold_up").and_then(|item| item.duration(Duration::ZERO..=day, findings));
@@ -126,6 +130,7 @@ fn read_vip(table: &Section, places: &mut Places, findings: &mut Findings) -> Vi
             (Some(Some(OnDownWord::Degrade)), Some(attributes)) => OnDown::Degrade(Arc::new(attributes)),
             _ => OnDown::Withdraw,
         },
+        via,
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::findings::{Findings, Place};
 use super::passive::can_be_reached;
-use super::{aggregate, daemon, peer, service, vip};
+use super::{aggregate, daemon, gobgp, peer, service, vip};
 use crate::config::{
-    Attributes, Bgp, Config, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Relation, Service, Workers,
+    Attributes, Bgp, Config, Gobgp, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Relation, Service, Via, Workers,
 };
 use crate::prefix::{Family, Prefix};
 
@@ -14,27 +14,66 @@ use crate::prefix::{Family, Prefix};
 pub(super) struct Places {
     pub(super) daemon: daemon::Places,
     pub(super) peers: peer::Places,
+    pub(super) gobgp: gobgp::Places,
     pub(super) services: service::Places,
     pub(super) vips: vip::Places,
     pub(super) aggregates: aggregate::Places,
 }
 
 pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
-    let top = Place { file: 0, offset: 0 };
     look_at_workers(config, places, findings);
     for (service, place) in config.services.iter().zip(&places.services.services) {
         look_at_service(service, *place, findings);
     }
     if config.services.is_empty() {
+        let top = Place { file: 0, offset: 0 };
         findings.warning(top, "there is no [[service]]: no VIP will be announced");
     }
-    let Some(bgp) = &config.bgp else {
-        findings.warning(top, "there is no [bgp]: nothing will be announced to anybody");
-        return;
-    };
-    if bgp.peers.is_empty() && bgp.ranges.is_empty() {
-        let place = places.peers.bgp.unwrap_or(top);
-        findings.warning(place, "there is no [[bgp.peer]]: nothing will be announced to anybody");
+    if let Some((gobgp, place)) = config.gobgp.as_ref().zip(places.gobgp) {
+        look_at_gobgp(gobgp, place, findings);
+    }
+    look_at_ways(config, places, findings);
+    if let Some(bgp) = &config.bgp {
+        look_at_peers(bgp, config, places, findings);
+    }
+    if config.gobgp.is_some() || config.bgp.as_ref().is_some_and(has_peers) {
+        look_at_vips(config, places, findings);
+    }
+}
+
+/// Whether there is anybody to announce to.
+fn look_at_ways(config: &Config, places: &Places, findings: &mut Findings) {
+    let top = Place { file: 0, offset: 0 };
+    match &config.bgp {
+        None if config.gobgp.is_none() => {
+            findings.warning(top, "there is no [bgp]: nothing will be announced to anybody");
+        }
+        Some(bgp) if !has_peers(bgp) && config.gobgp.is_none() => {
+            let place = places.peers.bgp.unwrap_or(top);
+            findings.warning(place, "there is no [[bgp.peer]]: nothing will be announced to anybody");
+        }
+        _ => {}
+    }
+}
+
+fn has_peers(bgp: &Bgp) -> bool {
+    !bgp.peers.is_empty() || !bgp.ranges.is_empty()
+}
+
+/// Its API knows no password: who reaches it can do everything.
+fn look_at_gobgp(gobgp: &Gobgp, place: Place, findings: &mut Findings) {
+    if !gobgp::is_local(&gobgp.api) {
+        let message = format!(
+            "`api`: {} is not an address of this machine alone: the API of gobgpd has neither passwords nor encryption, \
+             and whoever reaches it can announce anything",
+            gobgp.api
+        );
+        findings.warning(place, message);
+    }
+}
+
+fn look_at_peers(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Findings) {
+    if !has_peers(bgp) {
         return;
     }
     for (peer, place) in peers(bgp).zip(places.peers.peers.iter().chain(&places.peers.ranges)) {
@@ -47,7 +86,6 @@ pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
         findings.warning(place, "`listen` is of no use: no peer has `mode = \"passive\"` or \"both\"");
     }
     look_at_restart(config, places, findings);
-    look_at_vips(bgp, config, places, findings);
 }
 
 /// Routers drop what they kept when the restart time is over, unless End-of-RIB has come; and that waits for the start-up.
@@ -100,14 +138,11 @@ fn look_at_service(service: &Service, place: Place, findings: &mut Findings) {
     }
 }
 
-/// Whether the peer is to be told of any VIP of this family.
+/// Whether the peer is to be told of any VIP or aggregate of this family.
 fn wants(peer: &Peer, family: Family, config: &Config) -> bool {
-    peer.session.families.contains(&family)
-        && config
-            .vips
-            .keys()
-            .chain(config.aggregates.keys())
-            .any(|prefix| prefix.family() == family && peer.live.export.allows(prefix))
+    let vips = config.vips.iter().map(|(prefix, vip)| (prefix, vip.via));
+    let mut told = vips.chain(config.aggregates.iter().map(|(prefix, aggregate)| (prefix, aggregate.via)));
+    told.any(|(prefix, via)| via.bgp && prefix.family() == family && may_be_told(peer, prefix))
 }
 
 /// A route needs a next hop of its family, and the session's own address is not always one.
@@ -154,25 +189,40 @@ fn look_at_mode(peer: &Peer, place: Place, bgp: &Bgp, findings: &mut Findings) {
     }
 }
 
-fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Findings) {
-    let is_told = |vip: &Prefix| {
-        peers(bgp).any(|peer| peer.session.families.contains(&vip.family()) && peer.live.export.allows(vip))
+fn look_at_vips(config: &Config, places: &Places, findings: &mut Findings) {
+    let is_told = |prefix: &Prefix, via: Via| {
+        let by_bgp = |bgp| peers(bgp).any(|peer| may_be_told(peer, prefix));
+        (via.bgp && config.bgp.as_ref().is_some_and(by_bgp))
+            || (via.gobgp && config.gobgp.as_ref().is_some_and(|gobgp| gobgp.live.export.allows(prefix)))
     };
-    let untold = config.vips.keys().filter(|vip| !is_told(vip));
-    for (vip, place) in untold.filter_map(|vip| places.vips.vips.get(vip).map(|place| (vip, place))) {
+    let untold = config.vips.iter().filter(|(vip, entry)| !is_told(vip, entry.via));
+    for (vip, place) in untold.filter_map(|(vip, _)| places.vips.vips.get(vip).map(|place| (vip, place))) {
         let message = format!("VIP `{vip}` will not be announced: `export` or `families` of every peer rules it out");
         findings.warning(*place, message);
     }
-    for (prefix, place) in places.aggregates.aggregates.iter().filter(|(prefix, _)| !is_told(prefix)) {
+    let untold = config.aggregates.iter().filter(|(prefix, entry)| !is_told(prefix, entry.via));
+    for (prefix, place) in
+        untold.filter_map(|(prefix, _)| places.aggregates.aggregates.get(prefix).map(|place| (prefix, place)))
+    {
         let message =
             format!("aggregate `{prefix}` will not be announced: `export` or `families` of every peer rules it out");
         findings.warning(*place, message);
     }
+    if let Some(bgp) = config.bgp.as_ref().filter(|bgp| has_peers(bgp)) {
+        look_at_degraded(bgp, config, places, findings);
+    }
+}
+
+/// Whether nothing rules out that the peer is told of it.
+fn may_be_told(peer: &Peer, prefix: &Prefix) -> bool {
+    peer.session.families.contains(&prefix.family()) && peer.live.export.allows(prefix)
+}
+
+fn look_at_degraded(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Findings) {
     for (prefix, place) in &places.vips.degraded {
         let Some(vip) = config.vips.get(prefix) else { continue };
         let OnDown::Degrade(degraded) = &vip.on_down else { continue };
-        let told = peers(bgp)
-            .filter(|peer| peer.session.families.contains(&prefix.family()) && peer.live.export.allows(prefix));
+        let told = peers(bgp).filter(|peer| vip.via.bgp && may_be_told(peer, prefix));
         let same: Vec<String> = told
             .filter(|peer| is_same_to(peer, &vip.attributes, degraded))
             .map(|peer| format!("`{}`", peer.name))
@@ -186,7 +236,8 @@ fn look_at_vips(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Find
             findings.warning(*place, message);
         }
     }
-    if !peers(bgp).any(|peer| peer.relation().is_within()) {
+    // What gobgpd makes of these towards its own peers is for it to know.
+    if config.gobgp.is_none() && !peers(bgp).any(|peer| peer.relation().is_within()) {
         let told_internally = [&places.vips.told_internally, &places.aggregates.told_internally];
         for place in told_internally.iter().flat_map(|told| &told.local_prefs) {
             findings.warning(*place, "`local_pref` is sent to internal peers only, and no peer is internal");

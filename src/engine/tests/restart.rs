@@ -174,7 +174,7 @@ fn an_aggregate_is_told_when_it_is_known_and_kept_until_then() {
         let required = config::Required::Backends(required);
         let attributes = Arc::default();
         let covering = Prefix::covering(vip(0).address(), 24);
-        config.aggregates.insert(covering, config::Aggregate { members, required, attributes });
+        config.aggregates.insert(covering, config::Aggregate { members, required, attributes, via: config::Via::BGP });
         Arc::new(config)
     };
     let start = |required| {

@@ -10,7 +10,7 @@ fn check_errors() {
         (changed("type = \"http\"\n", ""), "8:1: a check needs `type`"),
         (
             changed("\"http\"", "\"htp\""),
-            "9:8: `type` must be \"tcp\" or \"http\" or \"https\" or \"exec\", not `htp`; did you mean `http`?",
+            "9:8: `type` must be \"tcp\" or \"http\" or \"https\" or \"exec\" or \"gue\" or \"fou\", not `htp`; did you mean `http`?",
         ),
         (with("type", "intervall = '1s'"), "10:1: unknown key `intervall` in a check; did you mean `interval`?"),
         (with("type", "interval = '9ms'"), "10:12: `interval` must be from 10ms to 86400s, not `9ms`"),

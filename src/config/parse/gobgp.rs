@@ -1,0 +1,122 @@
+//! `[gobgp]`, and `via`, which says what goes there.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::attribute::attributes;
+use super::export::export;
+use super::findings::{Findings, Place, quote};
+use super::peer::{connect_retry, next_hop_ipv4, next_hop_ipv6};
+use super::schema;
+use super::table::{Item, Section};
+use crate::config::{ApiAddress, Gobgp, LiveParameters, NextHop6, Via};
+
+/// Where warnings about `[gobgp]` point: `api`.
+pub(super) type Places = Option<Place>;
+
+/// The table of the main file. `restarts`: [bgp] asks routers to keep our routes over a restart.
+pub(super) fn read(main: Option<&Section>, restarts: bool, findings: &mut Findings) -> (Option<Arc<Gobgp>>, Places) {
+    let table = main.and_then(|root| root.get("gobgp")).and_then(|item| item.section(&schema::GOBGP, findings));
+    let Some(table) = table else { return (None, None) };
+    let api = table.need("api", findings);
+    let address = api.as_ref().and_then(|item| api_address(item, findings));
+    let identifier = table.get("identifier").and_then(|item| item.integer(1..=u32::MAX, findings));
+    let graceful_restart = table.get("graceful_restart").and_then(|item| item.boolean(findings));
+    let connect_retry = table.get("connect_retry").and_then(|item| connect_retry(&item, findings));
+    let next_hop_ipv4 = table.get("next_hop_ipv4").and_then(|item| next_hop_ipv4(&item, findings));
+    let next_hop_ipv6 = table.get("next_hop_ipv6").and_then(|item| next_hop_ipv6(&item, findings));
+    if let (Some(NextHop6::Pair(..)), Some(item)) = (next_hop_ipv6, table.get("next_hop_ipv6")) {
+        findings.error(item.place, "`next_hop_ipv6` must be one address: gobgpd takes no link-local one beside it");
+    }
+    let attributes = attributes(&table, findings);
+    let export = table.get("export").map(|item| export(&item, findings));
+    let Some((api, address)) = api.zip(address) else { return (None, None) };
+    let plain = Gobgp::new(address);
+    let gobgp = Gobgp {
+        identifier: identifier.and_then(NonZeroU32::new).unwrap_or(plain.identifier),
+        graceful_restart: graceful_restart.unwrap_or(restarts),
+        live: LiveParameters {
+            connect_retry: connect_retry.unwrap_or(plain.live.connect_retry),
+            next_hop_ipv4: next_hop_ipv4.unwrap_or_default(),
+            next_hop_ipv6: next_hop_ipv6.unwrap_or_default(),
+            attributes,
+            export: export.unwrap_or_default(),
+        },
+        ..plain
+    };
+    (Some(Arc::new(gobgp)), Some(api.place))
+}
+
+/// `127.0.0.1:50051` or `unix:///run/gobgpd.sock`, as gobgpd's `--api-hosts` has it.
+fn api_address(item: &Item, findings: &mut Findings) -> Option<ApiAddress> {
+    let text = item.string(findings)?;
+    let address = parse_api_address(text);
+    if address.is_none() {
+        let named = text.rsplit_once(':').is_some_and(|(host, _)| host.contains(|c: char| c.is_ascii_alphabetic()));
+        let hint = if named && !text.contains('/') { "; Herald does not resolve names" } else { "" };
+        let message =
+            format!("`api` must be as \"127.0.0.1:50051\" or \"unix:///run/gobgpd.sock\", not {}{hint}", quote(text));
+        findings.error(item.place, message);
+    }
+    address
+}
+
+/// `localhost` is the one name that means the same everywhere; no host at all is how gobgpd itself writes it.
+pub(super) fn parse_api_address(text: &str) -> Option<ApiAddress> {
+    /// What fits the address of a Unix socket (`sun_path`), with its final zero.
+    const MAX_SOCKET_PATH: usize = 107;
+    if let Some(path) = text.strip_prefix("unix://") {
+        let fits = path.starts_with('/') && path.len() <= MAX_SOCKET_PATH && !path.contains('\0');
+        return fits.then(|| ApiAddress::Unix(PathBuf::from(path)));
+    }
+    let port = text.strip_prefix("localhost:").or(text.strip_prefix(':')).and_then(|port| port.parse::<u16>().ok());
+    let address = match port {
+        Some(port) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+        None => text.parse().ok()?,
+    };
+    let usable = address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
+    usable.then_some(ApiAddress::Tcp(address))
+}
+
+/// Whether nobody else on the network can come near it.
+pub(super) fn is_local(api: &ApiAddress) -> bool {
+    match api {
+        ApiAddress::Unix(_) => true,
+        ApiAddress::Tcp(address) => IpAddr::is_loopback(&address.ip()),
+    }
+}
+
+/// What there is to announce by, and so what is meant where nothing is said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ways {
+    pub(super) bgp: bool,
+    pub(super) gobgp: bool,
+}
+
+/// `via` of a VIP or an aggregate.
+pub(super) fn via(table: &Section, ways: Ways, findings: &mut Findings) -> Via {
+    let everything = Via { bgp: true, gobgp: ways.gobgp };
+    let Some(item) = table.get("via") else { return everything };
+    let items = item.list(findings).unwrap_or_default();
+    let words = [("bgp", Via::BGP), ("gobgp", Via::GOBGP)];
+    let mut via = Via { bgp: false, gobgp: false };
+    for item in &items {
+        let Some(word) = item.choice(&words, findings) else { return everything };
+        let missing = match word {
+            Via { gobgp: true, .. } if !ways.gobgp => Some("[gobgp]"),
+            Via { bgp: true, .. } if !ways.bgp => Some("[bgp]"),
+            _ => None,
+        };
+        if let (Some(missing), false) = (missing, findings.is_incomplete()) {
+            findings.error(item.place, format!("`via`: there is no {missing}"));
+        }
+        via = Via { bgp: via.bgp | word.bgp, gobgp: via.gobgp | word.gobgp };
+    }
+    if items.is_empty() && item.is_list() {
+        findings.error(item.place, "`via` must not be empty; a VIP that nobody shall be told of needs no service");
+        return everything;
+    }
+    via
+}

@@ -242,6 +242,11 @@ impl Aggregates {
         Some(AggregateStatus { state, cause, since, tally: aggregate.tally })
     }
 
+    /// The route that is wanted.
+    pub(super) fn wanted(&self, prefix: &Prefix) -> Option<Arc<Attributes>> {
+        self.list.get(self.find(prefix)?)?.wanted.clone()
+    }
+
     fn find(&self, prefix: &Prefix) -> Option<usize> {
         self.list.binary_search_by_key(prefix, |aggregate| aggregate.prefix).ok()
     }

@@ -3,11 +3,12 @@
 //! Pure: services' states come in, wanted routes go out through [`Announce::poll_route`].
 //!
 //! A VIP is healthy when every service on it is up. `vip` holds the rules for one VIP, `aggregate` those for prefixes that
-//! cover VIPs; this file holds all of them, the start-up wait, and the end.
+//! cover VIPs; this file holds all of them, the start-up wait, and the end. `view` is what others may look at.
 
 mod aggregate;
 #[cfg(test)]
 mod tests;
+mod view;
 mod vip;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -332,35 +333,6 @@ impl Announce {
         !matches!(self.stage, Stage::StartUp | Stage::Restart)
     }
 
-    /// Whether it is the start-up wait after a [`resume`](Self::resume).
-    pub fn has_restarted(&self) -> bool {
-        self.stage == Stage::Restart
-    }
-
-    /// The start-up wait, while it lasts.
-    pub fn wait(&self) -> Option<Wait> {
-        (!self.is_released()).then_some(Wait { until: self.stage_ends, undecided: self.undecided })
-    }
-
-    /// VIPs without a verdict. O(all).
-    pub fn undecided(&self) -> impl Iterator<Item = Prefix> {
-        self.vips.iter().filter(|vip| !vip.is_decided()).map(|vip| vip.prefix)
-    }
-
-    /// Aggregates that are announced, or kept by routers until they are decided upon after a restart. O(all).
-    pub fn standing_aggregates(&self) -> impl Iterator<Item = (Prefix, Remembered)> {
-        self.aggregates.list.iter().filter_map(|aggregate| Some((aggregate.prefix, aggregate.standing()?)))
-    }
-
-    /// The same of VIPs.
-    pub fn standing_vips(&self) -> impl Iterator<Item = (Prefix, Remembered)> {
-        self.vips.iter().filter_map(|vip| {
-            let shown = vip.shown.filter(|_| vip.wanted.is_some());
-            let standing = shown.map(|shown| Remembered { state: shown.state, since: Some(shown.since) });
-            Some((vip.prefix, standing.or(vip.remembered)?))
-        })
-    }
-
     /// The daemon is stopping. Adds GRACEFUL_SHUTDOWN (RFC 8326) to every announced route when `drain` is not zero,
     /// and withdraws everything when that has passed. Nothing is announced anew from now on; a VIP that turns unhealthy
     /// meanwhile is withdrawn at once. Asked again, the earlier end counts.
@@ -408,17 +380,6 @@ impl Announce {
     /// Whether everything has been withdrawn after [`stop`](Self::stop).
     pub fn is_stopped(&self) -> bool {
         matches!(self.stage, Stage::Draining | Stage::Stopped) && self.announced == 0
-    }
-
-    /// A VIP at a glance.
-    pub fn vip(&self, vip: &Prefix) -> Option<VipStatus> {
-        let index = self.vips.binary_search_by_key(vip, |vip| vip.prefix).ok()?;
-        self.vips.get(index)?.shown
-    }
-
-    /// An aggregate at a glance.
-    pub fn aggregate(&self, prefix: &Prefix) -> Option<AggregateStatus> {
-        self.aggregates.status(prefix)
     }
 
     /// Ends the start-up wait when nothing is left to wait for; tells whether it did.

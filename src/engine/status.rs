@@ -1,8 +1,10 @@
 //! What `herald status` shows, taken from the cores at one moment, in the shape of `status --json`.
 
+mod peer;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,11 +13,14 @@ use super::Engine;
 use super::aggregate::AggregateLine;
 use super::drain::DrainLine;
 use crate::announce::{DrainedBy, VipCause, VipState};
-use crate::bgp::peer::{Peer, PeerStatus, State};
+use crate::bgp::peer::Peer;
 use crate::config::{self, Backend, Config};
 use crate::health::{BackendStatus, Health, ServiceState};
-use crate::prefix::{Family, Prefix};
+use crate::prefix::Prefix;
 use crate::wall::{Timestamp, WallClock};
+
+pub(super) use peer::peer_address;
+pub use peer::{PeerLine, RestartLine, peer_line};
 
 /// VIPs without a verdict that are named.
 const WAITING_SHOWN: usize = 10;
@@ -103,80 +108,6 @@ pub struct CheckLine {
     pub took_us: u64,
     /// Last runs in a row that contradict the verdict.
     pub streak: u32,
-}
-
-/// One peer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PeerLine {
-    /// As configured.
-    pub name: String,
-    /// As configured, with its zone.
-    pub address: String,
-    /// The TCP port.
-    pub port: u16,
-    /// `active`, `passive` or `both`: which of the two connects.
-    pub mode: String,
-    /// Of RFC 4271 §8.2.2, in lower case.
-    pub state: String,
-    /// Whether an operator has drained it: it is told no routes.
-    pub drained: bool,
-    /// What it waits for, in words; `null` when it waits for nothing that is the router's to do.
-    pub reason: Option<String>,
-    /// Since when it is established, or since when it is not.
-    pub since: Timestamp,
-    /// Routes that the peer has been told of, by family.
-    pub advertised: BTreeMap<Family, usize>,
-    /// Families in use on the session.
-    pub families: Vec<Family>,
-    /// IPv4 routes may have an IPv6 next hop on the session (RFC 8950).
-    pub extended_next_hop: bool,
-    /// What the peer said of graceful restart; `null` unless it keeps our routes over a restart (RFC 4724).
-    pub graceful_restart: Option<RestartLine>,
-    /// Families not announced for want of a next hop.
-    pub without_next_hop: Vec<Family>,
-    /// Why the last session ended or the last attempt failed; `null` when all is well.
-    pub last_error: Option<String>,
-    /// When that was.
-    pub last_error_at: Option<Timestamp>,
-    /// The last NOTIFICATION, received or sent, with its text (RFC 9003); kept until a session is up, whatever else fails.
-    pub last_notification: Option<String>,
-    /// When that was.
-    pub last_notification_at: Option<Timestamp>,
-    /// When the next attempt to connect is due.
-    pub retry_at: Option<Timestamp>,
-    /// How often the session was established.
-    pub established_count: u64,
-    /// Our AS.
-    pub local_as: config::Asn,
-    /// The AS that the peer said it is.
-    pub remote_as: Option<config::Asn>,
-    /// The peer's BGP Identifier.
-    pub remote_id: Option<Ipv4Addr>,
-    /// What the peer says that it can do, in the words of `herald listen`.
-    pub capabilities: Vec<String>,
-    /// What is left out of our OPEN because the peer refuses it.
-    pub left_out: Vec<String>,
-    /// What the peer says that it is.
-    pub remote_software: Option<String>,
-    /// What the peer says that it is called.
-    pub remote_hostname: Option<String>,
-    /// Negotiated, in seconds; 0 is none.
-    pub hold_time_s: Option<u16>,
-    /// Our address on the session.
-    pub local_address: Option<IpAddr>,
-}
-
-/// Graceful restart with one peer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RestartLine {
-    /// How long it was asked to keep our routes, in seconds.
-    pub restart_time_s: u16,
-    /// It keeps them after a NOTIFICATION too, unless that is a Hard Reset (RFC 8538).
-    pub notification: bool,
-    /// It had itself restarted before this session.
-    pub peer_restarted: bool,
-    /// How long its own restarts take, in seconds.
-    pub peer_restart_time_s: u16,
 }
 
 /// The wait for first verdicts after a start.
@@ -374,75 +305,6 @@ impl Engine {
             detail: status.last.map(|last| last.detail.into_owned()).unwrap_or_default(),
             streak: status.streak,
         }
-    }
-
-    fn peer_line(&self, peer: &Peer, clock: &WallClock) -> PeerLine {
-        let config = peer.config();
-        let line = peer_line(config, peer.status(), clock);
-        // Without its interface a router cannot be found.
-        let interface = config.session.unnumbered_interface().filter(|_| config.session.address_is_unknown());
-        match interface.and_then(|interface| Some((interface, self.discovery.error(interface)?))) {
-            Some((interface, error)) => PeerLine { reason: Some(format!("interface {interface}: {error}")), ..line },
-            None => line,
-        }
-    }
-}
-
-/// A peer with its configuration, as `status --json` shows it.
-pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -> PeerLine {
-    PeerLine {
-        name: config.name.to_string(),
-        address: peer_address(config),
-        port: config.session.port,
-        mode: config.session.mode.name().to_owned(),
-        state: status.state.name().to_owned(),
-        drained: status.drained,
-        reason: waiting_for(config, status.state),
-        since: clock.timestamp(status.since),
-        advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
-        families: status.families,
-        extended_next_hop: status.extended_next_hop,
-        graceful_restart: status.graceful_restart.map(|restart| RestartLine {
-            restart_time_s: config.session.graceful_restart.map_or(0, config::RestartTime::as_secs),
-            notification: restart.notification,
-            peer_restarted: restart.restarting,
-            peer_restart_time_s: restart.restart_time,
-        }),
-        without_next_hop: status.without_next_hop,
-        last_error: status.last_error.map(|cause| cause.to_string()),
-        last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
-        last_notification: status.last_notification.map(|cause| cause.to_string()),
-        last_notification_at: status.last_notification_at.map(|at| clock.timestamp(at)),
-        retry_at: status.retry_at.map(|at| clock.timestamp(at)),
-        established_count: status.established_count,
-        local_as: config.session.local_as,
-        remote_as: status.remote_as,
-        remote_id: status.remote_id,
-        capabilities: status.capabilities.iter().map(ToString::to_string).collect(),
-        left_out: status.left_out.iter().map(ToString::to_string).collect(),
-        remote_software: status.remote_software,
-        remote_hostname: status.remote_hostname,
-        hold_time_s: status.hold_time.map(config::HoldTime::as_secs),
-        local_address: status.local_address,
-    }
-}
-
-fn waiting_for(config: &config::Peer, state: State) -> Option<String> {
-    match (state, config.session.unnumbered_interface()) {
-        (State::Idle | State::Active, Some(interface)) if config.session.address_is_unknown() => {
-            Some(format!("waiting for a router to advertise itself on {interface}"))
-        }
-        (State::Active, _) => Some("waiting for the router to connect".to_owned()),
-        _ => None,
-    }
-}
-
-/// As configured, with its zone.
-pub(super) fn peer_address(config: &config::Peer) -> String {
-    match &config.session.zone {
-        Some(interface) if config.session.address_is_unknown() => interface.clone(),
-        Some(zone) => format!("{}%{zone}", config.session.address),
-        None => config.session.address.to_string(),
     }
 }
 

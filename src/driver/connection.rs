@@ -57,8 +57,8 @@ struct Connection {
 
 /// What is left of a connection's share of a turn.
 pub(super) struct Share {
-    read: usize,
-    write: usize,
+    pub(super) read: usize,
+    pub(super) write: usize,
 }
 
 impl Default for Share {

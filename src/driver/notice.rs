@@ -1,5 +1,6 @@
 //! What operators read in the log, worded here and nowhere else. Each line names what changed, and why.
 
+mod gobgp;
 pub(crate) mod restart;
 
 use std::collections::BTreeMap;
@@ -132,6 +133,7 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
         engine::Notice::Peer(..)
         | engine::Notice::PeerReload(..)
         | engine::Notice::Refused(_)
+        | engine::Notice::Gobgp(_)
         | engine::Notice::Discovery(_)
         | engine::Notice::Drain(_) => None,
     }
@@ -191,6 +193,7 @@ fn word_engine(subjects: &Subjects, notice: &engine::Notice, say: &mut dyn FnMut
         engine::Notice::Peer(peer, notice) => peer_line(peer, notice),
         engine::Notice::PeerReload(name, change) => Some(peer_reload(name, change)),
         engine::Notice::Refused(refusal) => Some((Level::Warn, refused(refusal))),
+        engine::Notice::Gobgp(notice) => Some(gobgp::word(notice)),
         engine::Notice::Discovery(notice) => Some((Level::Warn, discovery(notice))),
     };
     if let Some((level, text)) = line {

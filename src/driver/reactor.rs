@@ -20,6 +20,7 @@ use super::control::{Ask, Control};
 use super::control_socket::Socket;
 use super::dial::zone_of;
 use super::doors::{self, Doors};
+use super::gobgp::ApiLink;
 use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
 use super::notice::restart::Restart;
@@ -41,7 +42,8 @@ use crate::wall::Timestamp;
 const WAKE: Token = Token(0);
 const TIMER: Token = Token(1);
 const SIGNALS: Token = Token(2);
-const FIRST_CONNECTION: usize = 3;
+const GOBGP: Token = Token(3);
+const FIRST_CONNECTION: usize = 4;
 /// No connection ever gets so far.
 const FIRST_LINK: usize = usize::MAX / 2;
 
@@ -82,6 +84,7 @@ pub(crate) struct Reactor {
     engine: Engine,
     pool: Pool,
     connections: Connections,
+    gobgp: ApiLink,
     links: Links,
     doors: Doors,
     control: Control,
@@ -127,6 +130,7 @@ impl Reactor {
         let wake = move || drop(for_workers.wake());
         let pool = Pool::start(config.worker_count(), Arc::new(move |request| prober.run(request)), wake)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
+        let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
         let mut doors = Doors::new(poll.registry().try_clone()?);
         doors.configure(clock(), config.bgp.as_ref());
@@ -147,6 +151,7 @@ impl Reactor {
             engine,
             pool,
             connections,
+            gobgp,
             links,
             doors,
             control,
@@ -206,7 +211,8 @@ impl Reactor {
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let now = clock();
         self.timer.arm(now, self.deadline())?;
-        let has_work = self.connections.has_work() || self.doors.has_work() || self.links.has_work();
+        let connected = self.connections.has_work() || self.gobgp.has_work();
+        let has_work = connected || self.doors.has_work() || self.links.has_work();
         let wait = has_work.then_some(Duration::ZERO);
         match self.poll.poll(events, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -221,6 +227,7 @@ impl Reactor {
                 WAKE => {}
                 TIMER => self.timer.clear(),
                 SIGNALS => signalled = true,
+                GOBGP => self.gobgp.notify(event),
                 token if self.links.has(token) => heard.extend(self.links.receive(token)),
                 token if self.doors.notify(token) => {}
                 Token(_) => self.connections.notify(event),
@@ -239,6 +246,7 @@ impl Reactor {
             self.feed(clock(), Input::LinkReceived { interface, source, hop_limit, bytes: &bytes });
         }
         self.serve_connections();
+        self.serve_gobgp();
         self.serve_doors();
         let now = clock();
         self.connections.expire(now);
@@ -301,6 +309,7 @@ impl Reactor {
                 Output::TurnAway(arrival, last_words) => self.connections.turn_away(arrival, &last_words),
                 Output::Send(peer, id, bytes) => self.connections.send(peer, id, &bytes),
                 Output::Close(peer, id) => self.connections.close(now, peer, id),
+                Output::Gobgp(output) => self.gobgp.apply(output),
                 Output::Link(action) => self.links.apply(action),
                 Output::Notice(notice) => self.note(notice),
                 Output::Stopped => {
@@ -349,6 +358,16 @@ impl Reactor {
             while let Some((peer, id, event)) = self.connections.step(token, &mut share, &mut buffer) {
                 self.feed(clock(), Input::Peer(peer, id, event));
             }
+        }
+        self.buffer = buffer;
+    }
+
+    /// A share of work for the connection to gobgpd's API.
+    fn serve_gobgp(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut share = Share::default();
+        while let Some((conn, event)) = self.gobgp.step(&mut share, &mut buffer) {
+            self.feed(clock(), Input::Gobgp(conn, event));
         }
         self.buffer = buffer;
     }

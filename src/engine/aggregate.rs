@@ -69,7 +69,6 @@ impl Engine {
         let line = |prefix: &Prefix| {
             let status = self.announce.aggregate(prefix)?;
             let Tally { healthy, members, required } = status.tally;
-            let told = peers.iter().filter(|peer| peer.has_advertised(prefix));
             Some(AggregateLine {
                 prefix: prefix.to_string(),
                 state: aggregate_state(status.state).to_owned(),
@@ -78,7 +77,7 @@ impl Engine {
                 healthy,
                 members,
                 required,
-                peers: told.map(|peer| peer.config().name.to_string()).collect(),
+                peers: self.told(prefix, peers),
             })
         };
         self.config.aggregates.keys().filter_map(line).collect()

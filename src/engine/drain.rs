@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, Notice, Output};
 use crate::announce::DrainedBy;
 use crate::config::Config;
+use crate::config::gobgp::PEER_NAME;
 use crate::prefix::Prefix;
 use crate::wall::{Timestamp, WallClock};
 
@@ -272,6 +273,9 @@ impl Engine {
             Target::Backend(service, address) => self.health.drain(now, service, Some(*address), drained),
             Target::Peer(name) => {
                 let until = drained.then(|| now + self.config.daemon.drain_time);
+                if **name == *PEER_NAME {
+                    self.drain_gobgp(now, until);
+                }
                 self.speaker.drain(now, name, until);
             }
         }
@@ -292,15 +296,16 @@ impl Engine {
             }),
             // One that came out of a range is there as long as it is connected.
             Target::Peer(name) => {
-                self.peer_names().any(|known| **known == **name) || self.speaker.peer_named(name).is_some()
+                self.peer_names().any(|known| *known == **name) || self.speaker.peer_named(name).is_some()
             }
         }
     }
 
-    /// Those of peers and of ranges of peers.
-    fn peer_names(&self) -> impl Iterator<Item = &Arc<str>> {
+    /// Those of peers, of ranges of peers, and gobgpd's.
+    fn peer_names(&self) -> impl Iterator<Item = &str> {
         let (peers, ranges) = super::peers(&self.config);
-        peers.iter().map(|peer| &peer.name).chain(ranges.iter().map(|range| range.name()))
+        let gobgp = self.config.gobgp.iter().map(|_| PEER_NAME);
+        peers.iter().map(|peer| &*peer.name).chain(ranges.iter().map(|range| &**range.name())).chain(gobgp)
     }
 
     /// `vip 192.0.2.1/32`.

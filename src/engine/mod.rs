@@ -4,7 +4,7 @@
 //! drain [`Engine::poll_output`], then ask [`Engine::poll_timeout`]. Decisions are made with each input; routes go out when
 //! outputs are drained, so that whatever changed in one turn shares UPDATEs.
 //!
-//! Changes run downhill only: health → announce → RIB → peers → outputs. No core calls another.
+//! Changes run downhill only: health → announce → RIB → peers → outputs; and announce → gobgp → outputs. No core calls another.
 
 pub mod aggregate;
 pub mod drain;
@@ -14,6 +14,7 @@ pub mod saved;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ use crate::bgp::peer::{self, ArrivalId, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
 use crate::config::{self, Config};
 use crate::discovery::{self, Discovery};
+use crate::gobgp::{self, Announcer};
 use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
@@ -51,6 +53,8 @@ pub enum Input<'a> {
     Arrival(Arrival),
     /// Something happened on a peer's connection.
     Peer(PeerId, ConnId, Event<'a>),
+    /// Something happened on the connection to gobgpd's API.
+    Gobgp(gobgp::Conn, gobgp::Event<'a>),
     /// An interface with unnumbered peers can be used, or cannot, and why; answers [`discovery::Action::Open`].
     LinkOpened(Arc<str>, Result<(), String>),
     /// Something came by such an interface.
@@ -89,6 +93,8 @@ pub enum Output {
     Send(PeerId, ConnId, Vec<u8>),
     /// See [`peer::Action::Close`].
     Close(PeerId, ConnId),
+    /// Connect to gobgpd's API, send to it, or close that connection.
+    Gobgp(gobgp::Output),
     /// Open, close or use an interface with unnumbered peers.
     Link(discovery::Action),
     /// Tell the operator.
@@ -110,6 +116,8 @@ pub enum Notice {
     Drain(DrainNotice),
     /// A peer changed.
     Peer(Arc<config::Peer>, peer::Notice),
+    /// The gobgpd of `[gobgp]`.
+    Gobgp(gobgp::Notice),
     /// An interface with unnumbered peers.
     Discovery(discovery::Notice),
     /// Connections that routers made came to nothing.
@@ -139,6 +147,11 @@ pub struct Engine {
     health: Health,
     announce: Announce,
     speaker: Speaker,
+    gobgp: Announcer,
+    /// When gobgpd, drained by an operator, is told of the withdrawal.
+    gobgp_drained_at: Option<Instant>,
+    /// There has been a configuration.
+    has_ways: bool,
     discovery: Discovery,
     /// What was announced before a restart, until the first configuration.
     remembered: BTreeSet<Prefix>,
@@ -159,6 +172,9 @@ impl Engine {
             health: Health::new(),
             announce: Announce::new(),
             speaker: Speaker::new(seed),
+            gobgp: Announcer::new(seed),
+            gobgp_drained_at: None,
+            has_ways: false,
             discovery: Discovery::new(seed),
             remembered: BTreeSet::new(),
             released: false,
@@ -180,6 +196,7 @@ impl Engine {
             Input::ProbeFinished(ticket, outcome) => self.health.probe_finished(now, ticket, outcome),
             Input::Arrival(arrival) => self.speaker.accept(now, &arrival),
             Input::Peer(id, conn, event) => self.speaker.handle(now, id, conn, event),
+            Input::Gobgp(conn, event) => self.gobgp.handle(now, conn, event),
             Input::LinkOpened(interface, Ok(())) => self.discovery.opened(now, &interface),
             Input::LinkOpened(interface, Err(error)) => self.discovery.failed(now, &interface, error),
             Input::LinkReceived { interface, source, hop_limit, bytes } => {
@@ -210,6 +227,8 @@ impl Engine {
             self.health.poll_timeout(),
             self.announce.poll_timeout(),
             self.speaker.poll_timeout(),
+            self.gobgp.poll_timeout(),
+            self.gobgp_drained_at,
             self.discovery.poll_timeout(),
             self.drain_ends.earliest(),
             stop,
@@ -253,7 +272,8 @@ impl Engine {
         for (name, change) in self.change(&config) {
             self.outputs.push(Output::Notice(Notice::PeerReload(name, change)));
         }
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
+        self.change_ways(now, &before);
         for prefix in std::mem::take(&mut self.remembered) {
             // What is configured no more is decided upon: nobody shall have it.
             if self.config.vips.contains_key(&prefix) || self.config.aggregates.contains_key(&prefix) {
@@ -278,6 +298,8 @@ impl Engine {
             self.announce.handle_timeout(now);
         }
         self.speaker.handle_timeout(now);
+        self.expire_gobgp_drain(now);
+        self.gobgp.handle_timeout(now);
         self.discovery.handle_timeout(now);
     }
 
@@ -286,7 +308,7 @@ impl Engine {
             return;
         }
         // GRACEFUL_SHUTDOWN is for routers to see: without a session nobody would, and nobody waits.
-        let drain = if self.speaker.is_heard() { self.config.daemon.shutdown_drain } else { Duration::ZERO };
+        let drain = if self.is_heard() { self.config.daemon.shutdown_drain } else { Duration::ZERO };
         self.announce.stop(now, drain);
         self.stopping = Some(Stopping { text, for_good: true, give_up_at: None, done: false });
     }
@@ -304,15 +326,17 @@ impl Engine {
         }
         let mut outputs = std::mem::take(&mut self.outputs);
         while let Some(event) = self.announce.poll_event() {
+            self.vip_decided(event.vip, event.to);
             outputs.push_vip(event, || self.reason(event.cause, &event.vip));
         }
         self.outputs = outputs;
         while let Some(event) = self.announce.poll_aggregate_event() {
+            self.aggregate_decided(event.aggregate, event.to);
             let reason = self.aggregate_reason(event.cause, event.tally, event.tipped_by, &event.aggregate);
             self.outputs.push(Output::Notice(Notice::Aggregate(event, reason)));
         }
         while let Some((prefix, wanted)) = self.announce.poll_route() {
-            self.speaker.set(prefix, wanted);
+            self.want(prefix, wanted);
         }
     }
 
@@ -333,10 +357,12 @@ impl Engine {
         if !self.released && self.stopping.is_none() && self.announce.is_released() {
             self.released = true;
             self.speaker.release(now);
+            self.gobgp.release(now);
         }
         self.discover(now);
         self.speaker.flush(now);
         self.collect();
+        self.collect_gobgp(now);
     }
 
     /// Moves what the speaker wants done to the outputs.
@@ -359,7 +385,7 @@ impl Engine {
         if self.stopping.as_ref().is_none_or(|stopping| stopping.done) {
             return;
         }
-        if !self.announce.is_stopped() && !self.speaker.is_heard() {
+        if !self.announce.is_stopped() && !self.is_heard() {
             // The last session ended during the drain.
             self.announce.stop(now, Duration::ZERO);
             self.decide(now);
@@ -372,14 +398,16 @@ impl Engine {
             return;
         }
         let give_up_at = *stopping.give_up_at.get_or_insert(now + STOP_FLUSH);
-        if now < give_up_at && !self.speaker.is_synchronised() {
+        if now < give_up_at && !self.is_synchronised() {
             return;
         }
         stopping.done = true;
         stopping.give_up_at = None;
         let notification = Notification::administrative_shutdown(&stopping.text);
         self.speaker.stop(now, &notification);
+        self.gobgp.stop(now);
         self.collect();
+        self.collect_gobgp(now);
         self.outputs.push(Output::Stopped);
     }
 }

@@ -10,6 +10,7 @@ use super::{Engine, Output, Stopping};
 use crate::announce::{Announce, Remembered};
 use crate::bgp::error::Notification;
 use crate::bgp::peer::State;
+use crate::config::gobgp::PEER_NAME;
 use crate::prefix::Prefix;
 use crate::wall::WallClock;
 
@@ -55,6 +56,9 @@ impl Engine {
             let list = if peer.is_helper() { &mut heirs.keep } else { &mut heirs.drop };
             list.push(peer.config().name.clone());
         }
+        if self.gobgp.is_heard() {
+            heirs.keep.push(PEER_NAME.into());
+        }
         heirs
     }
 
@@ -63,7 +67,9 @@ impl Engine {
         if self.stopping.is_none() {
             self.stopping = Some(Stopping { text: String::new(), for_good: false, give_up_at: None, done: true });
             self.speaker.leave(now);
+            self.gobgp.leave(now);
             self.collect();
+            self.collect_gobgp(now);
             self.outputs.push(Output::Stopped);
         }
     }
@@ -73,7 +79,9 @@ impl Engine {
         if !self.stopping.as_ref().is_some_and(|stopping| stopping.done) {
             self.stopping = Some(Stopping { text: text.to_owned(), for_good: true, give_up_at: None, done: true });
             self.speaker.stop(now, &Notification::administrative_shutdown(text));
+            self.gobgp.stop(now);
             self.collect();
+            self.collect_gobgp(now);
             self.outputs.push(Output::Stopped);
         }
     }

@@ -20,7 +20,7 @@ use crate::prefix::Prefix;
 use crate::wall::{Timestamp, WallClock};
 
 pub(super) use peer::peer_address;
-pub use peer::{PeerLine, RestartLine, peer_line};
+pub use peer::{CallsLine, PeerLine, RestartLine, peer_line};
 
 /// VIPs without a verdict that are named.
 const WAITING_SHOWN: usize = 10;
@@ -34,7 +34,7 @@ pub struct Status {
     pub aggregates: Vec<AggregateLine>,
     /// In the order of the configuration.
     pub services: Vec<ServiceLine>,
-    /// In the order of the configuration, and then those that came out of ranges.
+    /// In the order of the configuration, then those that came out of ranges, then the gobgpd of `[gobgp]`.
     pub peers: Vec<PeerLine>,
     /// In the order of their targets.
     pub drains: Vec<DrainLine>,
@@ -233,7 +233,7 @@ impl Engine {
             vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
             aggregates: self.aggregate_lines(&peers, clock),
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
-            peers: peers.iter().map(|peer| self.peer_line(peer, clock)).collect(),
+            peers: peers.iter().map(|peer| self.peer_line(peer, clock)).chain(self.gobgp_line(clock)).collect(),
             drains: self.drain_lines(),
             wait: self.announce.wait().map(|wait| WaitLine {
                 after_restart: self.announce.has_restarted(),
@@ -246,14 +246,13 @@ impl Engine {
 
     fn vip_line(&self, vip: &Prefix, entry: &config::Vip, peers: &[&Peer], clock: &WallClock) -> Option<VipLine> {
         let status = self.announce.vip(vip)?;
-        let told = peers.iter().filter(|peer| peer.has_advertised(vip));
         Some(VipLine {
             address: vip.to_string(),
             state: vip_state(status.state).to_owned(),
             since: clock.timestamp(status.since),
             reason: self.reason(status.cause, vip).to_string(),
             services: entry.services.iter().map(|index| self.config.services[*index].name.to_string()).collect(),
-            peers: told.map(|peer| peer.config().name.to_string()).collect(),
+            peers: self.told(vip, peers),
         })
     }
 

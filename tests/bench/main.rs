@@ -4,6 +4,7 @@
 
 mod checks;
 mod flap;
+mod gobgp;
 mod lag;
 mod latency;
 mod options;
@@ -18,10 +19,11 @@ use options::Options;
 /// A benchmark's name and what runs it.
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     ("latency", |_| latency::run()),
     ("routes", routes::run),
     ("flap", flap::run),
+    ("gobgp", gobgp::run),
     ("checks", |_| checks::run()),
     ("lag", |_| lag::run()),
 ];

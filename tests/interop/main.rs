@@ -11,6 +11,7 @@ mod harness {
     pub(crate) mod frr;
     pub(crate) mod gobgp;
     pub(crate) mod herald;
+    pub(crate) mod hub;
     pub(crate) mod lab;
     pub(crate) mod nginx;
     pub(crate) mod plan;
@@ -28,6 +29,7 @@ mod ceases;
 mod checks;
 mod drains;
 mod families;
+mod gobgp_api;
 mod loopback;
 mod passive;
 mod passwords;

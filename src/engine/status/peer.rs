@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use crate::bgp::peer::{Peer, PeerStatus, State};
-use crate::config;
-use crate::prefix::Family;
+use crate::config::gobgp::PEER_NAME;
+use crate::config::{self, ApiAddress, Asn};
+use crate::gobgp;
+use crate::prefix::{Family, Prefix};
 use crate::wall::{Timestamp, WallClock};
 
 /// One peer.
@@ -70,6 +72,22 @@ pub struct PeerLine {
     pub hold_time_s: Option<u16>,
     /// Our address on the session.
     pub local_address: Option<IpAddr>,
+    /// Calls of gobgpd's API since the start; only of `[gobgp]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<CallsLine>,
+}
+
+/// Calls of gobgpd's API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CallsLine {
+    /// Made.
+    pub made: u64,
+    /// Answered with something else than OK.
+    pub failed: u64,
+    /// Routes that were announced by them.
+    pub announced: u64,
+    /// Routes that were withdrawn.
+    pub withdrawn: u64,
 }
 
 /// Graceful restart with one peer.
@@ -86,6 +104,71 @@ pub struct RestartLine {
 }
 
 impl Engine {
+    /// Those who have been told this route, by name.
+    pub(in crate::engine) fn told(&self, prefix: &Prefix, peers: &[&Peer]) -> Vec<String> {
+        let told = peers.iter().filter(|peer| peer.has_advertised(prefix)).map(|peer| peer.config().name.to_string());
+        told.chain(self.gobgp.has_advertised(prefix).then(|| PEER_NAME.to_owned())).collect()
+    }
+
+    /// gobgpd as one more peer.
+    pub(super) fn gobgp_line(&self, clock: &WallClock) -> Option<PeerLine> {
+        let config = self.config.gobgp.as_ref()?;
+        let status = self.gobgp.status();
+        let (port, address) = match &config.api {
+            ApiAddress::Tcp(address) => (address.port(), address.ip().to_string()),
+            ApiAddress::Unix(_) => (0, config.api.to_string()),
+        };
+        // As those of a session (RFC 4271 §8.2.2), with what they stand for in words.
+        let (state, reason) = match status.state {
+            gobgp::State::Idle => ("idle", None),
+            gobgp::State::Connect => ("connect", None),
+            gobgp::State::Asking => ("opensent", Some("asking which API it serves")),
+            gobgp::State::Waiting => ("openconfirm", Some("waiting for gobgpd to be configured")),
+            gobgp::State::Listing => ("openconfirm", Some("asking which of our routes it has")),
+            gobgp::State::Established => ("established", None),
+        };
+        let local_as = status.asn.or(self.config.bgp.as_ref().map(|bgp| bgp.local_as)).unwrap_or(Asn(0));
+        let refused = status.first_refused.map(|(prefix, cause)| {
+            format!("refuses {}, {prefix} for one: {cause}", count(status.refused, "route", "routes"))
+        });
+        Some(PeerLine {
+            name: PEER_NAME.to_owned(),
+            address,
+            port,
+            mode: "active".to_owned(),
+            state: state.to_owned(),
+            drained: status.drained,
+            reason: reason.map(str::to_owned).or(refused),
+            since: clock.timestamp(status.since),
+            advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
+            families: Family::ALL.to_vec(),
+            last_error: status.last_error.map(|cause| cause.to_string()),
+            last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
+            retry_at: status.retry_at.map(|at| clock.timestamp(at)),
+            established_count: status.established_count,
+            local_as: local_as,
+            remote_as: status.asn,
+            remote_id: status.router_id,
+            remote_software: status.api.map(|api| format!("GoBGP {api}")),
+            extended_next_hop: false,
+            graceful_restart: None,
+            without_next_hop: Vec::new(),
+            last_notification: None,
+            last_notification_at: None,
+            capabilities: Vec::new(),
+            left_out: Vec::new(),
+            remote_hostname: None,
+            hold_time_s: None,
+            local_address: None,
+            calls: Some(CallsLine {
+                made: status.calls.made,
+                failed: status.calls.failed,
+                announced: status.calls.announced,
+                withdrawn: status.calls.withdrawn,
+            }),
+        })
+    }
+
     pub(super) fn peer_line(&self, peer: &Peer, clock: &WallClock) -> PeerLine {
         let config = peer.config();
         let line = peer_line(config, peer.status(), clock);
@@ -134,6 +217,7 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
         remote_hostname: status.remote_hostname,
         hold_time_s: status.hold_time.map(config::HoldTime::as_secs),
         local_address: status.local_address,
+        calls: None,
     }
 }
 
@@ -154,4 +238,8 @@ pub(in crate::engine) fn peer_address(config: &config::Peer) -> String {
         Some(zone) => format!("{}%{zone}", config.session.address),
         None => config.session.address.to_string(),
     }
+}
+
+fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

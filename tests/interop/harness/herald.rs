@@ -55,6 +55,11 @@ impl Herald {
         self.process = Some(process);
     }
 
+    /// Its configuration.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.dir.join("herald.toml")
+    }
+
     /// Writes the file. The text goes on in the `[daemon]` table that says where the control socket and the state are.
     pub(crate) fn write(&self, config: &str) {
         let socket = self.dir.join("control.sock");

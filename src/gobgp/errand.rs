@@ -191,7 +191,7 @@ impl Errand {
             News::Served(api, asn, _) => {
                 self.served = Some((api, asn));
                 if let Some(link) = &mut self.link {
-                    self.lists = Family::ALL.map(|family| Some(link.call(now, request::list(api, family))));
+                    self.lists = Family::ALL.map(|family| Some(link.call(now, &request::list(api, family))));
                 }
             }
             News::NotConfigured => self.finish(Err(Cause::NotConfigured)),
@@ -254,7 +254,7 @@ impl Errand {
             && let Some(prefix) = self.due.pop_front()
         {
             let call = request::withdraw(api, &prefix, self.identifier);
-            self.flights.insert(link.call(now, call), prefix);
+            self.flights.insert(link.call(now, &call), prefix);
         }
         if self.lists != [None; 2] || !self.flights.is_empty() || !self.due.is_empty() {
             return;

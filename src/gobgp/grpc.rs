@@ -109,7 +109,9 @@ impl fmt::Display for Failure {
 
 #[derive(Debug)]
 struct Active {
-    call: Call,
+    service: &'static str,
+    method: &'static str,
+    limits: Limits,
     started: Instant,
     stream: Option<u32>,
     /// Of the framed request, what is sent.
@@ -162,14 +164,17 @@ impl Client {
     }
 
     /// Begins a call. It waits for its turn when the other side takes no more at a time.
-    pub fn call(&mut self, now: Instant, call: Call) -> CallId {
+    pub fn call(&mut self, now: Instant, call: &Call) -> CallId {
         let id = CallId(self.next_call);
         self.next_call += 1;
         let mut outbox = Vec::with_capacity(call.request.len() + 5);
         framing::frame(&call.request, &mut outbox);
         let inbox = Inbox::new(call.limits.message);
-        let call = Call { request: Vec::new(), ..call };
-        self.calls.insert(id, Active { call, started: now, stream: None, outbox, sent: 0, inbox, has_headers: false });
+        let Call { service, method, limits, request: _ } = *call;
+        self.calls.insert(
+            id,
+            Active { service, method, limits, started: now, stream: None, outbox, sent: 0, inbox, has_headers: false },
+        );
         self.pump();
         id
     }
@@ -230,14 +235,14 @@ impl Client {
         for active in self.calls.values() {
             let (deadline, time) = self.deadline(active);
             if now >= deadline {
-                return Err(Failure::Timeout(active.call.method, time));
+                return Err(Failure::Timeout(active.method, time));
             }
         }
         Ok(())
     }
 
     fn deadline(&self, active: &Active) -> (Instant, Duration) {
-        let Limits { silence, total, .. } = active.call.limits;
+        let Limits { silence, total, .. } = active.limits;
         let silent = (active.started.max(self.progress) + silence, silence);
         silent.min((active.started + total, total))
     }
@@ -250,7 +255,7 @@ impl Client {
         for (id, active) in &mut self.calls {
             if active.stream.is_none() {
                 // Refused: too many at a time, or no more at all, and then an event says so.
-                let Ok(stream) = self.http.send_request(&headers(&active.call), false) else { break };
+                let Ok(stream) = self.http.send_request(&headers(active), false) else { break };
                 active.stream = Some(stream);
                 self.streams.insert(stream, *id);
             }
@@ -377,7 +382,7 @@ fn push(http: &mut H2Connection, active: &mut Active) {
     }
 }
 
-fn headers(call: &Call) -> [HeaderField; 8] {
+fn headers(call: &Active) -> [HeaderField; 8] {
     let field = |name: &str, value: &str| HeaderField::new(name.as_bytes(), value.as_bytes());
     let timeout = format!("{}m", call.limits.total.as_millis());
     [
@@ -399,3 +404,6 @@ fn value<'a>(headers: &'a [HeaderField], name: &[u8]) -> Option<&'a [u8]> {
 fn http_failure(error: &H2Error) -> Failure {
     Failure::Http2(printable(error.to_string().as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

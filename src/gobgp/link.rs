@@ -66,10 +66,10 @@ impl Link {
 
     fn ask_by(&mut self, now: Instant, api: Api) {
         self.answer = None;
-        self.asking = Some((self.client.call(now, request::get_bgp(api)), api));
+        self.asking = Some((self.client.call(now, &request::get_bgp(api)), api));
     }
 
-    pub(super) fn call(&mut self, now: Instant, call: Call) -> CallId {
+    pub(super) fn call(&mut self, now: Instant, call: &Call) -> CallId {
         self.client.call(now, call)
     }
 

@@ -177,3 +177,6 @@ pub struct Status {
     /// The first of them, and why.
     pub first_refused: Option<(Prefix, Cause)>,
 }
+
+#[cfg(test)]
+mod tests;

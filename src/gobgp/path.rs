@@ -155,10 +155,7 @@ pub(super) fn own(path: &message::Path, family: Family, identifier: u32) -> Opti
 impl Listed {
     /// Reads the octets of a route; `None` when they are not of exactly one prefix of this family.
     pub fn read(family: Family, nlri: &[u8], attributes: &[Vec<u8>]) -> Option<Listed> {
-        let prefix = match nlri::read(family, nlri).ok()?[..] {
-            [prefix] => prefix,
-            _ => return None,
-        };
+        let [prefix] = nlri::read(family, nlri).ok()?[..] else { return None };
         let mut octets = Vec::new();
         for attribute in attributes {
             if octets.len() + attribute.len() > ATTRIBUTES_MAX {

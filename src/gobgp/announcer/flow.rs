@@ -43,7 +43,7 @@ impl Announcer {
         {
             has_any = true;
             let Some(route) = &order.route else {
-                self.fly(now, request::withdraw(api, &order.prefix, identifier), vec![order]);
+                self.fly(now, &request::withdraw(api, &order.prefix, identifier), vec![order]);
                 continue;
             };
             match path::encode(&order.prefix, route) {
@@ -52,7 +52,7 @@ impl Announcer {
                 Ok(encoded) if order.is_alone => {
                     let mut batch = Batch::new(api);
                     batch.add(&order.prefix, encoded, identifier, age);
-                    self.fly(now, request::announce(api, &batch), vec![order]);
+                    self.fly(now, &request::announce(api, &batch), vec![order]);
                 }
                 Ok(encoded) => {
                     batch.add(&order.prefix, encoded, identifier, age);
@@ -61,12 +61,12 @@ impl Announcer {
             }
         }
         if !orders.is_empty() {
-            self.fly(now, request::announce(api, &batch), orders);
+            self.fly(now, &request::announce(api, &batch), orders);
         }
         has_any
     }
 
-    fn fly(&mut self, now: Instant, call: Call, orders: Vec<Order>) {
+    fn fly(&mut self, now: Instant, call: &Call, orders: Vec<Order>) {
         let Some(link) = &mut self.link else { return };
         let method = call.method;
         self.flights.insert(link.call(now, call), Flight { method, orders });

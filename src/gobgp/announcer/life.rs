@@ -98,7 +98,7 @@ impl Announcer {
         let Some(link) = &mut self.link else { return };
         self.list_again = false;
         self.ledger.begin_census();
-        self.lists = Family::ALL.map(|family| Some(link.call(now, request::list(api, family))));
+        self.lists = Family::ALL.map(|family| Some(link.call(now, &request::list(api, family))));
         self.calls.made += 2;
     }
 

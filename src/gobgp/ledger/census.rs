@@ -85,11 +85,10 @@ impl Ledger {
     pub(in crate::gobgp) fn end_census(&mut self) -> (usize, usize) {
         let Some(session) = &mut self.session else { return (0, 0) };
         let Some(census) = session.census.take() else { return (0, 0) };
-        let Session { told, told_count, pending, flying, .. } = session;
+        let Session { told, told_count, pending, .. } = session;
         told.retain(|prefix, _| {
             let is_there = census.seen.contains(prefix)
                 || census.touched.contains(prefix)
-                || flying.contains(prefix)
                 || census.unlisted[prefix.family() as usize];
             if !is_there {
                 told_count[prefix.family() as usize] -= 1;

@@ -126,16 +126,19 @@ fn a_reload_looks_again_and_mends() {
 fn changes_during_a_list_win() {
     let routes: Vec<_> = (0..50).map(|i| (numbered(i), 1)).collect();
     let mut lab = Lab::up(true, &routes);
-    lab.announcer.configure(lab.now, Some(Arc::new(config())));
-    // The server has answered; the answers are still on their way.
-    lab.outputs();
-    lab.take_sent(usize::MAX);
+    lab.server.holds_lists = true;
+    lab.configure(|_| {});
     lab.announcer.set(numbered(0), None);
     lab.announcer.set(numbered(1), med(2));
     lab.announcer.set(numbered(99), med(3));
     lab.announcer.flush(lab.now);
     lab.run();
+    assert!(!lab.announcer.is_synchronised(), "the list is owed");
+    lab.server.send_lists();
+    lab.run();
     lab.check();
+    let calls = lab.announcer.status().calls;
+    assert_eq!((calls.announced, calls.withdrawn), (50 + 2, 1));
     let mut wanted = routes[2..].to_vec();
     wanted.extend([(numbered(1), 2), (numbered(99), 3)]);
     lab.expect(&wanted);
@@ -174,6 +177,19 @@ fn one_change_among_ten_thousand_is_one_call() {
     lab.wait(SECOND);
     lab.check();
     assert_eq!(lab.take_calls(), ["GetBgp", "GetBgp", "ListPath", "ListPath"]);
+}
+
+/// There is one route under a prefix and an identifier; whoever says two is not believed.
+#[test]
+fn a_route_that_is_listed_twice_is_announced_again() {
+    let own = config().identifier.get();
+    let mut lab = Lab::idle(true);
+    put(&mut lab, &prefix("192.0.2.1"), 1, own, None);
+    put(&mut lab, &prefix("192.0.2.1"), 1, own, Some(""));
+    lab.want(&[(prefix("192.0.2.1"), 1)]);
+    lab.configure(|_| {});
+    lab.check();
+    assert_eq!((lab.announcer.status().calls.announced, lab.announcer.status().advertised), (1, [1, 0]));
 }
 
 /// While a call is under way the next change of its route waits, and only the last of them is sent.

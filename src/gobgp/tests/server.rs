@@ -26,6 +26,9 @@ pub(super) struct Server {
     pub(super) calls: Vec<String>,
     /// How often somebody asked to withdraw everything.
     pub(super) deleted_all: usize,
+    /// Lists are made at once and sent only when [`send_lists`](Self::send_lists) says so.
+    pub(super) holds_lists: bool,
+    held: Vec<(u32, Answer)>,
     /// Reads, and does nothing.
     pub(super) is_stopped: bool,
     pub(super) settings: Settings,
@@ -67,6 +70,8 @@ impl Server {
             lacks: BTreeSet::new(),
             calls: Vec::new(),
             deleted_all: 0,
+            holds_lists: false,
+            held: Vec::new(),
             is_stopped: false,
             settings: Settings::default(),
             wire: None,
@@ -76,6 +81,7 @@ impl Server {
     pub(super) fn accept(&mut self) {
         let mut out = Vec::new();
         Frame::Settings { ack: false, settings: self.settings.clone() }.encode(&mut out);
+        self.held.clear();
         self.wire = Some(Wire {
             input: Vec::new(),
             greeted: false,
@@ -106,17 +112,24 @@ impl Server {
             let wire = self.wire.as_mut().unwrap();
             if let Some((stream, method, body)) = wire.take(frame) {
                 self.calls.push(method.rsplit('/').next().unwrap().to_owned());
-                let (messages, status) = self.answer(&method, &body);
-                let wire = self.wire.as_mut().unwrap();
-                for message in messages {
-                    let mut framed = vec![0];
-                    framed.extend((message.len() as u32).to_be_bytes());
-                    framed.extend(message);
-                    wire.queue.push_back((stream, framed, None));
+                let answer = self.answer(&method, &body);
+                if self.holds_lists && method.ends_with("/ListPath") {
+                    self.held.push((stream, answer));
+                } else {
+                    self.wire.as_mut().unwrap().send(stream, answer);
                 }
-                wire.queue.push_back((stream, Vec::new(), Some(status)));
             }
             self.wire.as_mut().unwrap().flush();
+        }
+    }
+
+    /// Sends the lists that it has made.
+    pub(super) fn send_lists(&mut self) {
+        for (stream, answer) in std::mem::take(&mut self.held) {
+            if let Some(wire) = &mut self.wire {
+                wire.send(stream, answer);
+                wire.flush();
+            }
         }
     }
 
@@ -285,6 +298,16 @@ impl Wire {
             other => panic!("{other:?}"),
         }
         None
+    }
+
+    fn send(&mut self, stream: u32, (messages, status): Answer) {
+        for message in messages {
+            let mut framed = vec![0];
+            framed.extend((message.len() as u32).to_be_bytes());
+            framed.extend(message);
+            self.queue.push_back((stream, framed, None));
+        }
+        self.queue.push_back((stream, Vec::new(), Some(status)));
     }
 
     /// Sends what the client's windows take.

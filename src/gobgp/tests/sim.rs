@@ -4,7 +4,7 @@
 use super::*;
 use crate::rng::Rng;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 
 #[test]
 fn in_the_end_the_table_is_what_is_wanted() {
@@ -25,7 +25,7 @@ fn in_the_end_the_table_is_what_is_wanted() {
         }
     }
     if seeds.end - seeds.start >= SEEDS {
-        assert!(seen.restarts > 100 && seen.established > 500 && seen.refused > 50 && seen.timeouts > 20, "{seen:?}");
+        assert!(seen.restarts > 150 && seen.established > 200 && seen.refused > 100 && seen.timeouts > 100, "{seen:?}");
     }
 }
 
@@ -78,7 +78,7 @@ fn story(seed: u64) -> Seen {
     let mut world =
         World { lab, rng, wanted: BTreeMap::new(), telling: Telling::Everything, foreign, seen: Seen::default() };
     world.lab.announcer.configure(world.lab.now, Some(Arc::new(config())));
-    let steps = 100 + world.rng.below(300);
+    let steps = 50 + world.rng.below(250);
     for _ in 0..steps {
         world.step();
         world.lab.outputs();
@@ -94,13 +94,16 @@ impl World {
         let lab = &mut self.lab;
         let few = 1 + self.rng.below(20_000) as usize;
         match self.rng.below(100) {
-            0..20 => lab.take_sent(few),
+            0..18 => lab.take_sent(few),
+            18 => lab.server.holds_lists = !lab.server.holds_lists,
+            19 => lab.server.send_lists(),
             20..40 => lab.deliver(few),
             40..50 => lab.dialled(),
             50..75 => self.change(),
             75..90 => self.pass(),
-            90..92 => self.restart(),
-            92 => lab.cut_quietly(),
+            90 => self.restart(),
+            91 => lab.cut_quietly(),
+            92 => lab.run(),
             93 => lab.server.is_stopped = !lab.server.is_stopped,
             94 => {
                 let nlri = path::encode_nlri(&numbered(self.rng.below(40) as u32));
@@ -168,8 +171,8 @@ impl World {
         self.lab.server.table = self.foreign.clone();
         self.lab.server.is_v4 = self.rng.below(2) == 0;
         self.lab.server.is_stopped = false;
-        self.lab.server.asn = self.rng.below(2) * 65000;
-        self.lab.listens = self.rng.below(2) == 0;
+        self.lab.server.asn = self.rng.below(3).min(1) * 65000;
+        self.lab.listens = self.rng.below(3) != 0;
         self.lab.cut_quietly();
     }
 
@@ -189,8 +192,17 @@ impl World {
         lab.server.is_stopped = false;
         lab.server.asn = 65000;
         lab.server.refuses.clear();
+        lab.server.holds_lists = false;
         lab.server.run();
-        lab.announcer.configure(lab.now, Some(Arc::new(config())));
+        lab.server.send_lists();
+        // A reload lists once more, and would mend what is wrong.
+        if lab.announcer.config().is_none() || self.rng.below(3) == 0 {
+            lab.announcer.configure(lab.now, Some(Arc::new(config())));
+        }
+        lab.run();
+        if lab.announcer.config().is_none() {
+            lab.announcer.configure(lab.now, Some(Arc::new(config())));
+        }
         lab.announcer.release(lab.now);
         lab.announcer.tell(lab.now, Telling::Everything);
         lab.run();

@@ -31,6 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long withdrawing may take when we leave.
 const PARTING: Duration = Duration::from_secs(2);
+/// How long a gobgpd that was stopped may take, once it goes on, to do what it was told before it was given up.
+const DOUBT: Duration = Duration::from_secs(5);
 /// After this, what was refused is tried again ...
 const REFUSED_FIRST: Duration = Duration::from_secs(30);
 /// ... and then after twice the time, up to this.
@@ -48,10 +50,13 @@ enum Timer {
     Refused,
     /// Withdrawing has had its time.
     Parting,
+    /// What was under way when a connection was given up has been done by now, or never will be.
+    Doubt,
 }
 
 impl TimerKind for Timer {
-    const ALL: &'static [Timer] = &[Timer::Retry, Timer::Connect, Timer::Ask, Timer::Refused, Timer::Parting];
+    const ALL: &'static [Timer] =
+        &[Timer::Retry, Timer::Connect, Timer::Ask, Timer::Refused, Timer::Parting, Timer::Doubt];
 
     fn index(self) -> usize {
         self as usize
@@ -82,7 +87,9 @@ pub struct Announcer {
     lists: [Option<CallId>; 2],
     /// A list is wanted when the one under way has ended.
     list_again: bool,
-    timers: Timers<Timer, 5>,
+    /// A connection was given up with calls under way: gobgpd may do them yet, after it has said what it has.
+    in_doubt: bool,
+    timers: Timers<Timer, 6>,
     backoff: Backoff,
     refused_wait: Duration,
     refusal_told: bool,
@@ -120,6 +127,7 @@ impl Announcer {
             flights: BTreeMap::new(),
             lists: [None; 2],
             list_again: false,
+            in_doubt: false,
             timers: Timers::new(),
             backoff: Backoff::default(),
             refused_wait: REFUSED_FIRST,
@@ -240,6 +248,7 @@ impl Announcer {
                 }
                 Timer::Refused => self.ledger.retry_refused(),
                 Timer::Parting => self.parted(now),
+                Timer::Doubt => self.list_again = true,
             }
         }
         if let Some(Err(cause)) = self.link.as_ref().map(|link| link.check(now)) {

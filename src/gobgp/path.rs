@@ -272,3 +272,6 @@ pub fn describe(attributes: &PathAttributes) -> Vec<String> {
     .flatten()
     .collect()
 }
+
+#[cfg(test)]
+mod tests;

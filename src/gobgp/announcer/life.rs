@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{ASK_AGAIN, Announcer, CONNECT_TIMEOUT, REFUSED_FIRST, Timer};
+use super::{ASK_AGAIN, Announcer, CONNECT_TIMEOUT, DOUBT, REFUSED_FIRST, Timer};
 use crate::config::{self, Asn};
 use crate::gobgp::cause::Cause;
 use crate::gobgp::link::{Link, News};
@@ -110,6 +110,9 @@ impl Announcer {
             self.established_count += 1;
             self.established_at = Some(now);
             self.enter(now, State::Established, None);
+            if std::mem::take(&mut self.in_doubt) {
+                self.timers.set(Timer::Doubt, Some(now + DOUBT));
+            }
         }
         if let Some(api) = api {
             self.outputs.push_back(Output::Notice(Notice::Listed { api, found, kept }));
@@ -125,6 +128,7 @@ impl Announcer {
         }
         self.timers.set(Timer::Connect, None);
         self.timers.set(Timer::Ask, None);
+        self.in_doubt |= !self.flights.is_empty();
         self.forget_session();
         if self.next.is_some() {
             self.enter(now, State::Idle, Some(cause));
@@ -149,6 +153,7 @@ impl Announcer {
         self.list_again = false;
         self.identity = None;
         self.timers.set(Timer::Refused, None);
+        self.timers.set(Timer::Doubt, None);
         self.refused_wait = REFUSED_FIRST;
     }
 

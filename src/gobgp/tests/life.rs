@@ -106,6 +106,29 @@ fn a_call_that_is_not_answered_ends_the_connection() {
     assert_eq!(lab.announcer.status().calls.announced, 4, "only what differs");
 }
 
+/// What a stopped gobgpd was told before it was given up, it may do after it has told the next connection what it has.
+#[test]
+fn what_was_under_way_is_looked_for_once_more() {
+    let mut lab = Lab::up(true, &some());
+    lab.server.is_stopped = true;
+    lab.want(&[(prefix("198.51.100.1"), 77)]);
+    lab.run();
+    lab.wait(3 * SECOND);
+    lab.announcer.set(prefix("198.51.100.1"), None);
+    lab.server.is_stopped = false;
+    lab.wait(4 * SECOND);
+    lab.check();
+    lab.expect(&some());
+    let own = config().identifier.get();
+    lab.server.table.insert(key(&prefix("198.51.100.1"), own), vec![vec![0x40, 1, 1, 0]]);
+    lab.wait(5 * SECOND);
+    lab.check();
+    lab.expect(&some());
+    lab.take_calls();
+    lab.wait(3600 * SECOND);
+    assert!(lab.take_calls().is_empty(), "once");
+}
+
 #[test]
 fn stop_withdraws_and_leave_does_not() {
     for is_v4 in BOTH {

@@ -45,9 +45,16 @@ pub(super) struct Wire {
     window: i64,
     initial_window: i64,
     /// Answers that wait for the client's windows: octets of a message, or the end.
-    queue: VecDeque<(u32, Vec<u8>, Option<(u32, String)>)>,
+    queue: VecDeque<Queued>,
     pub(super) out: Vec<u8>,
     pub(super) most_streams: usize,
+}
+
+/// Octets of a message, or the end.
+struct Queued {
+    stream_id: u32,
+    data: Vec<u8>,
+    status: Option<(u32, String)>,
 }
 
 #[derive(Default)]
@@ -58,6 +65,7 @@ struct Stream {
     has_headers: bool,
 }
 
+/// Messages, and how it ended.
 type Answer = (Vec<Vec<u8>>, (u32, String));
 
 impl Server {
@@ -300,19 +308,19 @@ impl Wire {
         None
     }
 
-    fn send(&mut self, stream: u32, (messages, status): Answer) {
+    fn send(&mut self, stream_id: u32, (messages, status): Answer) {
         for message in messages {
             let mut framed = vec![0];
             framed.extend((message.len() as u32).to_be_bytes());
             framed.extend(message);
-            self.queue.push_back((stream, framed, None));
+            self.queue.push_back(Queued { stream_id, data: framed, status: None });
         }
-        self.queue.push_back((stream, Vec::new(), Some(status)));
+        self.queue.push_back(Queued { stream_id, data: Vec::new(), status: Some(status) });
     }
 
     /// Sends what the client's windows take.
     fn flush(&mut self) {
-        while let Some((stream_id, data, status)) = self.queue.pop_front() {
+        while let Some(Queued { stream_id, data, status }) = self.queue.pop_front() {
             let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
             let is_first = !std::mem::replace(&mut stream.has_headers, true);
             if is_first {
@@ -330,7 +338,6 @@ impl Wire {
             if let Some((code, text)) = status {
                 self.headers(stream_id, &trailers(code, &text), true);
                 self.streams.remove(&stream_id);
-                // The message's window comes back late and whole.
                 continue;
             }
             let stream = self.streams.get_mut(&stream_id).unwrap();
@@ -340,7 +347,7 @@ impl Wire {
             stream.window -= now.len() as i64;
             Frame::Data { stream_id, payload: now.to_vec(), end_stream: false }.encode(&mut self.out);
             if !later.is_empty() {
-                self.queue.push_front((stream_id, later.to_vec(), None));
+                self.queue.push_front(Queued { stream_id, data: later.to_vec(), status: None });
                 if room == 0 {
                     return;
                 }

@@ -19,8 +19,10 @@ use status::printable;
 
 /// What is fed to HTTP/2 at a time, so that no frame is refused for coming with others.
 const PIECE: usize = 16 * 1024;
-/// Octets that may come without being part of an answer.
+/// Octets that may come without being part of an answer ...
 const WORTHLESS_MAX: usize = 1024 * 1024;
+/// ... beyond so many a second, which are PINGs that keep a connection alive on which nothing is called for months.
+const WORTHLESS_A_SECOND: usize = 1024;
 /// How much may be on its way to us: lists come in one go.
 const WINDOW: u32 = 1024 * 1024;
 /// Octets of a block of headers.
@@ -134,6 +136,8 @@ pub struct Client {
     progress: Instant,
     /// Octets that came since, and are of no use.
     worthless: usize,
+    /// Until when those are forgiven.
+    forgiven: Instant,
     events: VecDeque<Event>,
     out: Vec<u8>,
 }
@@ -156,6 +160,7 @@ impl Client {
             next_call: 0,
             progress: now,
             worthless: 0,
+            forgiven: now,
             events: VecDeque::new(),
             out: Vec::new(),
         };
@@ -184,6 +189,7 @@ impl Client {
     /// # Errors
     /// The connection is of no more use.
     pub fn receive(&mut self, now: Instant, octets: &[u8]) -> Result<(), Failure> {
+        self.forgive(now);
         for piece in octets.chunks(PIECE) {
             self.worthless += piece.len();
             self.http.recv(piece).map_err(|error| http_failure(&error))?;
@@ -203,9 +209,10 @@ impl Client {
         std::mem::take(&mut self.out)
     }
 
-    /// Octets of calls that wait for the other side to take them.
+    /// Octets of calls that wait for the other side to take them, and what waits to be taken from here.
     pub fn backlog(&self) -> usize {
-        self.calls.values().map(|active| active.outbox.len() - active.sent).sum()
+        let waiting: usize = self.calls.values().map(|active| active.outbox.len() - active.sent).sum();
+        waiting + self.out.len()
     }
 
     /// Calls that have not ended.
@@ -350,6 +357,15 @@ impl Client {
         self.calls.remove(&id);
         self.progress(now);
         self.events.push_back(Event::Ended(id, status));
+    }
+
+    fn forgive(&mut self, now: Instant) {
+        let seconds = now.saturating_duration_since(self.forgiven).as_secs();
+        if seconds > 0 {
+            let seconds = usize::try_from(seconds).unwrap_or(usize::MAX);
+            self.worthless = self.worthless.saturating_sub(seconds.saturating_mul(WORTHLESS_A_SECOND));
+            self.forgiven = now;
+        }
     }
 
     fn progress(&mut self, now: Instant) {

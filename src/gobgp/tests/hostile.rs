@@ -72,6 +72,19 @@ fn floods_end_the_connection() {
     }
 }
 
+#[test]
+fn a_ping_now_and_then_is_no_flood() {
+    let mut lab = Lab::up(true, &[(prefix("192.0.2.1"), 1)]);
+    let ping = frames(&[Frame::Ping { ack: false, opaque_data: [7; 8] }]);
+    for _ in 0..100_000 {
+        lab.now += 10 * SECOND;
+        lab.announcer.handle(lab.now, lab.conn.unwrap(), Event::Bytes(&ping));
+        lab.run();
+    }
+    lab.check();
+    assert_eq!(lab.connects.len(), 1);
+}
+
 /// `ringline_h2` keeps all of a block of headers, however long it gets.
 #[test]
 fn a_block_of_headers_without_end_ends_the_connection() {

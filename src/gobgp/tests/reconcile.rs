@@ -212,17 +212,22 @@ fn a_flap_during_a_call_is_told_when_it_has_ended() {
     lab.expect(&[(prefix("192.0.2.1"), 19)]);
 }
 
-/// A gobgpd that does not read costs little, however many routes there are.
+/// A gobgpd that does not read costs little, however many routes there are and however much it has said that it takes.
 #[test]
 fn what_waits_to_be_sent_is_bounded() {
-    let mut lab = Lab::up(true, &[]);
-    lab.takes = false;
-    let routes: Vec<_> = (0..20_000).map(|i| (numbered(i), i)).collect();
-    lab.want(&routes);
-    lab.run();
-    assert!(lab.unsent_max < 400 * 1024, "{}", lab.unsent_max);
-    lab.takes = true;
-    lab.run();
-    lab.check();
-    lab.expect(&routes);
+    for window in [65_535, 16 << 20] {
+        let mut lab = Lab::idle(true);
+        lab.server.settings.initial_window_size = window;
+        lab.configure(|_| {});
+        lab.takes = false;
+        let routes: Vec<_> = (0..40_000).map(|i| (numbered(i), i)).collect();
+        lab.want(&routes);
+        lab.run();
+        assert!(lab.unsent_max < 300 * 1024, "{}", lab.unsent_max);
+        lab.takes = true;
+        lab.run();
+        lab.check();
+        lab.expect(&routes);
+        assert_eq!(lab.connects.len(), 1);
+    }
 }

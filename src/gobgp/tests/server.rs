@@ -89,6 +89,11 @@ impl Server {
     pub(super) fn accept(&mut self) {
         let mut out = Vec::new();
         Frame::Settings { ack: false, settings: self.settings.clone() }.encode(&mut out);
+        // Windows grow on a fast connection; that of the whole needs a word of its own.
+        let increment = self.settings.initial_window_size.saturating_sub(65535);
+        if increment > 0 {
+            Frame::WindowUpdate { stream_id: 0, increment }.encode(&mut out);
+        }
         self.held.clear();
         self.wire = Some(Wire {
             input: Vec::new(),

@@ -66,7 +66,7 @@ fn story(seed: u64) -> Seen {
     lab.listens = rng.below(4) != 0;
     if rng.below(3) == 0 {
         lab.server.settings.max_concurrent_streams = Some(1 + rng.below(5) as u32);
-        lab.server.settings.initial_window_size = 100 + rng.below(70_000) as u32;
+        lab.server.settings.initial_window_size = 100 + (rng.below(70_000) << rng.below(8)) as u32;
     }
     let mut foreign = BTreeMap::new();
     for i in 0..20 {

@@ -108,7 +108,7 @@ impl Scene<'_> {
                 self.take_sent(octets);
             }
             9 => self.connect(!choice.is_multiple_of(4)),
-            10 => {
+            10 if self.conn.is_some_and(|(_, is_up)| is_up) => {
                 self.event(Event::Closed(None));
                 self.conn = None;
             }

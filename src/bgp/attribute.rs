@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::as_path;
 pub use super::as_path::Segment;
 use super::message::{UNICAST, afi};
-use super::wire::{TooLong, prefixed_u8, prefixed_u16};
+use super::wire::{Reader, Short, TooLong, prefixed_u8, prefixed_u16};
 use crate::config::{Asn, Community, ExtendedCommunity, LargeCommunity, Origin};
 use crate::prefix::Family;
 
@@ -71,8 +71,8 @@ impl NextHop {
 
 // IANA, "BGP Path Attributes".
 pub(super) const ORIGIN: u8 = 1;
-pub(super) const AS_PATH: u8 = 2;
-pub(super) const NEXT_HOP: u8 = 3;
+pub(crate) const AS_PATH: u8 = 2;
+pub(crate) const NEXT_HOP: u8 = 3;
 pub(super) const MULTI_EXIT_DISC: u8 = 4;
 pub(super) const LOCAL_PREF: u8 = 5;
 pub(super) const ATOMIC_AGGREGATE: u8 = 6;
@@ -80,7 +80,7 @@ pub(super) const AGGREGATOR: u8 = 7;
 pub(super) const COMMUNITIES: u8 = 8;
 pub(super) const ORIGINATOR_ID: u8 = 9;
 pub(super) const CLUSTER_LIST: u8 = 10;
-pub(super) const MP_REACH_NLRI: u8 = 14;
+pub(crate) const MP_REACH_NLRI: u8 = 14;
 pub(super) const MP_UNREACH_NLRI: u8 = 15;
 pub(super) const EXTENDED_COMMUNITIES: u8 = 16;
 pub(super) const AS4_PATH: u8 = 17;
@@ -108,6 +108,34 @@ pub(super) fn flags_of(kind: u8) -> Option<u8> {
         | ONLY_TO_CUSTOMER => Some(OPTIONAL | TRANSITIVE),
         _ => None,
     }
+}
+
+/// One attribute as it stands among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// Its type.
+    pub kind: u8,
+    /// What its length covers.
+    pub value: &'a [u8],
+    /// All of it, flags, type and length as well.
+    pub whole: &'a [u8],
+}
+
+impl<'a> Piece<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Piece<'a>, Short> {
+        let all = reader.rest();
+        let flags = reader.u8()?;
+        let kind = reader.u8()?;
+        let value = if flags & EXTENDED_LENGTH == 0 { reader.sub_u8()? } else { reader.sub_u16()? }.rest();
+        let whole = all.get(..all.len() - reader.len()).ok_or(Short)?;
+        Ok(Piece { kind, value, whole })
+    }
+}
+
+/// Cuts attributes between one and the next, as far as they can be cut.
+pub fn separate(octets: &[u8]) -> Vec<Piece<'_>> {
+    let mut reader = Reader::new(octets);
+    std::iter::from_fn(|| Piece::read(&mut reader).ok()).collect()
 }
 
 /// Appends one attribute. Two octets of length only where one does not do (RFC 4271 §4.3).

@@ -214,7 +214,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 /// A text from outside that is safe to show: on one line, without control characters or what turns a line around.
-pub(super) fn shown(octets: &[u8]) -> Option<String> {
+pub(crate) fn shown(octets: &[u8]) -> Option<String> {
     let text: String = String::from_utf8_lossy(octets)
         .chars()
         .flat_map(|c| {

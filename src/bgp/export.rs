@@ -105,7 +105,7 @@ fn path_attributes(config: &config::Peer, relation: Relation, next_hop: NextHop,
 }
 
 /// Sorted, without duplicates.
-fn join<T: Ord + Copy>(a: &[T], b: &[T]) -> Vec<T> {
+pub(crate) fn join<T: Ord + Copy>(a: &[T], b: &[T]) -> Vec<T> {
     let mut joined = [a, b].concat();
     joined.sort_unstable();
     joined.dedup();

@@ -263,10 +263,10 @@ fn frame<R>(kind: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> R) 
 }
 
 /// The SAFI of all our routes (RFC 4760 §6).
-pub(super) const UNICAST: u8 = 1;
+pub(crate) const UNICAST: u8 = 1;
 
 /// IANA, "Address Family Numbers".
-pub(super) fn afi(family: Family) -> u16 {
+pub(crate) fn afi(family: Family) -> u16 {
     match family {
         Family::Ipv4 => 1,
         Family::Ipv6 => 2,

@@ -8,7 +8,7 @@
 
 use super::attribute::{self, NextHop, PathAttributes};
 use super::error::Notification;
-use super::message::{HEADER_LEN, frame_update};
+use super::message::{HEADER_LEN, MAX_LEN, frame_update};
 use super::nlri;
 use super::received::Attributes;
 pub use super::received::{Fault, Treatment};
@@ -109,6 +109,20 @@ fn announce_mp(
         attribute::encode_mp_reach(family, attributes.next_hop, nlri, &mut reach)?;
         frame_mp(&reach, &shared, out)
     })
+}
+
+/// The attributes of the announcement of one prefix, each for itself and complete, as an UPDATE with 4-octet AS numbers
+/// would hold them. Their flags, types and lengths are in them.
+///
+/// # Errors
+/// When no UPDATE of 4096 octets holds them and the prefix.
+pub fn encode_separately(attributes: &PathAttributes, prefix: &Prefix) -> Result<Vec<Vec<u8>>, Unencodable> {
+    let encoding = Encoding { four_octet_as: true, mp_ipv4: false, max_len: MAX_LEN };
+    let mut message = Vec::new();
+    encode_announcements(attributes, prefix.family(), &[*prefix], encoding, &mut message)?;
+    let body = message.get(HEADER_LEN..).unwrap_or_default();
+    let sections = Sections::split(body).map_err(|_| Unencodable::TooLarge)?;
+    Ok(attribute::separate(sections.attributes).into_iter().map(|piece| piece.whole.to_vec()).collect())
 }
 
 /// Appends UPDATEs that withdraw `prefixes`, all of `family`. IPv4 goes into the classic field, unless the encoding says

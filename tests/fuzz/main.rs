@@ -6,6 +6,8 @@ use std::path::Path;
 
 #[path = "targets/config.rs"]
 mod config;
+#[path = "targets/gobgp.rs"]
+mod gobgp;
 #[path = "targets/inbox.rs"]
 mod inbox;
 #[path = "targets/session.rs"]
@@ -16,6 +18,11 @@ mod update;
 #[test]
 fn inbox_seeds() {
     feed("inbox", inbox::run);
+}
+
+#[test]
+fn gobgp_seeds() {
+    feed("gobgp", gobgp::run);
 }
 
 #[test]

@@ -14,5 +14,5 @@ mod pool;
 mod tcp;
 #[path = "probes/tls.rs"]
 mod tls;
-#[path = "probes/tunnel.rs"]
-mod tunnel;
+#[path = "probes/tunnels.rs"]
+mod tunnels;

@@ -39,5 +39,6 @@ mod sessions;
 mod speak;
 mod stop;
 mod story;
+mod tunnels;
 mod unnumbered;
 mod wire;

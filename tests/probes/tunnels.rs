@@ -227,29 +227,28 @@ fn a_flood_of_foreign_replies_hides_nothing() {
     let target = Decapsulator::honest("127.0.0.1:0");
     let request = request(target.address, GUE, PLENTY);
     let prober = Prober::new(&config(&request)).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = stop.clone();
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stopped, count) = (stop.clone(), sent.clone());
     let flood = thread::spawn(move || {
         let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
         let to = SocketAddr::from(([127, 0, 0, 1], 0)).into();
         let mut reply = [&[0; 8][..], b"glbhc_ffffffffffffffffffffffffffffffff"].concat();
         put_checksum(&mut reply);
-        let mut sent = 0u32;
         while !stopped.load(Ordering::SeqCst) {
             // In bursts that the machine can take beside other tests.
             for _ in 0..100 {
                 raw.send_to(&reply, &to).unwrap();
             }
-            sent += 100;
+            count.fetch_add(100, Ordering::SeqCst);
             thread::park_timeout(millis(1));
         }
-        sent
     });
+    eventually("the flood comes", || sent.load(Ordering::SeqCst) > 0);
     for _ in 0..50 {
         passes(&prober.run(&request), "echo reply");
     }
     stop.store(true, Ordering::SeqCst);
-    assert!(flood.join().unwrap() > 0);
+    flood.join().unwrap();
 }
 
 /// One pair of ears for all: no reply goes to another's run, and none is lost.

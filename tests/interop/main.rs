@@ -29,6 +29,7 @@ mod checks;
 mod drains;
 mod families;
 mod loopback;
+mod neighbour_gobgp;
 mod passive;
 mod passwords;
 mod ranges;

@@ -14,3 +14,5 @@ mod pool;
 mod tcp;
 #[path = "probes/tls.rs"]
 mod tls;
+#[path = "probes/tunnels.rs"]
+mod tunnels;

@@ -52,7 +52,7 @@ fn summary(path: &Path, config: &Config) -> String {
     let uses = config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.checks.len()).sum();
     let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
     let mut kinds: Vec<String> = Vec::new();
-    for kind in ["tcp", "http", "https", "exec"] {
+    for kind in ["tcp", "http", "https", "exec", "gue", "fou"] {
         match config.checks.iter().filter(|check| check.probe.kind.name() == kind).count() {
             0 => {}
             count => kinds.push(format!("{count} {kind}")),

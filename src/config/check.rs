@@ -32,7 +32,7 @@ pub enum ProbeKind {
     Http(HttpProbe),
     /// `exec`.
     Exec(ExecProbe),
-    /// `gue` and `fou`.
+    /// `gue` and `fou`: an ICMP echo inside UDP; it needs CAP_NET_RAW.
     Tunnel(Encapsulation),
 }
 
@@ -57,6 +57,16 @@ pub enum Encapsulation {
     Gue,
     /// Foo over UDP: GRE inside.
     Fou,
+}
+
+impl Encapsulation {
+    /// The UDP port where backends take it, unless the check says otherwise: that of GLB's director.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Encapsulation::Gue => 19523,
+            Encapsulation::Fou => 19522,
+        }
+    }
 }
 
 /// An HTTP request and what its answer must be.

@@ -57,6 +57,9 @@ pub struct Config {
     pub aggregates: BTreeMap<Prefix, Aggregate>,
     /// Files that the configuration names: the driver looks at them before it takes the configuration.
     pub references: Vec<FileReference>,
+    /// The first place that asks for a check of kind [`ProbeKind::Tunnel`]: the driver looks whether it may listen for
+    /// echo replies before it takes the configuration. `None` when there is no such check.
+    pub tunnels: Option<Position>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Diagnostic>,
 }

@@ -95,11 +95,11 @@ fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<
     let (services, service_places) = service::read(&roots, &mut checks, &mut findings);
     let (vips, vip_places) = vip::read(&roots, &service_places, ways, &mut findings);
     let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, ways, &mut findings);
-    let (checks, check_references) = checks.finish(&mut findings);
+    let (checks, check_references, tunnels) = checks.finish(&mut findings);
     references.extend(check_references);
 
-    let mut config =
-        Config { daemon, bgp, gobgp, checks, services, vips, aggregates, references, warnings: Vec::new() };
+    let warnings = Vec::new();
+    let mut config = Config { daemon, bgp, gobgp, checks, services, vips, aggregates, references, tunnels, warnings };
     let nothing = roots.iter().all(|root| ["bgp", "gobgp", "service"].iter().all(|key| !root.has(key)));
     if nothing && !findings.is_incomplete() {
         let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \

@@ -11,6 +11,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::probe::tunnel;
 use super::secret;
 use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Position, Secret, Source};
 
@@ -20,7 +21,7 @@ const MAX_FILE: u64 = 8 << 20;
 const MAX_TOTAL: u64 = 32 << 20;
 
 /// Reads `path` and the drop-ins `conf.d/*.toml` beside it, in the order of their names, validates them, and looks at
-/// the files that they name. May block on a slow disk: not for the event loop.
+/// the files that they name, and at what the system lets us do. May block on a slow disk: not for the event loop.
 ///
 /// # Errors
 /// Everything that is wrong, each with its place; for a file that cannot be read that is its beginning.
@@ -54,7 +55,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
 pub(crate) fn load_text(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
     let mut config = config::parse(sources)?;
     let mut secrets = BTreeMap::new();
-    let errors: Vec<_> = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets)).collect();
+    let faults = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets));
+    let mut errors: Vec<_> = faults.chain(tunnel::look(&config).err()).collect();
+    errors.sort();
     config.give_secrets(&secrets);
     // Without a name there is none to tell, and that is no reason to refuse a configuration.
     config.give_hostname(fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim());

@@ -175,6 +175,7 @@ impl Reactor {
         }
         reactor.note_findings(&config);
         reactor.keeper.changed(clock());
+        reactor.engine.set_clock(wall);
         reactor.feed(clock(), Input::Configure(config));
         Ok(reactor)
     }

@@ -48,6 +48,18 @@ pub(super) fn set_least_received_ttl(socket: &impl AsFd, peer: IpAddr, least: u8
     }
 }
 
+/// Of ICMP messages (IPv4) only those of these types are received from now on: by a raw socket, and types below 32.
+///
+/// # Errors
+/// The system's word.
+pub(super) fn set_icmp_types(socket: &impl AsFd, types: &[u8]) -> io::Result<()> {
+    // `struct icmp_filter` of `linux/icmp.h`, in which a bit that is set blocks a type.
+    const ICMP_FILTER: c_int = 1;
+    let passed = types.iter().filter_map(|kind| 1u32.checked_shl(u32::from(*kind)));
+    let blocked = !passed.fold(0, |all, bit| all | bit);
+    set(socket, libc::SOL_RAW, ICMP_FILTER, &blocked)
+}
+
 /// Of ICMPv6 messages only those of these types are received from now on.
 ///
 /// # Errors

@@ -31,6 +31,7 @@ use crate::gobgp::{self, Announcer};
 use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
+use crate::wall::WallClock;
 use aggregate::AggregateReason;
 use drain::{DrainNotice, Drains, Target};
 use outputs::Outputs;
@@ -238,6 +239,11 @@ impl Engine {
         .min()
     }
 
+    /// What the wall clock shows; to be said again when it may have been set.
+    pub fn set_clock(&mut self, clock: WallClock) {
+        self.gobgp.set_clock(clock);
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
@@ -391,23 +397,25 @@ impl Engine {
             self.decide(now);
             self.tell_peers(now);
         }
-        let Some(stopping) = &mut self.stopping else {
-            return;
-        };
         if !self.announce.is_stopped() {
             return;
         }
-        let give_up_at = *stopping.give_up_at.get_or_insert(now + STOP_FLUSH);
-        if now < give_up_at && !self.is_synchronised() {
+        let Some(stopping) = &mut self.stopping else { return };
+        let give_up_at = stopping.give_up_at.unwrap_or(now + STOP_FLUSH);
+        if stopping.give_up_at.replace(give_up_at).is_none() {
+            // Withdraws what is left, and closes.
+            self.gobgp.stop(now);
+            self.collect_gobgp(now);
+        }
+        if now < give_up_at && !(self.speaker.is_synchronised() && self.gobgp.is_vacant()) {
             return;
         }
+        let Some(stopping) = &mut self.stopping else { return };
         stopping.done = true;
         stopping.give_up_at = None;
         let notification = Notification::administrative_shutdown(&stopping.text);
         self.speaker.stop(now, &notification);
-        self.gobgp.stop(now);
         self.collect();
-        self.collect_gobgp(now);
         self.outputs.push(Output::Stopped);
     }
 }

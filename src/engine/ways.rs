@@ -83,11 +83,6 @@ impl Engine {
     pub(super) fn is_heard(&self) -> bool {
         self.speaker.is_heard() || self.gobgp.is_heard()
     }
-
-    /// Whether all who hear us have been told everything.
-    pub(super) fn is_synchronised(&self) -> bool {
-        self.speaker.is_synchronised() && (!self.gobgp.is_heard() || self.gobgp.is_synchronised())
-    }
 }
 
 fn via(config: &Config, prefix: &Prefix) -> Via {

@@ -124,7 +124,8 @@ degraded = { med = 1000, as_path_prepend = 3, communities = ["graceful-shutdown"
     assert_eq!(code, Some(0), "{text}");
     wait::until("GRACEFUL_SHUTDOWN", || {
         let table = stage.upstream.table()?;
-        let graceful = |prefix| table.get(prefix).is_some_and(|route| route.communities.contains(&"65535:0".to_owned()));
+        let graceful =
+            |prefix| table.get(prefix).is_some_and(|route| route.communities.contains(&"65535:0".to_owned()));
         if graceful(VIPS[0]) && graceful(VIPS[1]) { Ok(()) } else { Err(format!("{table:?}")) }
     });
     stage.herald.says(&["undrain", "peer/gobgp"]);
@@ -168,7 +169,8 @@ fn a_stopped_gobgpd_costs_nothing_else() {
     };
     let bgp = site::bgp(&native, "").replace("[\"ipv4\", \"ipv6\"]", "[\"ipv4\"]");
     let gobgp = format!("[gobgp]\napi = \"{}\"\n", hub::API);
-    let text = bgp.replace("[bgp]\n", &format!("{gobgp}[bgp]\n")) + site::CHECK + &site::service("web", "\"192.0.2.1\"");
+    let text =
+        bgp.replace("[bgp]\n", &format!("{gobgp}[bgp]\n")) + site::CHECK + &site::service("web", "\"192.0.2.1\"");
     let mut stage = Stage::new(&text);
     let plan = Plan::new(&native).families(&["ipv4"]);
     let router = Bird::start(&stage.site.servers, "10.98.0.11", &bird::protocol(&plan));
@@ -220,7 +222,10 @@ fn strays_of_an_earlier_life_are_withdrawn() {
 #[test]
 fn with_graceful_restart_what_is_healthy_never_goes() {
     let gobgp = "graceful_restart = true\n";
-    let mut stage = Stage::new(&config(gobgp, &site::service("other", "\"192.0.2.2\"").replace("port     = 80\n", "port     = 81\n")));
+    let mut stage = Stage::new(&config(
+        gobgp,
+        &site::service("other", "\"192.0.2.2\"").replace("port     = 80\n", "port     = 81\n"),
+    ));
     let three = table(&[VIPS[0], "192.0.2.2/32", VIPS[1]]);
     stage.until("the routes", &three);
     let watch = Watch::gobgp(&stage.site.herald);

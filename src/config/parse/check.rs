@@ -9,7 +9,9 @@ use super::findings::{Findings, Place, quote};
 use super::http::{RegexCache, http_probe};
 use super::table::{Item, Section};
 use super::{daemon, name, schema};
-use crate::config::{Check, CheckRef, Encapsulation, ExecProbe, FileReference, FileRole, Probe, ProbeKind, Timing};
+use crate::config::{
+    Check, CheckRef, Encapsulation, ExecProbe, FileReference, FileRole, Position, Probe, ProbeKind, Timing,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Beyond this many results in a row nobody waits for a verdict.
@@ -21,7 +23,7 @@ pub(super) struct CheckUse {
     name: Arc<str>,
     /// Index into the shapes.
     shape: usize,
-    /// The backend's unless set.
+    /// The backend's unless set. A tunnel's is always set.
     port: Option<u16>,
 }
 
@@ -48,6 +50,8 @@ pub(super) struct Checks {
     check_ids: BTreeMap<(usize, SocketAddr), usize>,
     regexes: RegexCache,
     references: BTreeSet<(FileReferenceKey, Place)>,
+    /// The first place that asks for a tunnel.
+    tunnel: Option<Place>,
 }
 
 type FileReferenceKey = (FileRole, std::path::PathBuf);
@@ -123,8 +127,8 @@ impl Checks {
         refs
     }
 
-    /// Reports what nothing uses, and gives out the checks and the files that they name.
-    pub(super) fn finish(self, findings: &mut Findings) -> (Vec<Check>, Vec<FileReference>) {
+    /// Reports what nothing uses, and gives out the checks, the files that they name, and where there are tunnels.
+    pub(super) fn finish(self, findings: &mut Findings) -> (Vec<Check>, Vec<FileReference>, Option<Position>) {
         for (name, named) in &self.named {
             if !named.used && !findings.is_incomplete() {
                 findings.error(named.place, format!("no service or backend uses check {}", quote(name)));
@@ -135,7 +139,11 @@ impl Checks {
         references.retain(|(key, _)| seen.insert(key.clone()));
         references.sort_by_key(|(_, place)| *place);
         let reference = |((role, path), place)| FileReference { position: findings.position(place), path, role };
-        (self.checks, references.into_iter().map(reference).collect())
+        let references = references.into_iter().map(reference).collect();
+        // One that no backend uses is not run.
+        let is_run = self.checks.iter().any(|check| matches!(check.probe.kind, ProbeKind::Tunnel(_)));
+        let tunnel = self.tunnel.filter(|_| is_run).map(|place| findings.position(place));
+        (self.checks, references, tunnel)
     }
 
     fn read_check(&mut self, item: &Item, own_name: Option<&str>, findings: &mut Findings) -> Option<CheckUse> {
@@ -146,7 +154,9 @@ impl Checks {
         let table = item.section(&schema::CHECK, findings)?;
         const TYPES: [(&str, &str); 6] =
             [("tcp", "tcp"), ("http", "http"), ("https", "https"), ("exec", "exec"), ("gue", "gue"), ("fou", "fou")];
-        let type_name = table.need("type", findings).and_then(|item| item.choice(&TYPES, findings));
+        let type_item = table.need("type", findings);
+        let type_place = type_item.as_ref().map_or(table.place, |item| item.place);
+        let type_name = type_item.and_then(|item| item.choice(&TYPES, findings));
         let port = table.get("port").map(|item| item.integer(1..=u16::MAX, findings));
         let timing = timing(&table, findings);
         let type_name = type_name?;
@@ -166,9 +176,17 @@ impl Checks {
                 probe.map(ProbeKind::Http)
             }
         };
-        let shape = self.shape(Shape { kind: kind?, timing: timing? });
+        let kind = kind?;
+        let own_port = match kind {
+            ProbeKind::Tunnel(encapsulation) => {
+                self.tunnel = Some(self.tunnel.map_or(type_place, |first| first.min(type_place)));
+                Some(encapsulation.default_port())
+            }
+            ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Exec(_) => None,
+        };
+        let shape = self.shape(Shape { kind, timing: timing? });
         let port = match port {
-            None => None,
+            None => own_port,
             Some(port) => Some(port?),
         };
         Some(CheckUse { name: own_name.unwrap_or(type_name).into(), shape, port })

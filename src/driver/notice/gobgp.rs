@@ -14,9 +14,7 @@ pub(super) fn word(notice: &Notice) -> (Level, String) {
             let cause = cause.as_ref().map_or_else(|| "connection ended".to_owned(), ToString::to_string);
             (Level::Warn, format!("peer {PEER_NAME} down: {cause}"))
         }
-        Notice::State { cause: Some(cause), .. } => {
-            (Level::Warn, format!("peer {PEER_NAME} not established: {cause}"))
-        }
+        Notice::State { cause: Some(cause), .. } => (Level::Warn, format!("peer {PEER_NAME} not established: {cause}")),
         Notice::State { from, to, cause: None } => {
             (Level::Debug, format!("peer {PEER_NAME}: {} -> {}", from.name(), to.name()))
         }
@@ -30,7 +28,10 @@ pub(super) fn word(notice: &Notice) -> (Level, String) {
         ),
         Notice::Refused { prefix, count, cause } => {
             let routes = plural(*count, "route", "routes");
-            (Level::Error, format!("peer {PEER_NAME} refuses {routes}, {prefix} for one: {cause}; tried again now and then"))
+            (
+                Level::Error,
+                format!("peer {PEER_NAME} refuses {routes}, {prefix} for one: {cause}; tried again now and then"),
+            )
         }
     }
 }

@@ -11,7 +11,7 @@ mod socket;
 mod tcp;
 mod text;
 mod tls;
-mod tunnel;
+pub(super) mod tunnel;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,19 +24,21 @@ use limit::Limit;
 /// Runs probes; what they share is loaded once. Build a new one with each configuration.
 pub struct Prober {
     tls: BTreeMap<TlsProfile, tls::Client>,
+    ears: Option<tunnel::Ears>,
 }
 
 /// What a run found: passed with these words, or failed with those.
 type Verdict = Result<Cow<'static, str>, Cow<'static, str>>;
 
 impl Prober {
-    /// Loads the certificate authorities that the configuration names, and the system's if a check needs them.
+    /// Loads the certificate authorities that the configuration names, and the system's if a check needs them; begins
+    /// to listen for echo replies if a check waits for any, until it is dropped.
     ///
     /// # Errors
     ///
-    /// Every file that cannot be used, at the place in the configuration that names it.
+    /// Every file that cannot be used, at the place in the configuration that names it; and that nobody may listen.
     pub fn new(config: &Config) -> Result<Prober, Vec<Diagnostic>> {
-        Ok(Prober { tls: tls::load(config)? })
+        Ok(Prober { tls: tls::load(config)?, ears: tunnel::load(config).map_err(|fault| vec![fault])? })
     }
 
     /// One run, in the calling thread; returns when it is done or its time is up, give or take a few milliseconds.
@@ -50,7 +52,7 @@ impl Prober {
                 http::run(probe.target, http, tls, limit)
             }
             ProbeKind::Exec(exec) => exec::run(probe.target, exec, limit),
-            ProbeKind::Tunnel(encapsulation) => tunnel::run(probe.target, *encapsulation, limit),
+            ProbeKind::Tunnel(encapsulation) => tunnel::run(probe.target, *encapsulation, self.ears.as_ref(), limit),
         };
         let took = limit.spent();
         let (passed, detail) = match verdict {

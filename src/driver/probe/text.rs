@@ -30,12 +30,13 @@ pub(super) fn printable(bytes: &[u8]) -> String {
 
 /// "timed out after 500 ms while connecting".
 pub(super) fn timed_out(timeout: Duration, doing: &str) -> String {
-    let whole_seconds = timeout.subsec_nanos() == 0;
-    if whole_seconds {
-        format!("timed out after {} s while {doing}", timeout.as_secs())
-    } else {
-        format!("timed out after {} ms while {doing}", timeout.as_secs_f64() * 1e3)
-    }
+    format!("timed out after {} while {doing}", duration(timeout))
+}
+
+/// "500 ms", or "2 s".
+pub(super) fn duration(duration: Duration) -> String {
+    let whole_seconds = duration.subsec_nanos() == 0;
+    if whole_seconds { format!("{} s", duration.as_secs()) } else { format!("{} ms", duration.as_secs_f64() * 1e3) }
 }
 
 /// An error of the system, met while `doing` something.

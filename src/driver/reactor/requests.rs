@@ -158,6 +158,7 @@ impl Reactor {
         self.doors.configure(now, config.bgp.as_ref());
         self.note_doors();
         self.keeper.changed(now);
+        self.engine.set_clock(wall_clock());
         self.feed(now, Input::Configure(config.clone()));
         self.scribe.note(Notice::Reloaded(config.clone()));
         self.note_findings(&config);

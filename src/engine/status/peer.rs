@@ -139,7 +139,7 @@ impl Engine {
             state: state.to_owned(),
             drained: status.drained,
             reason: reason.map(str::to_owned).or(refused),
-            since: clock.timestamp(status.since),
+            since: clock.timestamp(status.since.unwrap_or(self.now)),
             advertised: Family::ALL.into_iter().zip(status.advertised).collect(),
             families: Family::ALL.to_vec(),
             last_error: status.last_error.map(|cause| cause.to_string()),

@@ -1,6 +1,7 @@
 //! GoBGP.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 
 use rustix::process::Signal;
@@ -18,6 +19,10 @@ pub(crate) struct GoBgp {
     dir: PathBuf,
     /// Its address, as GoBGP calls it.
     neighbour: String,
+    /// Its program and arguments.
+    command: Vec<String>,
+    /// What `gobgp` must be told to find it.
+    target: Vec<String>,
     process: Option<Process>,
 }
 
@@ -31,15 +36,48 @@ impl GoBgp {
     pub(crate) fn start_plan(namespace: &Namespace, router_id: &str, plan: &Plan) -> GoBgp {
         let dir = namespace.dir(&format!("gobgp-{}", namespace.role));
         fs::write(dir.join("gobgpd.toml"), configuration(router_id, plan)).unwrap();
-        let neighbour = address(plan);
-        let mut gobgp = GoBgp { namespace: namespace.clone(), dir, neighbour, process: None };
+        let config = dir.join("gobgpd.toml");
+        let mut command = vec!["gobgpd", "-t", "toml", "-f", config.to_str().unwrap()];
+        command.extend(["--api-hosts", "127.0.0.1:50051", "--pprof-disable"]);
+        let command = command.into_iter().map(str::to_owned).collect();
+        let (namespace, neighbour) = (namespace.clone(), address(plan));
+        let mut gobgp = GoBgp { namespace, dir, neighbour, command, target: Vec::new(), process: None };
         Router::start(&mut gobgp);
         gobgp
     }
 
+    /// As nobody, with this command, which has the paths of `etc/examples/gobgp`; those of the lab take their place.
+    pub(crate) fn start_as_nobody(namespace: &Namespace, text: &str, neighbour: &str, command: &[&str]) -> GoBgp {
+        const NOBODY: u32 = 65534;
+        let dir = namespace.dir(&format!("gobgp-{}", namespace.role));
+        let (config, socket) = (dir.join("gobgpd.toml"), dir.join("api.sock"));
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(namespace.lab().dir(), fs::Permissions::from_mode(0o711)).unwrap();
+        chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
+        let here = |word: &&str| {
+            let word = word.replace("/etc/gobgp/gobgpd.toml", config.to_str().unwrap());
+            word.replace("/run/gobgpd/api.sock", socket.to_str().unwrap())
+        };
+        // Another user's process does not end with the test unless asked anew.
+        let nobody = ["setpriv", "--pdeathsig", "KILL", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+        let command = nobody.map(str::to_owned).into_iter().chain(command.iter().map(here)).collect();
+        let target = vec!["--target".to_owned(), format!("unix://{}", socket.display())];
+        let (namespace, neighbour) = (namespace.clone(), neighbour.to_owned());
+        let mut gobgp = GoBgp { namespace, dir, neighbour, command, target, process: None };
+        Router::start(&mut gobgp);
+        gobgp
+    }
+
+    /// What `gobgp` says to a command.
+    pub(crate) fn says(&self, arguments: &[&str]) -> String {
+        let target: Vec<&str> = self.target.iter().map(String::as_str).collect();
+        self.namespace.run("gobgp", &[&target[..], arguments].concat())
+    }
+
     /// What `gobgp -j` answers.
     fn ask(&self, arguments: &[&str]) -> Result<Value, String> {
-        let output = self.namespace.output("gobgp", &[&["-j"], arguments].concat());
+        let target: Vec<&str> = self.target.iter().map(String::as_str).collect();
+        let output = self.namespace.output("gobgp", &[&target[..], &["-j"], arguments].concat());
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if !output.status.success() {
             return Err(format!("gobgp {arguments:?}: {stdout}{stderr}"));
@@ -113,10 +151,10 @@ fn configuration(router_id: &str, plan: &Plan) -> String {
 
 impl Router for GoBgp {
     fn start(&mut self) {
-        let config = self.dir.join("gobgpd.toml");
-        let mut arguments = vec!["-t", "toml", "-f", config.to_str().unwrap()];
-        arguments.extend(["--api-hosts", "127.0.0.1:50051", "--pprof-disable"]);
-        let mut process = Process::start(&self.namespace, &self.dir.join("gobgpd.log"), "gobgpd", &arguments);
+        // What one that was killed has left. In the example, systemd takes away the directory that it is in.
+        let _ = fs::remove_file(self.dir.join("api.sock"));
+        let words: Vec<&str> = self.command.iter().map(String::as_str).collect();
+        let mut process = Process::start(&self.namespace, &self.dir.join("gobgpd.log"), words[0], &words[1..]);
         wait::until("GoBGP to know its neighbour", || {
             process.assert_running();
             self.ask(&["neighbor", &self.neighbour])

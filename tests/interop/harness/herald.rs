@@ -98,7 +98,14 @@ impl Herald {
 
     /// `herald check-config`: whether it is content, and everything it says.
     pub(crate) fn check_config(&self) -> (Option<i32>, String) {
-        let output = self.command(&["check-config", "--config", self.dir.join("herald.toml").to_str().unwrap()]);
+        self.check_config_with(&[])
+    }
+
+    /// The same with these privileges, in `setpriv`'s words.
+    pub(crate) fn check_config_with(&self, privileges: &[&str]) -> (Option<i32>, String) {
+        let config = self.dir.join("herald.toml");
+        let command = [BINARY, "check-config", "--config", config.to_str().unwrap()];
+        let output = self.namespace.output("setpriv", &[privileges, &command].concat());
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }

@@ -10,7 +10,8 @@ fn check_errors() {
         (changed("type = \"http\"\n", ""), "8:1: a check needs `type`"),
         (
             changed("\"http\"", "\"htp\""),
-            "9:8: `type` must be \"tcp\" or \"http\" or \"https\" or \"exec\" or \"gue\" or \"fou\", not `htp`; did you mean `http`?",
+            "9:8: `type` must be \"tcp\" or \"http\" or \"https\" or \"exec\" or \"gue\" or \"fou\", not `htp`; did you mean \
+             `http`?",
         ),
         (with("type", "intervall = '1s'"), "10:1: unknown key `intervall` in a check; did you mean `interval`?"),
         (with("type", "interval = '9ms'"), "10:12: `interval` must be from 10ms to 86400s, not `9ms`"),
@@ -208,4 +209,30 @@ fn the_same_check_of_the_same_target_is_one() {
     let config = config(&format!("{BASE}{again}"));
     assert_eq!(config.checks.len(), 2);
     assert_eq!(config.services[1].backends[1].checks.len(), 1);
+}
+
+#[test]
+fn a_tunnel_has_a_port_of_its_own() {
+    let tunnels = "[{ type = 'gue' }, { type = 'fou' }, { type = 'gue', port = 6080 }, { type = 'tcp' }]";
+    let text = with("checks =", &format!("check = {tunnels}"));
+    let config = config(&text);
+    let ports: Vec<(&str, u16)> =
+        config.checks.iter().map(|check| (check.probe.kind.name(), check.probe.target.port())).collect();
+    assert_eq!(ports, [("http", 80), ("gue", 19523), ("fou", 19522), ("gue", 6080), ("tcp", 80)]);
+    assert_eq!(config.tunnels.unwrap().to_string(), "f:15:19");
+    assert_eq!(warnings(&text), [""; 0]);
+}
+
+/// The first place counts, whatever is read first; a check that nobody uses is no reason to ask for anything.
+#[test]
+fn where_the_first_tunnel_is() {
+    let place = |text: &str| config(text).tunnels.map(|position| position.to_string());
+    assert_eq!(place(BASE), None);
+    let in_place = with("checks =", "check = [{ type = 'fou' }]");
+    let named = in_place.replace("[\"web\"]", "[\"web\", \"a\"]") + "[checks.a]\ntype = 'gue'\n";
+    assert_eq!(place(&named).as_deref(), Some("f:15:19"));
+    let without_backends = in_place.replace("[[service.backend]]\naddress = \"10.1.0.1\"\n", "");
+    assert_eq!(place(&without_backends), None);
+    let exec = with("type", "path = '/'").replace("\"http\"", "\"gue\"");
+    expect_errors(&exec, &["10:1: `path` does not apply to a check of type gue, only to http and https"]);
 }

@@ -8,6 +8,29 @@ fn the_example_is_valid_and_without_warnings() {
     assert_eq!(warnings(BASE), [""; 0]);
 }
 
+/// Its half of a Herald beside gobgpd; the interop tests run both halves.
+#[test]
+fn the_example_beside_gobgpd_is_valid() {
+    const BESIDE: &str = include_str!("../../../../etc/examples/gobgp/herald.toml");
+    assert_eq!(warnings(BESIDE), [""; 0]);
+    let bgp = config(BESIDE).bgp.unwrap();
+    let [peer] = bgp.peers.as_slice() else { panic!("{:?}", bgp.peers) };
+    assert!(peer.is_internal() && peer.session.graceful_restart.is_none());
+}
+
+/// The commented check of the example is one, and its port is the default.
+#[test]
+fn the_tunnel_of_the_example_states_the_default() {
+    let commented = "#[checks.tunnel]\n#type = \"gue\"\n#port = 19523\n";
+    assert_eq!(EXAMPLE.matches(commented).count(), 1);
+    let shown = EXAMPLE.replace(commented, &commented.replace('#', ""));
+    let used = |text: &str| {
+        let config = config(&text.replace("checks   = [\"script\"]", "checks   = [\"script\", \"tunnel\"]"));
+        config.checks.iter().find(|check| check.probe.kind.name() == "gue").unwrap().probe.target
+    };
+    assert_eq!(used(&shown), used(&shown.replace("port = 19523\n", "")));
+}
+
 #[test]
 fn the_example_shows_every_key() {
     for schema in schema::ALL {

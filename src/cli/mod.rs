@@ -7,6 +7,7 @@ mod check_config;
 mod client;
 mod demo;
 mod drain;
+mod gobgp;
 mod listen;
 mod run;
 mod signal;
@@ -47,6 +48,9 @@ enum Command {
     /// Bring back what `drain` has taken out of service
     #[command(after_help = drain::HELP)]
     Undrain(drain::UndrainArgs),
+    /// List or withdraw what a local gobgpd has from us, whether the daemon runs or not
+    #[command(after_help = gobgp::HELP)]
+    Gobgp(gobgp::Args),
     /// Accept BGP sessions and print what is received; import nothing anywhere
     #[command(after_help = listen::HELP)]
     Listen(listen::Args),
@@ -73,6 +77,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(file) => run::run(&file.config, chosen.as_deref()),
         Command::CheckConfig(file) => check_config::run(&file.config),
+        Command::Gobgp(args) => gobgp::run(&args),
         Command::Listen(args) => listen::run(&args),
         Command::Speak(args) => speak::run(&args),
         Command::Demo(args) => demo::run(&args),

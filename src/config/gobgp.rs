@@ -1,7 +1,7 @@
 //! `[gobgp]`: a gobgpd on this machine that is told our routes over its API.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,4 +65,22 @@ impl fmt::Display for ApiAddress {
             ApiAddress::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
+}
+
+/// An address as gobgpd's `--api-hosts` has it: `127.0.0.1:50051`, `unix:///run/gobgpd.sock`. `None` for anything else;
+/// `localhost` is the one name that means the same everywhere; no host at all is how gobgpd itself writes it.
+pub fn parse_api_address(text: &str) -> Option<ApiAddress> {
+    /// What fits the address of a Unix socket (`sun_path`), with its final zero.
+    const MAX_SOCKET_PATH: usize = 107;
+    if let Some(path) = text.strip_prefix("unix://") {
+        let fits = path.starts_with('/') && path.len() <= MAX_SOCKET_PATH && !path.contains('\0');
+        return fits.then(|| ApiAddress::Unix(PathBuf::from(path)));
+    }
+    let port = text.strip_prefix("localhost:").or(text.strip_prefix(':')).and_then(|port| port.parse::<u16>().ok());
+    let address = match port {
+        Some(port) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+        None => text.parse().ok()?,
+    };
+    let usable = address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
+    usable.then_some(ApiAddress::Tcp(address))
 }

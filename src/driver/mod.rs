@@ -8,6 +8,7 @@ mod control_socket;
 pub mod daemon;
 mod dial;
 mod doors;
+pub(crate) mod errand;
 mod gobgp;
 pub mod keeper;
 mod links;

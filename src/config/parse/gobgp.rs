@@ -1,8 +1,7 @@
 //! `[gobgp]`, and `via`, which says what goes there.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::attribute::attributes;
@@ -11,6 +10,7 @@ use super::findings::{Findings, Place, quote};
 use super::peer::{connect_retry, next_hop_ipv4, next_hop_ipv6};
 use super::schema;
 use super::table::{Item, Section};
+use crate::config::gobgp::parse_api_address;
 use crate::config::{ApiAddress, Gobgp, LiveParameters, NextHop6, Via};
 
 /// Where warnings about `[gobgp]` point: `api`.
@@ -61,23 +61,6 @@ fn api_address(item: &Item, findings: &mut Findings) -> Option<ApiAddress> {
         findings.error(item.place, message);
     }
     address
-}
-
-/// `localhost` is the one name that means the same everywhere; no host at all is how gobgpd itself writes it.
-pub(super) fn parse_api_address(text: &str) -> Option<ApiAddress> {
-    /// What fits the address of a Unix socket (`sun_path`), with its final zero.
-    const MAX_SOCKET_PATH: usize = 107;
-    if let Some(path) = text.strip_prefix("unix://") {
-        let fits = path.starts_with('/') && path.len() <= MAX_SOCKET_PATH && !path.contains('\0');
-        return fits.then(|| ApiAddress::Unix(PathBuf::from(path)));
-    }
-    let port = text.strip_prefix("localhost:").or(text.strip_prefix(':')).and_then(|port| port.parse::<u16>().ok());
-    let address = match port {
-        Some(port) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
-        None => text.parse().ok()?,
-    };
-    let usable = address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
-    usable.then_some(ApiAddress::Tcp(address))
 }
 
 /// Whether nobody else on the network can come near it.

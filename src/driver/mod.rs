@@ -1,5 +1,6 @@
 //! The only part, besides `cli`, that touches the world: sockets, threads, files, the clock.
 
+mod atomic;
 mod connection;
 mod control;
 mod control_change;
@@ -8,6 +9,7 @@ mod control_socket;
 pub mod daemon;
 mod dial;
 mod doors;
+mod glb;
 pub mod keeper;
 mod links;
 pub mod listen;
@@ -27,6 +29,7 @@ mod state;
 pub mod status;
 mod sys;
 mod timer;
+mod watch;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

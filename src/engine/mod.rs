@@ -8,6 +8,7 @@
 
 pub mod aggregate;
 pub mod drain;
+pub mod glb;
 mod outputs;
 pub mod restart;
 pub mod saved;
@@ -26,6 +27,7 @@ use crate::bgp::peer::{self, ArrivalId, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
 use crate::config::{self, Config};
 use crate::discovery::{self, Discovery};
+use crate::glb::{self as tables, Glb};
 use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
@@ -64,6 +66,8 @@ pub enum Input<'a> {
         /// The ICMPv6 message.
         bytes: &'a [u8],
     },
+    /// A job of GLB's tables is over.
+    GlbDone(tables::Outcome),
     /// Run every check now.
     CheckNow,
     /// Stop for good; the text goes to the peers (RFC 9003).
@@ -91,6 +95,8 @@ pub enum Output {
     Close(PeerId, ConnId),
     /// Open, close or use an interface with unnumbered peers.
     Link(discovery::Action),
+    /// Write GLB's tables; answered by [`Input::GlbDone`].
+    Glb(tables::Job),
     /// Tell the operator.
     Notice(Notice),
     /// Everything is withdrawn and said: the daemon may end once what is queued is sent.
@@ -112,6 +118,8 @@ pub enum Notice {
     Peer(Arc<config::Peer>, peer::Notice),
     /// An interface with unnumbered peers.
     Discovery(discovery::Notice),
+    /// GLB's tables.
+    Glb(tables::Notice),
     /// Connections that routers made came to nothing.
     Refused(Refusal),
     /// What a reload does to a peer or range; told before it happens.
@@ -140,6 +148,7 @@ pub struct Engine {
     announce: Announce,
     speaker: Speaker,
     discovery: Discovery,
+    glb: Glb,
     /// What was announced before a restart, until the first configuration.
     remembered: BTreeSet<Prefix>,
     released: bool,
@@ -160,6 +169,7 @@ impl Engine {
             announce: Announce::new(),
             speaker: Speaker::new(seed),
             discovery: Discovery::new(seed),
+            glb: Glb::new(),
             remembered: BTreeSet::new(),
             released: false,
             drains: Drains::default(),
@@ -185,6 +195,7 @@ impl Engine {
             Input::LinkReceived { interface, source, hop_limit, bytes } => {
                 self.discovery.received(now, &interface, source, hop_limit, bytes);
             }
+            Input::GlbDone(outcome) => self.glb.done(now, outcome),
             Input::CheckNow => self.health.check_all_now(now),
             Input::Stop(text) => self.stop(now, text),
             Input::StopAtOnce(text) => self.stop_at_once(now, &text),
@@ -211,6 +222,7 @@ impl Engine {
             self.announce.poll_timeout(),
             self.speaker.poll_timeout(),
             self.discovery.poll_timeout(),
+            self.glb.poll_timeout(),
             self.drain_ends.earliest(),
             stop,
         ]
@@ -248,6 +260,7 @@ impl Engine {
         // Not `Degraded`: a service without a verdict leaves that route as it is, and one presumed up would mend it.
         let announced = |vip: &Prefix| announce.vip(vip).is_some_and(|vip| vip.state == VipState::Announced);
         self.health.configure(now, config.clone(), &announced);
+        self.configure_glb(now, &config);
         let health = &self.health;
         self.announce.configure(now, &config, &|service| service_health(health.service_state(service)));
         for (name, change) in self.change(&config) {
@@ -279,6 +292,7 @@ impl Engine {
         }
         self.speaker.handle_timeout(now);
         self.discovery.handle_timeout(now);
+        self.expire_glb(now);
     }
 
     fn stop(&mut self, now: Instant, text: String) {
@@ -297,6 +311,9 @@ impl Engine {
             self.outputs.push(Output::Probe(probe));
         }
         while let Some(event) = self.health.poll_event() {
+            if let HealthEvent::Check { check, passing, .. } = &event {
+                self.glb.verdict_changed(now, *check, *passing);
+            }
             if let HealthEvent::Service { service, state, .. } = &event {
                 self.announce.service_changed(now, *service, service_health(*state));
             }
@@ -337,6 +354,7 @@ impl Engine {
         self.discover(now);
         self.speaker.flush(now);
         self.collect();
+        self.write_tables(now);
     }
 
     /// Moves what the speaker wants done to the outputs.

@@ -103,6 +103,11 @@ impl Checks {
         Some(uses)
     }
 
+    /// A check that no table of the file describes.
+    pub(super) fn ready(&mut self, name: &str, kind: ProbeKind, timing: Timing, port: u16) -> CheckUse {
+        CheckUse { name: name.into(), shape: self.shape(Shape { kind, timing }), port: Some(port) }
+    }
+
     /// The checks of one backend.
     pub(super) fn place(&mut self, uses: &[CheckUse], address: IpAddr, port: u16) -> Vec<CheckRef> {
         let mut refs: Vec<CheckRef> = Vec::with_capacity(uses.len());
@@ -247,5 +252,5 @@ fn timing(table: &Section, findings: &mut Findings) -> Option<Timing> {
         let message = "`timeout` is longer than `interval`: a check that times out delays the next run of its own";
         findings.warning(item.place, message);
     }
-    Some(Timing { interval, timeout, rise: rise?, fall: fall?, fast_interval })
+    Some(Timing { interval, timeout, rise: rise?, fall: fall?, fast_interval, first_interval: fast_interval })
 }

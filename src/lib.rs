@@ -15,6 +15,7 @@ pub mod config;
 pub mod discovery;
 pub mod driver;
 pub mod engine;
+pub mod glb;
 pub mod gobgp;
 pub mod health;
 pub mod prefix;

@@ -33,6 +33,7 @@ fn config(services: usize, vips: &[(&[usize], Duration, OnDown)]) -> Config {
         vips: Vec::new(),
         protocol: Protocol::Tcp,
         port: 80,
+        last_port: 80,
         required: Required::Backends(1),
         backends: Vec::new(),
     };

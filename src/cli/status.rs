@@ -95,6 +95,7 @@ impl<'a> Page<'a> {
         self.aggregates();
         self.services();
         self.peers();
+        self.tables();
         self.drains();
         self.text
     }
@@ -270,6 +271,25 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// GLB's; not at all where there are none.
+    fn tables(&mut self) {
+        let Some(glb) = &self.status.engine.glb else { return };
+        self.heading("Forwarding tables", glb.healthy, glb.backends, "backends healthy");
+        let mood = match glb.state.as_str() {
+            "failing" => Mood::Bad,
+            "waiting" | "writing" => Mood::Unsure,
+            _ => Mood::Good,
+        };
+        let state = self.paint(mood, &format!("{:<11}", glb.state));
+        let mut words: Vec<String> = Vec::new();
+        words.extend((glb.undecided > 0).then(|| format!("for first verdicts of {} targets", glb.undecided)));
+        words.extend(glb.last_error.as_ref().map(|error| format!("cannot be written: {error}")));
+        words.extend(glb.last_command_error.as_ref().map(|error| format!("reload_command failed: {error}")));
+        let age = glb.last_written.map(|at| self.since(at)).unwrap_or_default();
+        let place = glb.destination.as_ref().unwrap_or(&glb.source).display();
+        self.line(&format!("  {place}  {state}  {age:>6}  {}", words.join("; ")));
+    }
+
     /// Not at all where there are none.
     fn drains(&mut self) {
         let drains = &self.status.engine.drains;
@@ -375,6 +395,9 @@ mod tests {
             {"target": "old", "configured": false, "reason": "new kernel", "since": "2026-01-01T00:59:18.000Z",
              "until": "2026-01-01T01:30:00.000Z"}
         ],
+        "glb": {"source": "/etc/glb/s.json", "destination": "/etc/glb/d.json", "tables": 1, "backends": 3, "healthy": 2,
+                "state": "failing", "undecided": 0, "last_written": "2026-01-01T00:59:18.000Z", "last_error": null,
+                "last_error_at": null, "last_command": "2026-01-01T00:59:18.000Z", "last_command_error": "exit status 1"},
         "listen": [{"address": "0.0.0.0:179", "ok": true, "error": null},
                    {"address": "[::]:179", "ok": false, "error": "address already in use"}],
         "pool": {"workers": 2, "demand": 2, "busy": 0, "queued": 0, "lag_p99_us": 100, "overdue": 0},
@@ -407,6 +430,9 @@ Services: 1 of 2 up
 Peers: 1 of 2 established
   tor-b  10.99.1.3  active        1h00m  both, waiting for the router to connect, cannot connect: connection refused, before: peer sent Cease/Administrative Shutdown: \"card swap\", next attempt in 41s
   tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, extended next hop, drained, refuses role customer, ipv6 has no next hop: set next_hop_ipv6
+
+Forwarding tables: 2 of 3 backends healthy
+  /etc/glb/d.json  failing         42s  reload_command failed: exit status 1
 
 Drains:
   peer/tor-a   3m13s

@@ -88,6 +88,8 @@ pub struct HttpProbe {
     pub body: Option<BodyMatch>,
     /// How much of the body is read at most, in bytes, when it is matched.
     pub max_body: u64,
+    /// How many redirects are followed, as long as they stay with the target; 0 takes them for the answer.
+    pub redirects: u8,
 }
 
 /// How the server's certificate is judged.
@@ -175,14 +177,16 @@ pub struct Timing {
     pub rise: u32,
     /// Consecutive failures that make a passing check failing; at least 1.
     pub fall: u32,
-    /// The interval while a verdict is about to change or has yet to be found; not above `interval`.
+    /// The interval while a verdict is about to change; not above `interval`.
     pub fast_interval: Duration,
+    /// The interval before the first verdict; longer than `fast_interval` it counts as that.
+    pub first_interval: Duration,
 }
 
 impl Default for Timing {
     /// Withdraws within three seconds of a backend's death, and survives one lost packet.
     fn default() -> Timing {
         let second = Duration::from_secs(1);
-        Timing { interval: second, timeout: second, rise: 2, fall: 2, fast_interval: second }
+        Timing { interval: second, timeout: second, rise: 2, fall: 2, fast_interval: second, first_interval: second }
     }
 }

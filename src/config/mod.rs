@@ -1,6 +1,6 @@
 //! The configuration after validation: a [`Config`] cannot hold an invalid value.
 //!
-//! [`parse()`] turns the text of the files into a [`Config`] or into every error found, each with its place.
+//! [`parse_with`] turns the text of the files into a [`Config`] or into every error found, each with its place.
 //! Reading the files, and looking at the files that they name, is the driver's work.
 
 pub mod attributes;
@@ -9,6 +9,7 @@ pub mod capabilities;
 pub mod check;
 pub mod export;
 pub mod extended_community;
+pub mod glb;
 pub mod gobgp;
 pub mod parse;
 pub mod peer;
@@ -30,8 +31,9 @@ pub use check::{
 };
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
+pub use glb::{ForwardingTable, Glb};
 pub use gobgp::{ApiAddress, Gobgp};
-pub use parse::{parse, parse_attributes, parse_incomplete, peer_keys};
+pub use parse::{Texts, parse, parse_attributes, parse_incomplete, parse_with, peer_keys, wanted_files};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use restart::RestartTime;
 pub use transport::{Password, Reach, Secret, Transport};
@@ -49,12 +51,14 @@ pub struct Config {
     pub gobgp: Option<Arc<Gobgp>>,
     /// Every check that something uses, once each: the same probe with the same timing is one check, whoever uses it.
     pub checks: Vec<Check>,
-    /// `[[service]]`, in the order of the files. Names are unique.
+    /// `[[service]]`, in the order of the files, and then one for each bind of `[glb]`. Names are unique.
     pub services: Vec<Service>,
     /// Every address that a service stands on, with how it is announced (`[[vip]]`, or defaults).
     pub vips: BTreeMap<Prefix, Vip>,
     /// `[[aggregate]]`: prefixes that cover VIPs. None of them is a VIP.
     pub aggregates: BTreeMap<Prefix, Aggregate>,
+    /// `[glb]`.
+    pub glb: Option<Arc<Glb>>,
     /// Files that the configuration names: the driver looks at them before it takes the configuration.
     pub references: Vec<FileReference>,
     /// The first place that asks for a check of kind [`ProbeKind::Tunnel`]: the driver looks whether it may listen for
@@ -149,8 +153,10 @@ pub struct Service {
     pub vips: Vec<Prefix>,
     /// Of the traffic to the VIP; only a label and part of the service's uniqueness.
     pub protocol: Protocol,
-    /// Of the traffic to the VIP; 1 to 65535.
+    /// Of the traffic to the VIP; 1 to 65535. Of several the first.
     pub port: u16,
+    /// Of several ports the last; else the one there is.
+    pub last_port: u16,
     /// How many backends must count.
     pub required: Required,
     /// In the order of the file; addresses are unique within the service.

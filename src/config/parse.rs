@@ -12,9 +12,12 @@ mod check;
 mod daemon;
 mod export;
 mod findings;
+mod forwarding;
+mod glb;
 mod gobgp;
 mod group;
 mod http;
+mod json;
 mod passive;
 mod peer;
 mod schema;
@@ -26,7 +29,9 @@ mod warning;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -35,15 +40,37 @@ use super::{Attributes, Config, Diagnostic, Source};
 use findings::{Findings, Place, quote};
 use table::Section;
 
+pub use glb::Texts;
+
 /// Above this size of a file, in bytes, only its first syntax error is looked for.
 const RECOVERABLE: usize = 1 << 20;
 
 /// Parses and validates the main file, which comes first, and the drop-ins, in the order given.
 ///
 /// # Errors
-/// Every error found, in the order of the files, each with its place.
+/// Every error found, in the order of the files, each with its place. That a file whose text it takes to know is named
+/// is one: see [`parse_with`].
 pub fn parse(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
-    parse_with(sources, Findings::new(sources))
+    parse_with(sources, &Texts::new())
+}
+
+/// The same, where texts of further files are known: those of all [`wanted_files`], or why there is none.
+///
+/// # Errors
+/// Every error found, in the order of the files, each with its place: last those in the further files.
+pub fn parse_with(sources: &[Source], texts: &Texts) -> Result<Config, Vec<Diagnostic>> {
+    read(sources, texts, Findings::new(sources.iter().chain(glb::Files::sources(texts))))
+}
+
+/// The files whose texts [`parse_with`] needs, as far as `texts` tell: one that is read may name another. So it is asked
+/// again until all are there. Errors are not its business.
+pub fn wanted_files(sources: &[Source], texts: &Texts) -> BTreeSet<PathBuf> {
+    // Looking for it costs less than understanding the file.
+    let Some(main) = sources.first().filter(|main| main.text.contains("glb")) else { return BTreeSet::new() };
+    let mut findings = Findings::new(sources.iter().chain(glb::Files::sources(texts)));
+    let table = read_toml(0, &main.text, &mut findings);
+    let root = Section::new(&schema::ROOT, &table, Place { file: 0, offset: 0 }, &mut findings);
+    glb::wanted(Some(&root), &glb::Files::new(texts, sources.len()), &mut findings)
 }
 
 /// What is wrong with these files, where others (or their content) could not be read: nothing is said about what is
@@ -51,7 +78,7 @@ pub fn parse(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
 pub fn parse_incomplete(sources: &[Source]) -> Vec<Diagnostic> {
     let mut findings = Findings::new(sources);
     findings.set_incomplete();
-    parse_with(sources, findings).map_or_else(|errors| errors, |_| Vec::new())
+    read(sources, &Texts::new(), findings).map_or_else(|errors| errors, |_| Vec::new())
 }
 
 /// Attributes alone, in the keys that a VIP and a peer have.
@@ -71,7 +98,7 @@ pub fn peer_keys() -> &'static [&'static str] {
     schema::PEER.keys
 }
 
-fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<Diagnostic>> {
+fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Config, Vec<Diagnostic>> {
     let tables: Vec<DeTable> =
         sources.iter().enumerate().map(|(file, source)| read_toml(file, &source.text, &mut findings)).collect();
     let mut roots = Vec::with_capacity(tables.len());
@@ -85,22 +112,26 @@ fn parse_with(sources: &[Source], mut findings: Findings) -> Result<Config, Vec<
 
     let (daemon, daemon_places) = daemon::read(roots.first(), &mut findings);
     let (bgp, mut references, peer_places) = peer::read(&roots, &mut findings);
+    let mut checks = check::Checks::read(&roots, &mut findings);
+    let (mut services, mut service_places) = service::read(&roots, &mut checks, &mut findings);
+    let files = glb::Files::new(texts, sources.len());
+    let mut ground = glb::Ground { checks: &mut checks, services: &mut services, places: &mut service_places };
+    let (glb, legacy_gobgp) = glb::read(roots.first(), &files, &mut ground, &mut findings);
     let restarts = roots.first().and_then(|root| root.get("bgp")).is_some_and(|bgp| bgp.holds("graceful_restart"));
-    let (gobgp, gobgp_place) = gobgp::read(roots.first(), restarts, &mut findings);
+    let (gobgp, gobgp_place) = gobgp::read(roots.first(), legacy_gobgp.as_ref(), restarts, &mut findings);
     if gobgp.is_some() {
         peer_places.refuse_name(bgp.as_ref(), PEER_NAME, &mut findings);
     }
     let ways = gobgp::Ways { bgp: bgp.is_some(), gobgp: gobgp.is_some() };
-    let mut checks = check::Checks::read(&roots, &mut findings);
-    let (services, service_places) = service::read(&roots, &mut checks, &mut findings);
     let (vips, vip_places) = vip::read(&roots, &service_places, ways, &mut findings);
     let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, ways, &mut findings);
     let (checks, check_references, tunnels) = checks.finish(&mut findings);
     references.extend(check_references);
 
-    let warnings = Vec::new();
-    let mut config = Config { daemon, bgp, gobgp, checks, services, vips, aggregates, references, tunnels, warnings };
-    let nothing = roots.iter().all(|root| ["bgp", "gobgp", "service"].iter().all(|key| !root.has(key)));
+    let (glb, warnings) = (glb.map(Arc::new), Vec::new());
+    let mut config =
+        Config { daemon, bgp, gobgp, checks, services, vips, aggregates, glb, references, tunnels, warnings };
+    let nothing = roots.iter().all(|root| ["bgp", "gobgp", "glb", "service"].iter().all(|key| !root.has(key)));
     if nothing && !findings.is_incomplete() {
         let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \
                        and [bgp] with a [[bgp.peer]] to announce them to";
@@ -141,7 +172,7 @@ fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable
 fn refuse_in_drop_in(root: &Section, findings: &mut Findings) {
     const MAY: &str =
         "a drop-in may hold [[service]], [[vip]], [[aggregate]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]";
-    for item in ["daemon", "gobgp"].iter().filter_map(|key| root.get(key)) {
+    for item in ["daemon", "gobgp", "glb"].iter().filter_map(|key| root.get(key)) {
         findings.error(item.key_place, format!("[{}] belongs in the main file; {MAY}", item.name));
     }
     let Some(bgp) = root.get("bgp") else { return };

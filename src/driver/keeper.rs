@@ -6,13 +6,14 @@
 //! is alive, so that after a crash it can be told for how long it was away.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::atomic::{self, beside};
 use super::notice::restart::Restart;
 use super::{clock, wall_clock};
 use crate::config::{Config, RestartTime};
@@ -204,28 +205,13 @@ impl StateFile {
         if fs::metadata(&self.path).is_ok_and(|there| !there.is_file()) {
             return Err(io::Error::other("it is no regular file"));
         }
-        let temporary = beside(&self.path, ".new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(self.text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        // The new name, too, shall outlast a loss of power. Not every file system can do that for a directory.
-        if let Some(directory) = self.path.parent() {
-            let _best_effort = File::open(directory).and_then(|directory| directory.sync_all());
-        }
-        Ok(())
+        atomic::replace(&self.path, self.text.as_bytes(), None)
     }
 
     fn touch(&self) -> io::Result<()> {
         let now: SystemTime = UNIX_EPOCH + wall_clock().timestamp(clock()).since_epoch();
         File::options().write(true).open(&self.path)?.set_modified(now)
     }
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,12 +13,52 @@ use rustls::pki_types::pem::PemObject;
 
 use super::probe::tunnel;
 use super::secret;
-use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Position, Secret, Source};
+use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Position, Secret, Source, Texts};
 
 /// The largest file that is read, in bytes: some 50,000 services.
 const MAX_FILE: u64 = 8 << 20;
 /// The most that all files may have together.
 const MAX_TOTAL: u64 = 32 << 20;
+/// The largest text that a configuration names: GLB's tables, which programs write.
+const MAX_TEXT: u64 = 64 << 20;
+
+/// A configuration and what it was made of.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    pub(crate) config: Config,
+    pub(crate) origin: Arc<Origin>,
+    /// GLB's tables as they were before they were read.
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// The texts of a configuration but for GLB's tables, which may change without it.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    /// The main file and the drop-ins.
+    sources: Vec<Source>,
+    /// Those that the main file names.
+    texts: Texts,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// Of the file as it is now; `None` when there is none.
+    pub(crate) fn of(path: &Path) -> Option<Stamp> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Stamp {
+            inode: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
 
 /// Reads `path` and the drop-ins `conf.d/*.toml` beside it, in the order of their names, validates them, and looks at
 /// the files that they name, and at what the system lets us do. May block on a slow disk: not for the event loop.
@@ -26,6 +66,14 @@ const MAX_TOTAL: u64 = 32 << 20;
 /// # Errors
 /// Everything that is wrong, each with its place; for a file that cannot be read that is its beginning.
 pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
+    read_all(path).map(|read| read.config)
+}
+
+/// The same, and what it was made of.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn read_all(path: &Path) -> Result<Configured, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let mut sources = vec![read_source(path, &mut errors)];
     let directory = path.parent().unwrap_or(Path::new("")).join("conf.d");
@@ -45,7 +93,12 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
         errors.sort();
         return Err(errors);
     }
-    load_text(&sources)
+    let (mut texts, mut stamps) = (Texts::new(), BTreeMap::new());
+    let config = read_named(&sources, &mut texts, &mut stamps)?;
+    let tables = config.glb.as_ref().map(|glb| glb.source.clone());
+    let stamp = tables.as_ref().and_then(|path| stamps.remove(path)).flatten();
+    texts.retain(|path, _| tables.as_ref() != Some(path));
+    Ok(Configured { config, origin: Arc::new(Origin { sources, texts }), stamp })
 }
 
 /// Validates texts that have been read, and looks at the files that they name.
@@ -53,7 +106,52 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
 /// # Errors
 /// Everything that is wrong, each with its place.
 pub(crate) fn load_text(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
-    let mut config = config::parse(sources)?;
+    validate(sources, &Texts::new())
+}
+
+/// Reads GLB's tables again, and nothing else.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn read_tables(origin: &Arc<Origin>) -> Result<Configured, Vec<Diagnostic>> {
+    let (mut texts, mut stamps) = (origin.texts.clone(), BTreeMap::new());
+    let config = read_named(&origin.sources, &mut texts, &mut stamps)?;
+    let stamp = config.glb.as_ref().and_then(|glb| stamps.remove(&glb.source)).flatten();
+    Ok(Configured { config, origin: origin.clone(), stamp })
+}
+
+/// Validates texts that have been read together with those that they name, which are read now but for those in `texts`.
+fn read_named(
+    sources: &[Source],
+    texts: &mut Texts,
+    stamps: &mut BTreeMap<PathBuf, Option<Stamp>>,
+) -> Result<Config, Vec<Diagnostic>> {
+    loop {
+        let wanted = config::wanted_files(sources, texts);
+        let missing: Vec<PathBuf> = wanted.into_iter().filter(|path| !texts.contains_key(path)).collect();
+        if missing.is_empty() {
+            return validate(sources, texts);
+        }
+        for path in missing {
+            stamps.insert(path.clone(), Stamp::of(&path));
+            let text = read(&path, MAX_TEXT).and_then(|bytes| text(&path, bytes));
+            texts.insert(path, text);
+        }
+    }
+}
+
+/// A text that the configuration names.
+fn text(path: &Path, bytes: Vec<u8>) -> Result<Source, String> {
+    let name = display(path);
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let fault = not_utf8(path, error.as_bytes(), error.utf8_error().valid_up_to());
+        format!("{} (line {}, column {})", fault.message, fault.position.line, fault.position.column)
+    })?;
+    Ok(Source { name, text })
+}
+
+fn validate(sources: &[Source], texts: &Texts) -> Result<Config, Vec<Diagnostic>> {
+    let mut config = config::parse_with(sources, texts)?;
     let mut secrets = BTreeMap::new();
     let faults = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets));
     let mut errors: Vec<_> = faults.chain(tunnel::look(&config).err()).collect();
@@ -89,7 +187,7 @@ fn drop_ins(directory: &Path, errors: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 
 /// The text of a file; empty where it cannot be read, which is then among the errors.
 fn read_source(path: &Path, errors: &mut Vec<Diagnostic>) -> Source {
-    let text = match read(path) {
+    let text = match read(path, MAX_FILE) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
@@ -106,27 +204,37 @@ fn read_source(path: &Path, errors: &mut Vec<Diagnostic>) -> Source {
 }
 
 /// The content of a regular file, or what is the matter with it.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    open(path).and_then(|(file, _)| content(path, file))
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    open_at_most(path, most).and_then(|(file, _)| content_at_most(path, file, most))
 }
 
 /// A regular file, and what the system says of it. Neither a FIFO nor a device can block this.
 pub(super) fn open(path: &Path) -> Result<(File, fs::Metadata), String> {
+    open_at_most(path, MAX_FILE)
+}
+
+fn open_at_most(path: &Path, most: u64) -> Result<(File, fs::Metadata), String> {
     // Before it is opened: opening a device may do something.
-    fs::metadata(path).map_err(|error| unreadable(path, &error)).and_then(|metadata| refuse_irregular(&metadata))?;
+    fs::metadata(path)
+        .map_err(|error| unreadable(path, &error))
+        .and_then(|metadata| refuse_irregular(&metadata, most))?;
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file: File = file.map_err(|error| unreadable(path, &error))?;
     // And again: it may be another file by now.
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
-    refuse_irregular(&metadata)?;
+    refuse_irregular(&metadata, most)?;
     Ok((file, metadata))
 }
 
 /// What is in an open file.
 pub(super) fn content(path: &Path, file: File) -> Result<Vec<u8>, String> {
+    content_at_most(path, file, MAX_FILE)
+}
+
+fn content_at_most(path: &Path, file: File, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
-    if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > most { Err(too_large(most)) } else { Ok(bytes) }
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
@@ -139,20 +247,20 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     }
 }
 
-fn refuse_irregular(metadata: &fs::Metadata) -> Result<(), String> {
+fn refuse_irregular(metadata: &fs::Metadata, most: u64) -> Result<(), String> {
     if metadata.is_dir() {
         Err("is a directory".to_owned())
     } else if !metadata.is_file() {
         Err("is not a regular file".to_owned())
-    } else if metadata.len() > MAX_FILE {
-        Err(too_large())
+    } else if metadata.len() > most {
+        Err(too_large(most))
     } else {
         Ok(())
     }
 }
 
-fn too_large() -> String {
-    format!("is larger than {MAX_FILE} bytes")
+fn too_large(most: u64) -> String {
+    format!("is larger than {most} bytes")
 }
 
 fn not_utf8(path: &Path, bytes: &[u8], valid: usize) -> Diagnostic {
@@ -179,7 +287,7 @@ fn look_at(reference: &FileReference, secrets: &mut BTreeMap<PathBuf, Secret>) -
 }
 
 fn look_at_authorities(path: &Path) -> Result<(), String> {
-    let pem = read(path)?;
+    let pem = read(path, MAX_FILE)?;
     let mut found = 0;
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {

@@ -1,5 +1,6 @@
 //! The only part, besides `cli`, that touches the world: sockets, threads, files, the clock.
 
+mod atomic;
 mod connection;
 mod control;
 mod control_change;
@@ -9,6 +10,7 @@ pub mod daemon;
 mod dial;
 mod doors;
 pub(crate) mod errand;
+mod glb;
 mod gobgp;
 pub mod keeper;
 mod links;
@@ -29,6 +31,7 @@ mod state;
 pub mod status;
 mod sys;
 mod timer;
+mod watch;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

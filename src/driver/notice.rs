@@ -1,5 +1,6 @@
 //! What operators read in the log, worded here and nowhere else. Each line names what changed, and why.
 
+mod glb;
 mod gobgp;
 pub(crate) mod restart;
 
@@ -35,6 +36,10 @@ pub(crate) enum Notice {
     Warnings(Vec<Diagnostic>),
     /// SIGHUP came.
     Reloading(PathBuf),
+    /// A file has changed that is read again then.
+    Changed(PathBuf),
+    /// A file is not seen to change, and why.
+    NotWatched(PathBuf, String),
     /// A new configuration is in force.
     Reloaded(Arc<Config>),
     /// A new configuration was refused.
@@ -130,11 +135,13 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
             Some(AggregateState::Drained) => "aggregates drained",
             None => "aggregates removed",
         }),
+        engine::Notice::Glb(crate::glb::Notice::Written { .. }) => Some("writes of forwarding tables"),
         engine::Notice::Peer(..)
         | engine::Notice::PeerReload(..)
         | engine::Notice::Refused(_)
         | engine::Notice::Gobgp(_)
         | engine::Notice::Discovery(_)
+        | engine::Notice::Glb(_)
         | engine::Notice::Drain(_) => None,
     }
 }
@@ -149,6 +156,10 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
             return warnings.iter().for_each(|warning| say(Level::Warn, warning.to_string()));
         }
         Notice::Reloading(path) => (Level::Info, format!("reloading {}", path.display())),
+        Notice::Changed(path) => (Level::Info, format!("{} has changed: reading it", path.display())),
+        Notice::NotWatched(path, error) => {
+            (Level::Error, format!("{} cannot be watched: {error}; it is read on SIGHUP only", path.display()))
+        }
         Notice::Reloaded(config) => (Level::Info, format!("configuration reloaded: {}", counts(config))),
         Notice::ReloadRefused(errors) => {
             errors.iter().for_each(|error| say(Level::Error, error.to_string()));
@@ -195,6 +206,7 @@ fn word_engine(subjects: &Subjects, notice: &engine::Notice, say: &mut dyn FnMut
         engine::Notice::Refused(refusal) => Some((Level::Warn, refused(refusal))),
         engine::Notice::Gobgp(notice) => Some(gobgp::word(notice)),
         engine::Notice::Discovery(notice) => Some((Level::Warn, discovery(notice))),
+        engine::Notice::Glb(notice) => Some(glb::word(notice)),
     };
     if let Some((level, text)) = line {
         say(level, text);

@@ -6,6 +6,7 @@
 //! outrun by the deadline that it is for, however late the loop is.
 
 mod requests;
+mod tables;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,9 +21,11 @@ use super::control::{Ask, Control};
 use super::control_socket::Socket;
 use super::dial::zone_of;
 use super::doors::{self, Doors};
+use super::glb::Writer;
 use super::gobgp::ApiLink;
 use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
+use super::load::Origin;
 use super::notice::restart::Restart;
 use super::notice::{Notice, Subjects};
 use super::pool::{Pool, Report};
@@ -32,18 +35,21 @@ use super::signal::Signals;
 use super::state::ConfigState;
 use super::status::ListenLine;
 use super::timer::Timer;
+use super::watch::Watcher;
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
 use crate::config::{Config, Diagnostic};
 use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
+use crate::glb;
 use crate::wall::Timestamp;
 
 const WAKE: Token = Token(0);
 const TIMER: Token = Token(1);
 const SIGNALS: Token = Token(2);
 const GOBGP: Token = Token(3);
-const FIRST_CONNECTION: usize = 4;
+const WATCH: Token = Token(4);
+const FIRST_CONNECTION: usize = 5;
 /// No connection ever gets so far.
 const FIRST_LINK: usize = usize::MAX / 2;
 
@@ -56,7 +62,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// What other threads tell the loop.
 enum Mail {
     Control(Ask),
-    Loaded(Result<Loaded, Vec<Diagnostic>>),
+    /// What was read, and whether that is GLB's tables alone.
+    Loaded(bool, Result<Loaded, Vec<Diagnostic>>),
+    Glb(glb::Outcome),
     Written(Result<(), String>),
 }
 
@@ -91,6 +99,10 @@ pub(crate) struct Reactor {
     loader: Loader,
     scribe: Scribe,
     keeper: Keeper,
+    writer: Writer,
+    watcher: Watcher,
+    /// What stays as it is when only GLB's tables are read again.
+    origin: Option<Arc<Origin>>,
     /// What the state file shall say in the end, if not what is true then.
     legacy: Option<Saved>,
     subjects: Arc<Subjects>,
@@ -124,7 +136,7 @@ impl Reactor {
         let (mail, mailbox) = unbounded();
         let post = poster(&mail, &waker);
         let control = Control::start(socket, move |ask| post(Mail::Control(ask)))?;
-        let Loaded { config, subjects, prober } = first;
+        let Loaded { config, subjects, prober, watched } = first;
         let for_workers = waker.clone();
         // The eventfd of a waker can only be full of wakes.
         let wake = move || drop(for_workers.wake());
@@ -159,6 +171,9 @@ impl Reactor {
             loader,
             scribe,
             keeper,
+            writer: Writer::new(),
+            watcher: Watcher::default(),
+            origin: None,
             legacy: None,
             subjects,
             config: config.clone(),
@@ -174,6 +189,7 @@ impl Reactor {
             reactor.scribe.note(Notice::Restart(restart));
         }
         reactor.note_findings(&config);
+        reactor.watch(&config, watched);
         reactor.keeper.changed(clock());
         reactor.engine.set_clock(wall);
         reactor.feed(clock(), Input::Configure(config));
@@ -199,6 +215,7 @@ impl Reactor {
         if let Err(error) = self.keeper.finish(saved) {
             self.scribe.note(Notice::Restart(Restart::Writing { path, outcome: Err(error) }));
         }
+        self.writer.finish();
         let hanging = self.pool.stop();
         if hanging > 0 {
             self.scribe.note(Notice::WorkersHang(hanging));
@@ -229,6 +246,7 @@ impl Reactor {
                 TIMER => self.timer.clear(),
                 SIGNALS => signalled = true,
                 GOBGP => self.gobgp.notify(event),
+                WATCH => self.watcher.notify(now),
                 token if self.links.has(token) => heard.extend(self.links.receive(token)),
                 token if self.doors.notify(token) => {}
                 Token(_) => self.connections.notify(event),
@@ -258,6 +276,7 @@ impl Reactor {
             self.breath = overdue.then(|| now + BREATH);
         }
         self.go_on_stopping(now);
+        self.look_at_tables(now);
         if self.keeper.deadline().is_some_and(|at| at <= now) {
             let saved = self.engine.saved(&wall_clock(), self.keeper.boot_id());
             self.keeper.save(now, saved, self.config.restart_time());
@@ -274,7 +293,7 @@ impl Reactor {
     /// When the loop must turn without a reason from outside.
     fn deadline(&self) -> Option<Instant> {
         let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
-        let own = [self.connections.deadline(), self.doors.deadline(), self.keeper.deadline()];
+        let own = [self.connections.deadline(), self.doors.deadline(), self.keeper.deadline(), self.watcher.deadline()];
         own.into_iter().chain([self.timeout_at(), stop]).flatten().min()
     }
 
@@ -312,6 +331,7 @@ impl Reactor {
                 Output::Close(peer, id) => self.connections.close(now, peer, id),
                 Output::Gobgp(output) => self.gobgp.apply(output),
                 Output::Link(action) => self.links.apply(action),
+                Output::Glb(job) => self.write_tables(now, job),
                 Output::Notice(notice) => self.note(notice),
                 Output::Stopped => {
                     self.connections.close_all(now);

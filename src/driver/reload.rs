@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{io, thread};
 
-use super::load;
+use super::load::{self, Configured, Origin};
 use super::notice::Subjects;
 use super::probe::Prober;
+use super::watch::Watch;
 use crate::config::{Config, Diagnostic, Position};
 
 /// A configuration that can be taken as it is: everything it names has been looked at.
@@ -15,6 +16,25 @@ pub(crate) struct Loaded {
     pub(crate) config: Arc<Config>,
     pub(crate) subjects: Arc<Subjects>,
     pub(crate) prober: Arc<Prober>,
+    /// What to read again when GLB's tables change; `None` when nobody asked for that.
+    pub(crate) watched: Option<Watched>,
+}
+
+/// GLB's tables, which are read again when they change.
+pub(crate) struct Watched {
+    /// What stays as it is then.
+    pub(crate) origin: Arc<Origin>,
+    /// Or why they cannot be watched.
+    pub(crate) watch: Result<Watch, String>,
+}
+
+/// What is read.
+#[derive(Clone)]
+pub(super) enum What {
+    /// All files, as they are now.
+    All,
+    /// GLB's tables, for a configuration whose other files are these.
+    Tables(Arc<Origin>),
 }
 
 /// Reads and checks a configuration, and what it names.
@@ -22,10 +42,19 @@ pub(crate) struct Loaded {
 /// # Errors
 /// Every finding, each with its place.
 pub(crate) fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
-    let config = Arc::new(load::load(path)?);
+    take(load::read_all(path)?)
+}
+
+fn take(configured: Configured) -> Result<Loaded, Vec<Diagnostic>> {
+    let Configured { config, origin, stamp } = configured;
+    let watched = config.glb.as_ref().filter(|glb| glb.watch).map(|glb| {
+        let watch = Watch::new(&glb.source, stamp).map_err(|error| error.to_string());
+        Watched { origin, watch }
+    });
+    let config = Arc::new(config);
     let prober = Arc::new(Prober::new(&config)?);
     let subjects = Arc::new(Subjects::new(config.clone()));
-    Ok(Loaded { config, subjects, prober })
+    Ok(Loaded { config, subjects, prober, watched })
 }
 
 /// Loads in the background and tells the result. Requests while one is under way become one more load after it, so that
@@ -33,12 +62,12 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
 pub(super) struct Loader {
     path: PathBuf,
     busy: bool,
-    again: bool,
+    again: Option<What>,
 }
 
 impl Loader {
     pub(super) fn new(path: PathBuf) -> Loader {
-        Loader { path, busy: false, again: false }
+        Loader { path, busy: false, again: None }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -46,28 +75,34 @@ impl Loader {
     }
 
     /// Begins to load, or notes that it must be done once more. `tell` gets the result, on another thread.
-    pub(super) fn request<F>(&mut self, tell: F) -> io::Result<()>
+    pub(super) fn request<F>(&mut self, what: What, tell: F) -> io::Result<()>
     where
         F: FnOnce(Result<Loaded, Vec<Diagnostic>>) + Send + 'static,
     {
         if self.busy {
-            self.again = true;
+            // All files include the tables.
+            if !matches!(self.again, Some(What::All)) {
+                self.again = Some(what);
+            }
             return Ok(());
         }
         let path = self.path.clone();
         thread::Builder::new().name("reload".to_owned()).spawn(move || {
             // A panic must not leave the daemon waiting for this thread for ever.
-            let result = panic::catch_unwind(AssertUnwindSafe(|| load(&path)));
+            let result = panic::catch_unwind(AssertUnwindSafe(|| match what {
+                What::All => load(&path),
+                What::Tables(origin) => load::read_tables(&origin).and_then(take),
+            }));
             tell(result.unwrap_or_else(|_| Err(vec![broken(&path, "internal error while it was read")])));
         })?;
         self.busy = true;
         Ok(())
     }
 
-    /// The result has arrived; whether another load was asked for meanwhile.
-    pub(super) fn finished(&mut self) -> bool {
+    /// The result has arrived; what was asked for meanwhile.
+    pub(super) fn finished(&mut self) -> Option<What> {
         self.busy = false;
-        std::mem::take(&mut self.again)
+        self.again.take()
     }
 }
 

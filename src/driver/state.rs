@@ -10,38 +10,54 @@ use crate::wall::Timestamp;
 /// Findings that `status` shows at most; the log has them all.
 const SHOWN: usize = 100;
 
+/// When a reload was refused, and why.
+type Failure = (Timestamp, Arc<[String]>);
+
 /// The state of the configuration.
 pub(super) struct ConfigState {
     path: PathBuf,
     loaded_at: Timestamp,
-    failed: Option<(Timestamp, Arc<[String]>)>,
+    failed: Option<Failure>,
+    /// Only GLB's tables were read then.
+    tables_failed: Option<Failure>,
     warnings: Arc<[String]>,
 }
 
 impl ConfigState {
     pub(super) fn new(path: &Path, at: Timestamp, config: &Config) -> ConfigState {
-        ConfigState { path: path.to_owned(), loaded_at: at, failed: None, warnings: lines(&config.warnings) }
+        ConfigState {
+            path: path.to_owned(),
+            loaded_at: at,
+            failed: None,
+            tables_failed: None,
+            warnings: lines(&config.warnings),
+        }
     }
 
-    /// A reload was taken.
-    pub(super) fn loaded(&mut self, at: Timestamp, config: &Config) {
+    /// A reload was taken, of GLB's tables alone or of all: then no other failure stands.
+    pub(super) fn loaded(&mut self, at: Timestamp, config: &Config, tables_only: bool) {
         self.loaded_at = at;
-        self.failed = None;
+        self.tables_failed = None;
+        if !tables_only {
+            self.failed = None;
+        }
         self.warnings = lines(&config.warnings);
     }
 
     /// A reload was refused.
-    pub(super) fn failed(&mut self, at: Timestamp, errors: &[Diagnostic]) {
-        self.failed = Some((at, lines(errors)));
+    pub(super) fn failed(&mut self, at: Timestamp, errors: &[Diagnostic], tables_only: bool) {
+        let failed = if tables_only { &mut self.tables_failed } else { &mut self.failed };
+        *failed = Some((at, lines(errors)));
     }
 
     pub(super) fn line(&self) -> ConfigLine {
+        let failed = self.failed.as_ref().or(self.tables_failed.as_ref());
         ConfigLine {
             path: self.path.clone(),
             loaded_at: self.loaded_at,
-            stale: self.failed.is_some(),
-            failed_at: self.failed.as_ref().map(|(at, _)| *at),
-            errors: self.failed.as_ref().map(|(_, errors)| errors.clone()).unwrap_or_default(),
+            stale: failed.is_some(),
+            failed_at: failed.map(|(at, _)| *at),
+            errors: failed.map(|(_, errors)| errors.clone()).unwrap_or_default(),
             warnings: self.warnings.clone(),
         }
     }

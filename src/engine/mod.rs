@@ -8,6 +8,7 @@
 
 pub mod aggregate;
 pub mod drain;
+pub mod glb;
 mod outputs;
 pub mod restart;
 pub mod saved;
@@ -27,6 +28,7 @@ use crate::bgp::peer::{self, ArrivalId, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
 use crate::config::{self, Config};
 use crate::discovery::{self, Discovery};
+use crate::glb::{self as tables, Glb};
 use crate::gobgp::{self, Announcer};
 use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
 use crate::prefix::Prefix;
@@ -69,6 +71,8 @@ pub enum Input<'a> {
         /// The ICMPv6 message.
         bytes: &'a [u8],
     },
+    /// A job of GLB's tables is over.
+    GlbDone(tables::Outcome),
     /// Run every check now.
     CheckNow,
     /// Stop for good; the text goes to the peers (RFC 9003).
@@ -98,6 +102,8 @@ pub enum Output {
     Gobgp(gobgp::Output),
     /// Open, close or use an interface with unnumbered peers.
     Link(discovery::Action),
+    /// Write GLB's tables; answered by [`Input::GlbDone`].
+    Glb(tables::Job),
     /// Tell the operator.
     Notice(Notice),
     /// Everything is withdrawn and said: the daemon may end once what is queued is sent.
@@ -121,6 +127,8 @@ pub enum Notice {
     Gobgp(gobgp::Notice),
     /// An interface with unnumbered peers.
     Discovery(discovery::Notice),
+    /// GLB's tables.
+    Glb(tables::Notice),
     /// Connections that routers made came to nothing.
     Refused(Refusal),
     /// What a reload does to a peer or range; told before it happens.
@@ -154,6 +162,7 @@ pub struct Engine {
     /// There has been a configuration.
     has_ways: bool,
     discovery: Discovery,
+    glb: Glb,
     /// What was announced before a restart, until the first configuration.
     remembered: BTreeSet<Prefix>,
     released: bool,
@@ -177,6 +186,7 @@ impl Engine {
             gobgp_drained_at: None,
             has_ways: false,
             discovery: Discovery::new(seed),
+            glb: Glb::new(),
             remembered: BTreeSet::new(),
             released: false,
             drains: Drains::default(),
@@ -203,6 +213,7 @@ impl Engine {
             Input::LinkReceived { interface, source, hop_limit, bytes } => {
                 self.discovery.received(now, &interface, source, hop_limit, bytes);
             }
+            Input::GlbDone(outcome) => self.glb.done(now, outcome),
             Input::CheckNow => self.health.check_all_now(now),
             Input::Stop(text) => self.stop(now, text),
             Input::StopAtOnce(text) => self.stop_at_once(now, &text),
@@ -231,6 +242,7 @@ impl Engine {
             self.gobgp.poll_timeout(),
             self.gobgp_drained_at,
             self.discovery.poll_timeout(),
+            self.glb.poll_timeout(),
             self.drain_ends.earliest(),
             stop,
         ]
@@ -273,6 +285,7 @@ impl Engine {
         // Not `Degraded`: a service without a verdict leaves that route as it is, and one presumed up would mend it.
         let announced = |vip: &Prefix| announce.vip(vip).is_some_and(|vip| vip.state == VipState::Announced);
         self.health.configure(now, config.clone(), &announced);
+        self.configure_glb(now, &config);
         let health = &self.health;
         self.announce.configure(now, &config, &|service| service_health(health.service_state(service)));
         for (name, change) in self.change(&config) {
@@ -307,6 +320,7 @@ impl Engine {
         self.expire_gobgp_drain(now);
         self.gobgp.handle_timeout(now);
         self.discovery.handle_timeout(now);
+        self.expire_glb(now);
     }
 
     fn stop(&mut self, now: Instant, text: String) {
@@ -325,6 +339,9 @@ impl Engine {
             self.outputs.push(Output::Probe(probe));
         }
         while let Some(event) = self.health.poll_event() {
+            if let HealthEvent::Check { check, passing, .. } = &event {
+                self.glb.verdict_changed(now, *check, *passing);
+            }
             if let HealthEvent::Service { service, state, .. } = &event {
                 self.announce.service_changed(now, *service, service_health(*state));
             }
@@ -369,6 +386,7 @@ impl Engine {
         self.speaker.flush(now);
         self.collect();
         self.collect_gobgp(now);
+        self.write_tables(now);
     }
 
     /// Moves what the speaker wants done to the outputs.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Engine;
 use super::aggregate::AggregateLine;
 use super::drain::DrainLine;
+use super::glb::GlbLine;
 use crate::announce::{DrainedBy, VipCause, VipState};
 use crate::bgp::peer::Peer;
 use crate::config::{self, Backend, Config};
@@ -38,6 +39,8 @@ pub struct Status {
     pub peers: Vec<PeerLine>,
     /// In the order of their targets.
     pub drains: Vec<DrainLine>,
+    /// GLB's forwarding tables; `null` when there are none.
+    pub glb: Option<GlbLine>,
     /// What End-of-RIB still waits for after a start; `null` when that is over.
     pub wait: Option<WaitLine>,
 }
@@ -235,6 +238,7 @@ impl Engine {
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
             peers: peers.iter().map(|peer| self.peer_line(peer, clock)).chain(self.gobgp_line(clock)).collect(),
             drains: self.drain_lines(),
+            glb: self.glb_line(clock),
             wait: self.announce.wait().map(|wait| WaitLine {
                 after_restart: self.announce.has_restarted(),
                 until: wait.until.map(|at| clock.timestamp(at)),

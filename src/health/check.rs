@@ -113,7 +113,7 @@ impl CheckState {
             self.pace.set_timing(&check.timing);
             self.next = match self.handed_out {
                 None => self.next.min(self.pace.first(now)).max(now),
-                Some(last) if !self.verdict.is_settled() => self.pace.fast(last, now),
+                Some(last) if !self.verdict.is_settled() => self.hasty(last, now),
                 Some(_) => self.pace.regular(now),
             };
         }
@@ -122,7 +122,15 @@ impl CheckState {
 
     /// The start to aim for after one at `now`, as long as no result says otherwise.
     pub(super) fn following(&self, now: Instant) -> Instant {
-        if self.verdict.is_settled() { self.pace.regular(now) } else { self.pace.fast(now, now) }
+        if self.verdict.is_settled() { self.pace.regular(now) } else { self.hasty(now, now) }
+    }
+
+    /// The start that follows one at `last` while the verdict is open; not before `now`.
+    pub(super) fn hasty(&self, last: Instant, now: Instant) -> Instant {
+        match self.verdict.passing {
+            None => self.pace.early(last, now),
+            Some(_) => self.pace.fast(last, now),
+        }
     }
 
     /// When this check next needs attention.

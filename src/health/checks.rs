@@ -253,7 +253,7 @@ impl Checks {
             // The result may have been on its way for long: the grid's next point stands, even if it is now.
             (true, true) => {}
             (false, true) => state.next = state.pace.regular(now),
-            (_, false) => state.next = state.pace.fast(state.handed_out.unwrap_or(now), now),
+            (_, false) => state.next = state.hasty(state.handed_out.unwrap_or(now), now),
         }
         self.arm(index);
         streak.map(|streak| Change { check: index, before, passing, streak })

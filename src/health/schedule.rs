@@ -1,5 +1,5 @@
-//! When a check runs: its own grid in steady state, `fast_interval` while its verdict is open, both rounded up to
-//! ticks so that checks due at about the same time start in one turn of the loop.
+//! When a check runs: its own grid in steady state, `fast_interval` while its verdict is open, `first_interval` before
+//! there is one, all rounded up to ticks so that checks due at about the same time start in one turn of the loop.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -60,12 +60,14 @@ pub(super) struct Pace {
     phase: Phase,
     interval: u64,
     fast: u64,
+    /// Before the first verdict.
+    first: u64,
 }
 
 impl Pace {
     /// `origin` is the same for all checks, and does not change.
     pub(super) fn new(origin: Instant, phase: Phase, timing: &Timing) -> Pace {
-        let mut pace = Pace { origin, phase, interval: 0, fast: 0 };
+        let mut pace = Pace { origin, phase, interval: 0, fast: 0, first: 0 };
         pace.set_timing(timing);
         pace
     }
@@ -75,6 +77,7 @@ impl Pace {
         // A zero would never let time pass.
         self.interval = nanos(timing.interval).max(1_000_000);
         self.fast = nanos(timing.fast_interval).clamp(1_000_000, self.interval);
+        self.first = nanos(timing.first_interval).clamp(1_000_000, self.fast);
     }
 
     /// The first start of a check that is new at `now`.
@@ -105,10 +108,19 @@ impl Pace {
 
     /// The start that follows one at `last` in haste; not before `now`.
     pub(super) fn fast(&self, last: Instant, now: Instant) -> Instant {
-        let tick = tick(self.fast);
+        self.soon(self.fast, last, now)
+    }
+
+    /// The same before the first verdict.
+    pub(super) fn early(&self, last: Instant, now: Instant) -> Instant {
+        self.soon(self.first, last, now)
+    }
+
+    fn soon(&self, interval: u64, last: Instant, now: Instant) -> Instant {
+        let tick = tick(interval);
         let last = self.since_origin(last);
         // The last start was a little after its tick; without this each run would lose another tick.
-        let next = (last - last % tick).saturating_add(self.fast);
+        let next = (last - last % tick).saturating_add(interval);
         self.instant(round_up(next.max(self.since_origin(now)), tick))
     }
 

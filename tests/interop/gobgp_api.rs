@@ -15,6 +15,9 @@ use crate::harness::site::{self, HERALD, Site, VIPS};
 use crate::harness::wait;
 use crate::harness::watch::Watch;
 
+/// Somebody else's route.
+const FOREIGN: &str = "203.0.113.7/32";
+
 /// Herald, gobgpd beside it, and BIRD behind that.
 struct Stage {
     servers: [Nginx; 2],
@@ -35,7 +38,8 @@ fn route(prefix: &str) -> Route {
     Route {
         next_hop: HERALD[usize::from(prefix.contains(':'))].to_owned(),
         as_path: vec![ASN],
-        origin: "igp".to_owned(),
+        // What its operator injects has the other.
+        origin: if prefix == FOREIGN { "incomplete" } else { "igp" }.to_owned(),
         med: None,
         local_pref: Some(100),
         communities: Vec::new(),
@@ -91,8 +95,8 @@ degraded = { med = 1000, as_path_prepend = 3, communities = ["graceful-shutdown"
     let gobgp = "communities = [\"65001:9\"]\n";
     let mut stage = Stage::new(&config(gobgp, vip));
     // Somebody else's.
-    stage.hub.operator(&["global", "rib", "add", "203.0.113.7/32"]);
-    let mut expected = table(&[VIPS[0], VIPS[1], "203.0.113.7/32"]);
+    stage.hub.operator(&["global", "rib", "add", FOREIGN]);
+    let mut expected = table(&[VIPS[0], VIPS[1], FOREIGN]);
     let first = expected.get_mut(VIPS[0]).unwrap();
     first.med = Some(50);
     first.as_path = vec![ASN; 2];
@@ -137,7 +141,7 @@ degraded = { med = 1000, as_path_prepend = 3, communities = ["graceful-shutdown"
     expected.remove(VIPS[1]);
     stage.until("the VIP that was taken out", &expected);
     stage.herald.terminate();
-    stage.until("what is not ours alone", &table(&["203.0.113.7/32"]));
+    stage.until("what is not ours alone", &table(&[FOREIGN]));
 }
 
 #[test]
@@ -210,13 +214,13 @@ fn strays_of_an_earlier_life_are_withdrawn() {
     stage.herald.kill();
     wait::stays("what nobody withdraws", Duration::from_millis(500), &table(&VIPS), || stage.upstream.table());
     // Back with one VIP fewer, one more, and dead servers.
-    stage.hub.operator(&["global", "rib", "add", "203.0.113.7/32", "identifier", "7"]);
+    stage.hub.operator(&["global", "rib", "add", FOREIGN, "identifier", "7"]);
     stage.servers.iter_mut().for_each(Nginx::kill);
     stage.herald.write(&config("", "").replace("\"192.0.2.1\"", "\"192.0.2.9\""));
     stage.herald.run();
-    stage.until("strays gone", &table(&["203.0.113.7/32"]));
+    stage.until("strays gone", &table(&[FOREIGN]));
     stage.servers.iter_mut().for_each(Nginx::restart);
-    stage.until("what is healthy now", &table(&["192.0.2.9/32", VIPS[1], "203.0.113.7/32"]));
+    stage.until("what is healthy now", &table(&["192.0.2.9/32", VIPS[1], FOREIGN]));
 }
 
 #[test]
@@ -244,7 +248,7 @@ fn with_graceful_restart_what_is_healthy_never_goes() {
 fn list_and_flush_touch_nobody_elses() {
     let mut stage = Stage::new(&config("", ""));
     stage.until("the routes", &table(&VIPS));
-    stage.hub.operator(&["global", "rib", "add", "203.0.113.7/32"]);
+    stage.hub.operator(&["global", "rib", "add", FOREIGN]);
     stage.herald.kill();
     let file = stage.herald.config_file();
     let errand = |what: &str| stage.herald.says(&["gobgp", what, "--config", file.to_str().unwrap()]);
@@ -253,7 +257,7 @@ fn list_and_flush_touch_nobody_elses() {
     assert!(VIPS.iter().all(|vip| text.contains(vip)) && !text.contains("203.0.113.7"), "{text}");
     let (code, text) = errand("flush");
     assert_eq!(code, Some(0), "{text}");
-    stage.until("the operator's own alone", &table(&["203.0.113.7/32"]));
+    stage.until("the operator's own alone", &table(&[FOREIGN]));
     let (code, text) = errand("flush");
     assert_eq!((code, text.lines().count()), (Some(0), 1), "nothing is left to flush: {text}");
     stage.hub.kill();

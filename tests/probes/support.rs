@@ -184,6 +184,7 @@ pub(crate) fn http() -> HttpProbe {
         status: vec![StatusRange { first: 200, last: 299 }],
         body: None,
         max_body: 65536,
+        redirects: 0,
     }
 }
 

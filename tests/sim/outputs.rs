@@ -50,6 +50,7 @@ impl World {
             Output::TurnAway(arrival, words) => self.turned_away(arrival, &words),
             Output::Close(id, conn) => self.closed(id, conn),
             Output::Link(_) => panic!("an unnumbered peer, and there is none"),
+            Output::Glb(_) => panic!("forwarding tables, and there are none"),
             Output::Notice(notice) => self.notice(notice),
             Output::Stopped => {
                 self.tell(format_args!("stopped"));

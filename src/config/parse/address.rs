@@ -136,17 +136,21 @@ pub(super) fn prefix(item: &Item, findings: &mut Findings) -> Option<Prefix> {
 /// A prefix that can be announced: no multicast, nothing link-local, and no host that is none.
 pub(super) fn vip(item: &Item, findings: &mut Findings) -> Option<Prefix> {
     let prefix = prefix(item, findings)?;
-    let address = prefix.address();
-    let is_host = prefix == Prefix::host(address);
-    let fault = if is_host || !address.is_unspecified() { fault(address) } else { None };
-    let fault = fault.or_else(|| is_link_local(address).then_some("is link-local and cannot be announced"));
-    match fault {
+    match vip_fault(&prefix) {
         None => Some(prefix),
         Some(fault) => {
             findings.error(item.place, format!("`{}`: `{prefix}` {fault}", item.name));
             None
         }
     }
+}
+
+/// Why a prefix cannot be announced.
+pub(super) fn vip_fault(prefix: &Prefix) -> Option<&'static str> {
+    let address = prefix.address();
+    let is_host = *prefix == Prefix::host(address);
+    let fault = if is_host || !address.is_unspecified() { fault(address) } else { None };
+    fault.or_else(|| is_link_local(address).then_some("is link-local and cannot be announced"))
 }
 
 /// A list of `"ipv4"` and `"ipv6"`.
@@ -168,7 +172,8 @@ pub(super) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
-fn fault(address: IpAddr) -> Option<&'static str> {
+/// Why an address is not that of a host.
+pub(super) fn fault(address: IpAddr) -> Option<&'static str> {
     match address {
         _ if address.is_unspecified() => Some("is the unspecified address"),
         _ if address.is_multicast() => Some("is a multicast address"),

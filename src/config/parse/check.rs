@@ -107,6 +107,11 @@ impl Checks {
         Some(uses)
     }
 
+    /// A check that no table of the file describes.
+    pub(super) fn ready(&mut self, name: &str, kind: ProbeKind, timing: Timing, port: u16) -> CheckUse {
+        CheckUse { name: name.into(), shape: self.shape(Shape { kind, timing }), port: Some(port) }
+    }
+
     /// The checks of one backend.
     pub(super) fn place(&mut self, uses: &[CheckUse], address: IpAddr, port: u16) -> Vec<CheckRef> {
         let mut refs: Vec<CheckRef> = Vec::with_capacity(uses.len());
@@ -125,6 +130,11 @@ impl Checks {
             }
         }
         refs
+    }
+
+    /// A tunnel is asked for here.
+    pub(super) fn note_tunnel(&mut self, place: Place) {
+        self.tunnel = Some(self.tunnel.map_or(place, |first| first.min(place)));
     }
 
     /// Reports what nothing uses, and gives out the checks, the files that they name, and where there are tunnels.
@@ -179,7 +189,7 @@ impl Checks {
         let kind = kind?;
         let own_port = match kind {
             ProbeKind::Tunnel(encapsulation) => {
-                self.tunnel = Some(self.tunnel.map_or(type_place, |first| first.min(type_place)));
+                self.note_tunnel(type_place);
                 Some(encapsulation.default_port())
             }
             ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Exec(_) => None,
@@ -265,5 +275,5 @@ fn timing(table: &Section, findings: &mut Findings) -> Option<Timing> {
         let message = "`timeout` is longer than `interval`: a check that times out delays the next run of its own";
         findings.warning(item.place, message);
     }
-    Some(Timing { interval, timeout, rise: rise?, fall: fall?, fast_interval })
+    Some(Timing { interval, timeout, rise: rise?, fall: fall?, fast_interval, first_interval: fast_interval })
 }

@@ -29,7 +29,7 @@ struct Finding {
 
 /// Everything found so far.
 pub(super) struct Findings<'s> {
-    sources: &'s [Source],
+    sources: Vec<&'s Source>,
     lines: Vec<Vec<usize>>,
     /// Each once, however many peers share the table that it is in, with its number in the order in which they came.
     errors: BTreeMap<Finding, usize>,
@@ -42,15 +42,16 @@ pub(super) struct Findings<'s> {
 }
 
 impl<'s> Findings<'s> {
-    pub(super) fn new(sources: &'s [Source]) -> Findings<'s> {
+    pub(super) fn new(sources: impl IntoIterator<Item = &'s Source>) -> Findings<'s> {
+        let sources: Vec<&Source> = sources.into_iter().collect();
         let starts = |text: &str| {
             std::iter::once(0)
                 .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1))
                 .collect()
         };
         Findings {
-            sources,
             lines: sources.iter().map(|source| starts(&source.text)).collect(),
+            sources,
             errors: BTreeMap::new(),
             not_shown: 0,
             warnings: Vec::new(),

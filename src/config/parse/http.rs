@@ -9,6 +9,8 @@ use crate::config::{BodyMatch, HttpProbe, StatusRange, TlsProfile};
 
 /// Reading it takes memory in every worker at once.
 const MAX_BODY: u64 = 16 << 20;
+/// Enough for what a health page says.
+pub(super) const DEFAULT_MAX_BODY: u64 = 65_536;
 /// For a compiled expression, in bytes.
 const MAX_REGEX: usize = 1 << 20;
 
@@ -33,7 +35,7 @@ pub(super) fn http_probe(
         None => Some((default_status(), None)),
         Some(item) => expect(&item, regexes, findings),
     };
-    let max_body = table.get("max_body").map_or(Some(65_536), |item| item.integer(1..=MAX_BODY, findings));
+    let max_body = table.get("max_body").map_or(Some(DEFAULT_MAX_BODY), |item| item.integer(1..=MAX_BODY, findings));
     let tls = if https { tls(table, findings).map(Some) } else { Some(None) };
     let (status, body) = expect?;
     if let (Some("HEAD"), Some(_), Some(item)) = (method, &body, table.get("expect")) {
@@ -48,6 +50,7 @@ pub(super) fn http_probe(
         status,
         body,
         max_body: max_body?,
+        redirects: 0,
     })
 }
 
@@ -79,18 +82,19 @@ fn method<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<&'t str> {
 /// Path and query as RFC 3986 §3.3 and §3.4 write them.
 fn path<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<&'t str> {
     let text = item.string(findings)?;
+    let Some(fault) = path_fault(text) else { return Some(text) };
+    findings.error(item.place, format!("`path` {fault}"));
+    None
+}
+
+/// Why a text is not such a path.
+pub(super) fn path_fault(text: &str) -> Option<String> {
     if !text.starts_with('/') {
-        findings.error(item.place, "`path` must begin with a slash");
-        return None;
+        return Some("must begin with a slash".to_owned());
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%".contains(c);
-    if let Some(c) = text.chars().find(|c| !allowed(*c)) {
-        let message =
-            format!("`path` must not hold {}: write it percent-encoded (RFC 3986 §2.1)", quote(&c.to_string()));
-        findings.error(item.place, message);
-        return None;
-    }
-    Some(text)
+    let stray = text.chars().find(|c| !allowed(*c))?;
+    Some(format!("must not hold {}: write it percent-encoded (RFC 3986 §2.1)", quote(&stray.to_string())))
 }
 
 /// A host name or an IP address, without a port.

@@ -10,7 +10,7 @@ pub(super) struct Schema {
 }
 
 pub(super) static ROOT: Schema =
-    Schema { title: "the file", keys: &["daemon", "bgp", "gobgp", "checks", "service", "vip", "aggregate"] };
+    Schema { title: "the file", keys: &["daemon", "bgp", "gobgp", "glb", "checks", "service", "vip", "aggregate"] };
 
 pub(super) static DAEMON: Schema = Schema {
     title: "[daemon]",
@@ -167,6 +167,11 @@ pub(super) static AGGREGATE: Schema = Schema {
     keys: &["prefix", "required", "members", "via", "origin", "med", "local_pref", "as_path_prepend", "communities"],
 };
 
+pub(super) static GLB: Schema = Schema {
+    title: "[glb]",
+    keys: &["source", "destination", "reload_command", "reload_timeout", "min_write_interval", "watch", "config"],
+};
+
 /// All of them, but for [`GROUP`], which is [`PEER`] again.
 pub(super) static ALL: &[&Schema] = &[
     &ROOT,
@@ -185,12 +190,12 @@ pub(super) static ALL: &[&Schema] = &[
     &VIP,
     &DEGRADED,
     &AGGREGATE,
+    &GLB,
 ];
 
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do
 /// must not look as if it did it. A feature that arrives takes its row away.
-static UNSUPPORTED: &[(&str, &[&str])] =
-    &[("the file", &["glb"]), ("[daemon]", &["http_listen"]), ("[[bgp.peer]]", &["bfd"])];
+static UNSUPPORTED: &[(&str, &[&str])] = &[("[daemon]", &["http_listen"]), ("[[bgp.peer]]", &["bfd"])];
 
 impl Schema {
     pub(super) fn is_unsupported(&self, key: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::check::{CheckUse, Checks};
 use super::findings::{Findings, Place, quote};
@@ -13,28 +14,24 @@ use crate::prefix::Prefix;
 /// Where warnings about services point, and what stands on which VIP.
 #[derive(Default)]
 pub(super) struct Places {
-    /// By index into the services.
+    /// By index into the services; of those that a `[[service]]` makes, which are the first.
     pub(super) services: Vec<Place>,
+    /// Every name.
+    pub(super) names: BTreeMap<Arc<str>, Place>,
+    /// What is taken already.
+    pub(super) ports: BTreeMap<(Prefix, u16, Protocol), Place>,
     /// Every address that a service names, with the first place that names it. Also of services with errors.
     pub(super) vips: BTreeMap<Prefix, Place>,
     /// The same for what the valid services name: which services these are.
     pub(super) services_by_vip: BTreeMap<Prefix, Vec<usize>>,
 }
 
-/// What must be unique.
-#[derive(Default)]
-struct Seen<'t> {
-    names: BTreeMap<&'t str, Place>,
-    ports: BTreeMap<(Prefix, u16, Protocol), Place>,
-}
-
 pub(super) fn read(roots: &[Section], checks: &mut Checks, findings: &mut Findings) -> (Vec<Service>, Places) {
     let mut services = Vec::new();
     let mut places = Places::default();
-    let mut seen = Seen::default();
     for root in roots {
         for table in root.sections("service", &schema::SERVICE, findings) {
-            let Some(service) = read_service(&table, checks, &mut seen, &mut places, findings) else { continue };
+            let Some(service) = read_service(&table, checks, &mut places, findings) else { continue };
             for vip in &service.vips {
                 places.services_by_vip.entry(*vip).or_default().push(services.len());
             }
@@ -45,22 +42,18 @@ pub(super) fn read(roots: &[Section], checks: &mut Checks, findings: &mut Findin
     (services, places)
 }
 
-fn read_service<'t>(
-    table: &Section<'t>,
-    checks: &mut Checks,
-    seen: &mut Seen<'t>,
-    places: &mut Places,
-    findings: &mut Findings,
-) -> Option<Service> {
+fn read_service(table: &Section, checks: &mut Checks, places: &mut Places, findings: &mut Findings) -> Option<Service> {
     let name = table.need("name", findings).and_then(|item| {
         let name = name(&item, findings)?;
-        is_new(&mut seen.names, name, item.place, findings, || format!("service name {} is taken", quote(name)));
+        is_new(&mut places.names, name.into(), item.place, findings, || {
+            format!("service name {} is taken", quote(name))
+        });
         Some(name)
     });
     let protocols = [Protocol::Tcp, Protocol::Udp].map(|p| (if p == Protocol::Tcp { "tcp" } else { "udp" }, p));
     let protocol = table.get("protocol").map_or(Some(Protocol::Tcp), |item| item.choice(&protocols, findings));
     let port = table.need("port", findings).and_then(|item| item.integer(1..=u16::MAX, findings));
-    let vips = read_vips(table, port.zip(protocol), seen, places, findings);
+    let vips = read_vips(table, port.zip(protocol), places, findings);
     let required =
         table.get("required").map_or(Some(Required::Backends(1)), |item| required(&item, "backends", findings));
     let uses = checks.read_uses(table, findings);
@@ -70,6 +63,7 @@ fn read_service<'t>(
         vips: vips?,
         protocol: protocol?,
         port: port?,
+        last_port: port?,
         required: required?,
         backends: backends?,
     })
@@ -78,7 +72,6 @@ fn read_service<'t>(
 fn read_vips(
     table: &Section,
     port: Option<(u16, Protocol)>,
-    seen: &mut Seen,
     places: &mut Places,
     findings: &mut Findings,
 ) -> Option<Vec<Prefix>> {
@@ -97,7 +90,7 @@ fn read_vips(
         }
         if let Some((port, protocol)) = port {
             let what = || format!("another service has {protocol} port {port} of VIP `{vip}`");
-            is_new(&mut seen.ports, (vip, port, protocol), item.place, findings, what);
+            is_new(&mut places.ports, (vip, port, protocol), item.place, findings, what);
         }
         places.vips.entry(vip).or_insert(item.place);
         vips.push(vip);

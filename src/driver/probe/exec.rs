@@ -1,13 +1,15 @@
-//! `exec`: a program whose exit status is the verdict.
+//! `exec`: a program whose exit status is the verdict; and the command that is run after GLB's tables are written.
 //!
 //! It runs in a process group of its own, and when the run is over, whichever way, the whole group is killed. The
 //! program is watched through a pidfd: no SIGCHLD handler, no polling. A descendant that left the group (`setsid`) is
 //! out of reach. What is left of the group is reaped by whoever is its parent then: in a container that may be us.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -38,31 +40,70 @@ static ORPHANED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Runs the program to its end, or to the end of its time.
 pub(super) fn run(target: SocketAddr, probe: &ExecProbe, limit: Limit) -> Verdict {
-    reap_stuck();
     let Some((program, arguments)) = probe.command.split_first() else {
         return Err("internal error: no command".into());
     };
-    let (mut running, output) = match Running::start(program, arguments, target) {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .env("HERALD_ADDRESS", target.ip().to_string())
+        .env("HERALD_PORT", target.port().to_string());
+    let (end, last) = execute(command, limit, true);
+    match end {
+        Ok(status) if status.success() => Ok(last.map_or("exit status 0".into(), Into::into)),
+        Ok(status) => Err(last.unwrap_or_else(|| describe(status)).into()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Runs a command line to its end, or to the end of its time: then all that it has begun is killed. What it leaves behind
+/// when it ends by itself is left alone. It has the daemon's own environment.
+///
+/// # Errors
+/// Why it did not succeed, in words that end with its last ones.
+pub(in crate::driver) fn shell(line: &str, timeout: Duration) -> Result<(), String> {
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(line);
+    let (end, last) = execute(command, Limit::new(timeout), false);
+    let last = last.map(|last| format!(": {last}")).unwrap_or_default();
+    match end {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{}{last}", describe(status))),
+        Err(fault) => Err(fault.into_owned()),
+    }
+}
+
+/// How a program ended, or why that is not known, and the last line of its output.
+type Execution = (Result<ExitStatus, Cow<'static, str>>, Option<String>);
+
+/// Runs a command to its end, or to the end of its time. `all` says that its whole group ends with it in any case.
+fn execute(command: Command, limit: Limit, all: bool) -> Execution {
+    reap_stuck();
+    let program = command.get_program().to_owned();
+    let (mut running, output) = match Running::start(command) {
         Ok(started) => started,
-        Err(error) => return Err(format!("cannot run {}: {}", printable(program.as_bytes()), words(&error)).into()),
+        Err(error) => {
+            return (Err(format!("cannot run {}: {}", printable(program.as_bytes()), words(&error)).into()), None);
+        }
     };
     let mut tail = Tail::default();
     let end = running.watch(output, &mut tail, limit);
-    running.kill_group();
+    if all || end.is_err() {
+        running.kill_group();
+    }
     let last = tail.last_line();
-    match end {
+    let end = match end {
         Err(Stop::Over(Over::Expired)) => {
             let timeout = timed_out(limit.timeout(), "the program ran");
-            Err(last.map_or(timeout.clone(), |line| format!("{timeout}; its last words: {line}")).into())
+            Err(last.as_ref().map_or(timeout.clone(), |line| format!("{timeout}; its last words: {line}")).into())
         }
         Err(Stop::Over(Over::Cancelled)) => Err("given up: the daemon is stopping".into()),
         Err(Stop::Io(error)) => Err(format!("cannot watch the program: {}", words(&error)).into()),
-        Ok(()) => match running.reap() {
-            Some(status) if status.success() => Ok(last.map_or("exit status 0".into(), Into::into)),
-            Some(status) => Err(last.unwrap_or_else(|| describe(status)).into()),
-            None => Err("cannot learn the program's exit status".into()),
-        },
-    }
+        Ok(()) => running.reap().ok_or_else(|| "cannot learn the program's exit status".into()),
+    };
+    (end, last)
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -93,19 +134,9 @@ struct Running {
 
 impl Running {
     /// The program with its standard input empty, and one pipe for all that it says.
-    fn start(program: &str, arguments: &[String], target: SocketAddr) -> io::Result<(Running, PipeReader)> {
+    fn start(mut command: Command) -> io::Result<(Running, PipeReader)> {
         let (reader, writer) = io::pipe()?;
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("PATH", PATH)
-            .env("HERALD_ADDRESS", target.ip().to_string())
-            .env("HERALD_PORT", target.port().to_string())
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
-            .process_group(0);
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
         let child = command.spawn()?;
         // `command`, dropped here, holds the writing ends: kept, the pipe would never end.
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

@@ -4,7 +4,7 @@
 //! `limit::Limit` how long it still may. Nothing is kept from one run to the next: no connection, no TLS session,
 //! no process. What a backend sends reaches people only through `text::printable`.
 
-mod exec;
+pub(super) mod exec;
 mod http;
 pub(super) mod limit;
 mod socket;

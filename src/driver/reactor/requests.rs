@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Mail, Reactor, STOP_PATIENCE, Stop, poster};
-use crate::config::Config;
+use crate::config::{Config, Diagnostic};
 use crate::driver::control::Ask;
 use crate::driver::control_change::Change;
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
-use crate::driver::reload::{Loaded, broken};
+use crate::driver::reload::{Loaded, What, broken};
 use crate::driver::signal::Request;
 use crate::driver::status::{PoolLine, Status};
 use crate::driver::{clock, wall_clock};
@@ -30,16 +30,17 @@ impl Reactor {
                 let path = self.keeper.path().to_owned();
                 self.scribe.note(Notice::Restart(Restart::Writing { path, outcome }));
             }
-            Mail::Loaded(result) => {
+            Mail::Glb(outcome) => self.feed(clock(), Input::GlbDone(outcome)),
+            Mail::Loaded(tables_only, result) => {
                 match result {
-                    Ok(loaded) => self.apply(loaded),
-                    Err(errors) => {
-                        self.state.failed(wall_clock().timestamp(clock()), &errors);
-                        self.scribe.note(Notice::ReloadRefused(errors));
-                    }
+                    Ok(loaded) => self.apply(loaded, tables_only),
+                    Err(errors) => self.refuse(errors, tables_only),
                 }
-                if self.loader.finished() {
-                    self.reload();
+                match self.loader.finished() {
+                    // With what is in force by now.
+                    Some(What::Tables(_)) => self.reload_tables(),
+                    Some(What::All) => self.reload(What::All),
+                    None => {}
                 }
             }
         }
@@ -97,7 +98,7 @@ impl Reactor {
             (_, Stop::Withdrawing(_) | Stop::Flushing | Stop::Done) => {}
             (Request::Reload, Stop::No) => {
                 self.scribe.note(Notice::Reloading(self.loader.path().to_owned()));
-                self.reload();
+                self.reload(What::All);
             }
             (Request::CheckNow, Stop::No) => {
                 self.scribe.note(Notice::CheckingNow);
@@ -121,21 +122,26 @@ impl Reactor {
         self.stop = Stop::Done;
     }
 
-    fn reload(&mut self) {
+    pub(super) fn reload(&mut self, what: What) {
         let post = poster(&self.mail, &self.waker);
-        if let Err(error) = self.loader.request(move |result| post(Mail::Loaded(result))) {
+        let tables_only = matches!(what, What::Tables(_));
+        if let Err(error) = self.loader.request(what, move |result| post(Mail::Loaded(tables_only, result))) {
             let errors = vec![broken(self.loader.path(), &format!("cannot start to read it: {error}"))];
-            self.state.failed(wall_clock().timestamp(clock()), &errors);
-            self.scribe.note(Notice::ReloadRefused(errors));
+            self.refuse(errors, tables_only);
         }
     }
 
+    fn refuse(&mut self, errors: Vec<Diagnostic>, tables_only: bool) {
+        self.state.failed(wall_clock().timestamp(clock()), &errors, tables_only);
+        self.scribe.note(Notice::ReloadRefused(errors));
+    }
+
     /// Puts a new configuration in force.
-    fn apply(&mut self, loaded: Loaded) {
+    fn apply(&mut self, loaded: Loaded, tables_only: bool) {
         if self.stop != Stop::No {
             return;
         }
-        let Loaded { config, subjects, prober } = loaded;
+        let Loaded { config, subjects, prober, watched } = loaded;
         let now = clock();
         // What the engine still has to say means the old configuration's indexes.
         self.drain(now);
@@ -149,7 +155,7 @@ impl Reactor {
         if config.daemon.state_file != self.config.daemon.state_file {
             self.scribe.note(Notice::NeedsRestart("daemon.state_file"));
         }
-        self.state.loaded(wall_clock().timestamp(now), &config);
+        self.state.loaded(wall_clock().timestamp(now), &config, tables_only);
         crate::driver::log::set_level(config.daemon.log);
         self.subjects = subjects;
         self.config = config.clone();
@@ -161,6 +167,7 @@ impl Reactor {
         self.engine.set_clock(wall_clock());
         self.feed(now, Input::Configure(config.clone()));
         self.scribe.note(Notice::Reloaded(config.clone()));
+        self.watch(&config, watched);
         self.note_findings(&config);
     }
 

@@ -36,7 +36,7 @@ fn backend(port: u16, checks: &[usize]) -> Backend {
 
 fn service(name: &str, vips: &[&str], required: Required, backends: Vec<Backend>) -> Service {
     let vips = vips.iter().map(|vip| vip.parse().unwrap()).collect();
-    Service { name: name.into(), vips, protocol: Protocol::Tcp, port: 80, required, backends }
+    Service { name: name.into(), vips, protocol: Protocol::Tcp, port: 80, last_port: 80, required, backends }
 }
 
 fn config(checks: Vec<Check>, services: Vec<Service>) -> Arc<Config> {

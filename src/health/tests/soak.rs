@@ -75,7 +75,14 @@ fn random_config(rng: &mut Rng) -> Arc<Config> {
         if rng.below(5) > 0 {
             let interval = MS * (100 + 300 * rng.below(3) as u32);
             let (rise, fall) = (1 + rng.below(3) as u32, 1 + rng.below(3) as u32);
-            let timing = Timing { interval, fast_interval: interval / 2, timeout: 200 * MS, rise, fall };
+            let timing = Timing {
+                interval,
+                fast_interval: interval / 2,
+                first_interval: interval / 2,
+                timeout: 200 * MS,
+                rise,
+                fall,
+            };
             let at = rng.below(checks.len() as u64 + 1) as usize;
             checks.insert(at, check(port, timing));
         }

@@ -50,6 +50,8 @@ impl Hub {
 
     /// Runs it; done when its API answers.
     pub(crate) fn run(&mut self) {
+        // One that was killed leaves it, and the next does not start over it.
+        let _there_or_not = fs::remove_file(self.socket());
         let config = self.dir.join("gobgpd.toml");
         let socket = format!("{API},unix://{}", self.socket().display());
         let arguments = ["-t", "toml", "-f", config.to_str().unwrap(), "--api-hosts", &socket, "--pprof-disable"];

@@ -1,8 +1,9 @@
 //! `http` and `https`: the only place where ureq is used.
 //!
 //! ureq reads the answer; how to connect, what to send, how long to wait and whom to trust is decided here and in
-//! [`transport`]. Each run has an agent of its own, which costs a microsecond and cannot keep anything.
+//! [`transport`], and where a redirect may lead in [`redirect`]. Each run has an agent of its own, which costs a microsecond and cannot keep anything.
 
+mod redirect;
 mod transport;
 
 use std::borrow::Cow;
@@ -34,15 +35,19 @@ pub(super) fn run(target: SocketAddr, probe: &HttpProbe, tls: Option<Option<&tls
         Some(Some(client)) => Some((client.config.clone(), client.name(probe.host.as_deref(), target)?)),
         Some(None) => return Err("internal error: the TLS profile was not loaded".into()),
     };
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let head: Arc<[u8]> = head(target, probe).into_bytes().into();
-    let dial = Dial { target, limit, tls, head };
-    let agent = Agent::with_parts(agent_config().clone(), dial.clone(), dial);
-    // ureq only needs to know whether the answer has a body: `transport` sends what `head` says.
-    let method = if probe.method == "HEAD" { Method::HEAD } else { Method::GET };
-    let request = Request::builder().method(method).uri(format!("{scheme}://target/")).body(());
-    let request = request.map_err(|error| Cow::from(format!("internal error: {error}")))?;
-    let mut response = agent.run(request).map_err(|error| failure(&error, limit, false))?;
+    let mut path = Cow::Borrowed(probe.path.as_str());
+    let mut left = probe.redirects;
+    let mut response = loop {
+        let response = ask(target, probe, &path, tls.clone(), limit)?;
+        // 304 and its kind lead nowhere.
+        if probe.redirects == 0 || !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            break response;
+        }
+        left = left.checked_sub(1).ok_or_else(|| format!("more than {} redirects", probe.redirects))?;
+        let location = response.headers().get("location");
+        let location = location.ok_or_else(|| format!("status {} without a Location", response.status().as_u16()))?;
+        path = Cow::Owned(redirect::path(target, probe, &path, location.as_bytes())?);
+    };
     let status = response.status();
     if !probe.status.iter().any(|range| range.contains(status.as_u16())) {
         return Err(format!("status {}, expected {}", with_reason(status), ranges(&probe.status)).into());
@@ -52,6 +57,28 @@ pub(super) fn run(target: SocketAddr, probe: &HttpProbe, tls: Option<Option<&tls
         judge_body(&mut body, wanted, probe.max_body, limit)?;
     }
     Ok(if status == StatusCode::OK { "200 OK".into() } else { with_reason(status).into() })
+}
+
+/// With whom to speak TLS.
+type Tls = (Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>);
+
+/// One request, on a connection of its own.
+fn ask(
+    target: SocketAddr,
+    probe: &HttpProbe,
+    path: &str,
+    tls: Option<Tls>,
+    limit: Limit,
+) -> Result<ureq::http::Response<ureq::Body>, Cow<'static, str>> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let head: Arc<[u8]> = head(target, probe, path).into_bytes().into();
+    let dial = Dial { target, limit, tls, head };
+    let agent = Agent::with_parts(agent_config().clone(), dial.clone(), dial);
+    // ureq only needs to know whether the answer has a body: `transport` sends what `head` says.
+    let method = if probe.method == "HEAD" { Method::HEAD } else { Method::GET };
+    let request = Request::builder().method(method).uri(format!("{scheme}://target/")).body(());
+    let request = request.map_err(|error| Cow::from(format!("internal error: {error}")))?;
+    agent.run(request).map_err(|error| failure(&error, limit, false))
 }
 
 fn agent_config() -> &'static ureq::config::Config {
@@ -72,9 +99,9 @@ fn agent_config() -> &'static ureq::config::Config {
 }
 
 /// The request, as an operator would write it. The operator's own headers take the place of ours.
-fn head(target: SocketAddr, probe: &HttpProbe) -> String {
+fn head(target: SocketAddr, probe: &HttpProbe, path: &str) -> String {
     let mut head = String::with_capacity(256);
-    let _ = write!(head, "{} {} HTTP/1.1\r\n", probe.method, probe.path);
+    let _ = write!(head, "{} {path} HTTP/1.1\r\n", probe.method);
     let given = |name: &str| probe.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
     if !given("host") {
         let default_port = if probe.tls.is_some() { 443 } else { 80 };

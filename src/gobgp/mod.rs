@@ -6,7 +6,7 @@
 //! in gobgpd's key, and that is what makes it ours: routes with another, or learned from a peer, are never touched. The
 //! connection is held; its end means that gobgpd has gone and its table with it.
 //!
-//! [`grpc`] is calls over HTTP/2, [`version`] tells the two APIs apart, `message` is what calls carry and `request` the only
+//! [`grpc`] is calls over HTTP/2, [`Api`] which of the two it is that gobgpd serves, `message` is what calls carry and `request` the only
 //! place that makes them, [`path`] is a route as gobgpd has it: plain BGP octets, from the encoder of our own sessions.
 //! `ledger` is what is wanted and what has been told. [`errand`] is what an operator asks for by hand.
 

@@ -24,6 +24,7 @@ pub struct Probe {
 }
 
 /// The kinds of probe.
+#[expect(clippy::large_enum_variant, reason = "there is one of each probe, behind an Arc")]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProbeKind {
     /// `tcp`: the connection is accepted.

@@ -50,6 +50,7 @@ impl World {
             Output::TurnAway(arrival, words) => self.turned_away(arrival, &words),
             Output::Close(id, conn) => self.closed(id, conn),
             Output::Link(_) => panic!("an unnumbered peer, and there is none"),
+            Output::Gobgp(_) => panic!("a gobgpd, and there is none"),
             Output::Glb(_) => panic!("forwarding tables, and there are none"),
             Output::Notice(notice) => self.notice(notice),
             Output::Stopped => {
@@ -83,6 +84,8 @@ impl World {
             }
             Notice::Aggregate(event, reason) => self.tell(format_args!("{event:?}: {reason}")),
             Notice::Drain(notice) => self.tell(format_args!("{notice:?}")),
+            Notice::Gobgp(notice) => self.tell(format_args!("{notice:?}")),
+            Notice::Glb(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Discovery(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Peer(peer, notice) => {
                 self.tell(format_args!("{}: {notice:?}", peer.name));

@@ -146,7 +146,7 @@ impl Engine {
             last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
             retry_at: status.retry_at.map(|at| clock.timestamp(at)),
             established_count: status.established_count,
-            local_as: local_as,
+            local_as,
             remote_as: status.asn,
             remote_id: status.router_id,
             remote_software: status.api.map(|api| format!("GoBGP {api}")),

@@ -70,6 +70,7 @@ fn operate(config: Config) {
                 | Output::Close(..)
                 | Output::Link(_)
                 | Output::Glb(_)
+                | Output::Gobgp(_)
                 | Output::Notice(_) => {}
             }
         }

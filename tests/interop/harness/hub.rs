@@ -92,16 +92,6 @@ impl Hub {
         }
         serde_json::from_str(&stdout).map_err(|error| format!("gobgp {arguments:?}: {error}: {stdout}{stderr}"))
     }
-
-    /// The prefixes that it holds, in both families.
-    pub(crate) fn prefixes(&self) -> Result<Vec<String>, String> {
-        let mut prefixes = Vec::new();
-        for family in ["ipv4", "ipv6"] {
-            let rib = self.ask(&["global", "rib", "-a", family])?;
-            prefixes.extend(rib.as_object().into_iter().flat_map(|rib| rib.keys().cloned()));
-        }
-        Ok(prefixes)
-    }
 }
 
 fn configuration() -> String {

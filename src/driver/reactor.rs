@@ -183,17 +183,22 @@ impl Reactor {
             breath: None,
             buffer: vec![0; READ_SHARE],
         };
-        let path = reactor.loader.path().to_owned();
-        reactor.scribe.note(Notice::Started { config: config.clone(), path });
-        if let Some(restart) = restart {
-            reactor.scribe.note(Notice::Restart(restart));
-        }
-        reactor.note_findings(&config);
         reactor.watch(&config, watched);
-        reactor.keeper.changed(clock());
         reactor.engine.set_clock(wall);
-        reactor.feed(clock(), Input::Configure(config));
+        reactor.begin(config, restart);
         Ok(reactor)
+    }
+
+    /// Puts the first configuration in force.
+    fn begin(&mut self, config: Arc<Config>, restart: Option<Restart>) {
+        let path = self.loader.path().to_owned();
+        self.scribe.note(Notice::Started { config: config.clone(), path });
+        if let Some(restart) = restart {
+            self.scribe.note(Notice::Restart(restart));
+        }
+        self.note_findings(&config);
+        self.keeper.changed(clock());
+        self.feed(clock(), Input::Configure(config));
     }
 
     /// Runs until it is told to stop, and has stopped: every thread of the daemon has ended and its socket is removed.

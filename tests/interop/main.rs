@@ -29,6 +29,7 @@ mod ceases;
 mod checks;
 mod drains;
 mod families;
+mod glb;
 mod gobgp_api;
 mod loopback;
 mod neighbour_gobgp;

@@ -72,6 +72,11 @@ impl Herald {
     /// Writes the file and sends SIGHUP.
     pub(crate) fn reload(&self, config: &str) {
         self.write(config);
+        self.hang_up();
+    }
+
+    /// Sends SIGHUP, with the file as it is.
+    pub(crate) fn hang_up(&self) {
         self.process.as_ref().unwrap().signal(Signal::HUP);
     }
 

@@ -19,7 +19,7 @@ fn daemon_and_top_level_errors() {
         ),
         (daemon("http_listen = ':80'"), "20:1: `http_listen` in [daemon] is not supported by this version"),
         (daemon("state_file = 'x'"), "20:14: `state_file` must be an absolute path"),
-        (format!("{BASE}[glb]\n"), "19:2: `glb` in the file is not supported by this version"),
+        (format!("{BASE}[glb]\n"), "19:1: [glb] needs `source`, or `config` with a file that says it"),
         (format!("{BASE}[servcie]\n"), "19:2: unknown key `servcie` in the file; did you mean `service`?"),
         (format!("{BASE}[daemon]\nport 1\n"), "20:6: key with no value, expected `=`"),
         (

@@ -13,7 +13,7 @@ use super::complain;
 use crate::config::ApiAddress;
 use crate::config::gobgp::{Gobgp, parse_api_address};
 use crate::driver::errand;
-use crate::driver::load::load;
+use crate::driver::load::{find_gobgp, load};
 use crate::gobgp::errand::{Found, Report, Task};
 
 /// The end of `herald gobgp --help`.
@@ -109,14 +109,18 @@ fn whom(at: &Where) -> Result<Option<Gobgp>, ExitCode> {
         let plain = Gobgp::new(api.clone());
         return Ok(Some(Gobgp { identifier: at.identifier.unwrap_or(plain.identifier), ..plain }));
     }
-    match load(&at.config) {
-        Ok(config) => Ok(config.gobgp.as_deref().cloned()),
-        Err(errors) => {
-            errors.iter().for_each(|error| complain(&error.to_string()));
-            complain("herald gobgp: the configuration is not valid; name gobgpd with --api");
-            Err(ExitCode::from(2))
-        }
+    let errors = match load(&at.config) {
+        Ok(config) => return Ok(config.gobgp.as_deref().cloned()),
+        Err(errors) => errors,
+    };
+    // Routes of a dead daemon must not stay because something else is wrong with its file by now.
+    if let Some(gobgp) = find_gobgp(&at.config) {
+        complain(&format!("herald gobgp: {} is not valid, but its [gobgp] is", at.config.display()));
+        return Ok(Some(Gobgp::clone(&gobgp)));
     }
+    errors.iter().for_each(|error| complain(&error.to_string()));
+    complain("herald gobgp: the configuration is not valid; name gobgpd with --api");
+    Err(ExitCode::from(2))
 }
 
 fn text(task: Task, gobgp: &Gobgp, report: &Report) -> String {

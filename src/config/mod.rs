@@ -33,7 +33,7 @@ pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
 pub use glb::{ForwardingTable, Glb};
 pub use gobgp::{ApiAddress, Gobgp};
-pub use parse::{Texts, parse, parse_attributes, parse_incomplete, parse_with, peer_keys, wanted_files};
+pub use parse::{Texts, find_gobgp, parse, parse_attributes, parse_incomplete, parse_with, peer_keys, wanted_files};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use restart::RestartTime;
 pub use transport::{Password, Reach, Secret, Transport};

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use super::gobgp::PEER_NAME;
-use super::{Attributes, Config, Diagnostic, Source};
+use super::{Attributes, Config, Diagnostic, Gobgp, Source};
 use findings::{Findings, Place, quote};
 use table::Section;
 
@@ -71,6 +71,21 @@ pub fn wanted_files(sources: &[Source], texts: &Texts) -> BTreeSet<PathBuf> {
     let table = read_toml(0, &main.text, &mut findings);
     let root = Section::new(&schema::ROOT, &table, Place { file: 0, offset: 0 }, &mut findings);
     glb::wanted(Some(&root), &glb::Files::new(texts, sources.len()), &mut findings)
+}
+
+/// `[gobgp]` alone, whatever else may be wrong with the main file: what a daemon told gobgpd must be found again, even if
+/// nobody could start one with this file. `texts` as for [`parse_with`].
+pub fn find_gobgp(main: &Source, texts: &Texts) -> Option<Arc<Gobgp>> {
+    let mut findings = Findings::new(std::iter::once(main).chain(glb::Files::sources(texts)));
+    let table = read_toml(0, &main.text, &mut findings);
+    let root = Section::new(&schema::ROOT, &table, Place { file: 0, offset: 0 }, &mut findings);
+    let legacy = glb::legacy_gobgp(&root, &glb::Files::new(texts, 1), &mut findings);
+    gobgp::read(Some(&root), legacy.as_ref(), asks_for_restart(&root), &mut findings).0
+}
+
+/// Whether `[bgp]` asks routers to keep our routes over a restart.
+fn asks_for_restart(root: &Section) -> bool {
+    root.get("bgp").is_some_and(|bgp| bgp.holds("graceful_restart"))
 }
 
 /// What is wrong with these files, where others (or their content) could not be read: nothing is said about what is
@@ -117,7 +132,7 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
     let files = glb::Files::new(texts, sources.len());
     let mut ground = glb::Ground { checks: &mut checks, services: &mut services, places: &mut service_places };
     let (glb, legacy_gobgp) = glb::read(roots.first(), &files, &mut ground, &mut findings);
-    let restarts = roots.first().and_then(|root| root.get("bgp")).is_some_and(|bgp| bgp.holds("graceful_restart"));
+    let restarts = roots.first().is_some_and(asks_for_restart);
     let (gobgp, gobgp_place) = gobgp::read(roots.first(), legacy_gobgp.as_ref(), restarts, &mut findings);
     if gobgp.is_some() {
         peer_places.refuse_name(bgp.as_ref(), PEER_NAME, &mut findings);

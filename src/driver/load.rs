@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::probe::tunnel;
 use super::secret;
-use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Position, Secret, Source, Texts};
+use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Gobgp, Position, Secret, Source, Texts};
 
 /// The largest file that is read, in bytes: some 50,000 services.
 const MAX_FILE: u64 = 8 << 20;
@@ -101,6 +101,17 @@ pub(crate) fn read_all(path: &Path) -> Result<Configured, Vec<Diagnostic>> {
     Ok(Configured { config, origin: Arc::new(Origin { sources, texts }), stamp })
 }
 
+/// `[gobgp]` of the main file, whatever else is wrong with it or with what it names.
+pub(crate) fn find_gobgp(path: &Path) -> Option<Arc<Gobgp>> {
+    let main = read_source(path, &mut Vec::new());
+    let mut texts = Texts::new();
+    // The first file that it names is that which may say more about gobgpd; the tables do not.
+    for named in config::wanted_files(std::slice::from_ref(&main), &texts) {
+        texts.insert(named.clone(), read_text(&named));
+    }
+    config::find_gobgp(&main, &texts)
+}
+
 /// Validates texts that have been read, and looks at the files that they name.
 ///
 /// # Errors
@@ -134,15 +145,15 @@ fn read_named(
         }
         for path in missing {
             stamps.insert(path.clone(), Stamp::of(&path));
-            let text = read(&path, MAX_TEXT).and_then(|bytes| text(&path, bytes));
+            let text = read_text(&path);
             texts.insert(path, text);
         }
     }
 }
 
 /// A text that the configuration names.
-fn text(path: &Path, bytes: Vec<u8>) -> Result<Source, String> {
-    let name = display(path);
+fn read_text(path: &Path) -> Result<Source, String> {
+    let (name, bytes) = (display(path), read(path, MAX_TEXT)?);
     let text = String::from_utf8(bytes).map_err(|error| {
         let fault = not_utf8(path, error.as_bytes(), error.utf8_error().valid_up_to());
         format!("{} (line {}, column {})", fault.message, fault.position.line, fault.position.column)

@@ -56,8 +56,9 @@ impl Engine {
             let list = if peer.is_helper() { &mut heirs.keep } else { &mut heirs.drop };
             list.push(peer.config().name.clone());
         }
-        if self.gobgp.is_heard() {
-            heirs.keep.push(PEER_NAME.into());
+        if let (true, Some(gobgp)) = (self.gobgp.is_heard(), &self.config.gobgp) {
+            let list = if gobgp.graceful_restart { &mut heirs.keep } else { &mut heirs.drop };
+            list.push(PEER_NAME.into());
         }
         heirs
     }

@@ -1,5 +1,6 @@
 //! Announcing through a local gobgpd's API: what counts is the table of the router behind it.
 
+use std::fs;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -255,11 +256,14 @@ fn list_and_flush_touch_nobody_elses() {
     let (code, text) = errand("list");
     assert_eq!(code, Some(0), "{text}");
     assert!(VIPS.iter().all(|vip| text.contains(vip)) && !text.contains("203.0.113.7"), "{text}");
+    // Whatever else may be wrong with the file by now.
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replace("[checks.web]", "[checks.wbe]")).unwrap();
     let (code, text) = errand("flush");
     assert_eq!(code, Some(0), "{text}");
     stage.until("the operator's own alone", &table(&[FOREIGN]));
     let (code, text) = errand("flush");
-    assert_eq!((code, text.lines().count()), (Some(0), 1), "nothing is left to flush: {text}");
+    assert!(code == Some(0) && text.contains("0 routes under identifier"), "nothing is left to flush: {text}");
     stage.hub.kill();
     let (code, text) = errand("list");
     assert_eq!(code, Some(2), "{text}");

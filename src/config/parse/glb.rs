@@ -98,6 +98,12 @@ pub(super) fn wanted(root: Option<&Section>, files: &Files, findings: &mut Findi
     config.into_iter().chain(source).collect()
 }
 
+/// What a `healthcheck.conf` that is known says of gobgpd.
+pub(super) fn legacy_gobgp(root: &Section, files: &Files, findings: &mut Findings) -> Option<LegacyGobgp> {
+    let table = root.get("glb")?.section(&schema::GLB, findings)?;
+    read_legacy(&table, files, findings).gobgp
+}
+
 /// Adds the services of the tables.
 pub(super) fn read(
     root: Option<&Section>,

@@ -232,6 +232,7 @@ fn started(config: &Config, path: &Path) -> String {
 /// `2 VIPs, 1 service, 4 checks, 2 peers, 8 workers`.
 pub(crate) fn counts(config: &Config) -> String {
     let peers = config.bgp.as_ref().map_or(0, |bgp| bgp.peers.len() + bgp.ranges.len());
+    let peers = peers + usize::from(config.gobgp.is_some());
     [
         plural(config.vips.len(), "VIP", "VIPs"),
         plural(config.services.len(), "service", "services"),

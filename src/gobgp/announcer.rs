@@ -17,6 +17,7 @@ use super::cause::Cause;
 use super::grpc::CallId;
 use super::ledger::{Ledger, Order};
 use super::link::Link;
+use super::request::Adding;
 use super::{Calls, Conn, Event, Output, State, Status};
 use crate::bgp::drain::Telling;
 use crate::config::{self, Asn, Attributes};
@@ -83,6 +84,8 @@ pub struct Announcer {
     ledger: Ledger,
     /// Calls that carry orders.
     flights: BTreeMap<CallId, Flight>,
+    /// On this connection.
+    adding: Adding,
     /// Calls that list a family.
     lists: [Option<CallId>; 2],
     /// A list is wanted when the one under way has ended.
@@ -125,6 +128,7 @@ impl Announcer {
             identity: None,
             ledger: Ledger::default(),
             flights: BTreeMap::new(),
+            adding: Adding::default(),
             lists: [None; 2],
             list_again: false,
             in_doubt: false,

@@ -62,10 +62,24 @@ impl Batch {
     }
 }
 
-/// Announces. Always as a stream of one message, also for one route: AddPath of early 4.x writes to a map of its own
-/// without a lock, and two of them at a time can end gobgpd; this one takes its turn like everything else.
-pub(super) fn announce(api: Api, batch: &Batch) -> Call {
-    call(api, "AddPathStream", Limits::SHORT, &batch.request)
+/// How routes are announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Adding {
+    /// By AddPathStream, a stream of one message, also for one route: AddPath of early 4.x writes to a map of its own
+    /// without a lock, and two of them at a time can end gobgpd; this one takes its turn like everything else.
+    #[default]
+    Streamed,
+    /// By AddPath, one at a time, where the other is not served.
+    Single,
+}
+
+/// Announces a batch, which for [`Adding::Single`] is of one route: then it is an AddPathRequest to the octet.
+pub(super) fn announce(api: Api, adding: Adding, batch: &Batch) -> Call {
+    let method = match adding {
+        Adding::Streamed => "AddPathStream",
+        Adding::Single => "AddPath",
+    };
+    call(api, method, Limits::SHORT, &batch.request)
 }
 
 /// Withdraws one route of ours.

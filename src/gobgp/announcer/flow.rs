@@ -10,7 +10,7 @@ use crate::gobgp::grpc::{Call, CallId, Failure, Status};
 use crate::gobgp::ledger::Order;
 use crate::gobgp::link::{Link, is_not_started};
 use crate::gobgp::message::{ListPathResponse, Path};
-use crate::gobgp::request::{self, Batch};
+use crate::gobgp::request::{self, Adding, Batch};
 use crate::gobgp::{Api, Notice, Output, State, path};
 
 /// Calls that are under way at a time.
@@ -27,7 +27,11 @@ impl Announcer {
     }
 
     fn may_call(&self) -> bool {
-        self.flights.len() < FLIGHTS_MAX && self.link.as_ref().is_some_and(Link::has_room)
+        let most = match self.adding {
+            Adding::Streamed => FLIGHTS_MAX,
+            Adding::Single => 1,
+        };
+        self.flights.len() < most && self.link.as_ref().is_some_and(Link::has_room)
     }
 
     /// One call of announcements, and on the way to it as many of withdrawals as come first; false when there is no order.
@@ -49,10 +53,10 @@ impl Announcer {
             match path::encode(&order.prefix, route) {
                 // The longest prefix of the family was tried: it does not happen.
                 Err(_) => drop(self.ledger.failed(order, &Cause::TooLarge, false)),
-                Ok(encoded) if order.is_alone => {
+                Ok(encoded) if order.is_alone || self.adding == Adding::Single => {
                     let mut batch = Batch::new(api);
                     batch.add(&order.prefix, encoded, identifier, age);
-                    self.fly(now, &request::announce(api, &batch), vec![order]);
+                    self.fly(now, &request::announce(api, self.adding, &batch), vec![order]);
                 }
                 Ok(encoded) => {
                     batch.add(&order.prefix, encoded, identifier, age);
@@ -61,7 +65,7 @@ impl Announcer {
             }
         }
         if !orders.is_empty() {
-            self.fly(now, &request::announce(api, &batch), orders);
+            self.fly(now, &request::announce(api, self.adding, &batch), orders);
         }
         has_any
     }
@@ -124,7 +128,13 @@ impl Announcer {
     }
 
     fn land(&mut self, now: Instant, flight: Flight, cause: Option<&Cause>) {
-        let is_one_of_many = flight.orders.len() > 1;
+        let is_unserved = flight.method == "AddPathStream"
+            && matches!(cause, Some(Cause::Call { status, .. }) if status.code == Status::UNIMPLEMENTED);
+        if is_unserved {
+            self.adding = Adding::Single;
+        }
+        // Either way the routes themselves may be fine.
+        let is_one_of_many = flight.orders.len() > 1 || is_unserved;
         for order in flight.orders {
             match cause {
                 None => {

@@ -1,16 +1,16 @@
 //! From connecting to Established and back.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{ASK_AGAIN, Announcer, CONNECT_TIMEOUT, DOUBT, REFUSED_FIRST, Timer};
 use crate::config::{self, Asn};
 use crate::gobgp::cause::Cause;
 use crate::gobgp::link::{Link, News};
+use crate::gobgp::request::Adding;
 use crate::gobgp::{Api, Conn, Notice, Output, State, request};
 use crate::prefix::Family;
-use std::net::Ipv4Addr;
-use std::time::Duration;
 
 /// Causes remembered so as not to tell them again.
 const TOLD_CAUSES: usize = 8;
@@ -58,6 +58,7 @@ impl Announcer {
         self.dial = None;
         self.timers.set(Timer::Connect, None);
         self.link = Some(Link::new(now, conn));
+        self.adding = Adding::default();
         self.calls.made += 1;
         self.enter(now, State::Asking, None);
     }

@@ -69,3 +69,22 @@ fn attributes_that_fit_no_message_are_refused_here() {
     assert_eq!(lab.announcer.status().refused, 0);
     lab.expect(&[(prefix("192.0.2.1"), 1)]);
 }
+
+/// Another server of this API, with the methods that everybody knows.
+#[test]
+fn who_has_no_streams_is_told_one_by_one() {
+    for is_v4 in [false, true] {
+        let mut lab = Lab::up(is_v4, &[]);
+        lab.server.lacks_streams = true;
+        let routes: Vec<_> = (0..300).map(|i| (numbered(i), i)).collect();
+        lab.want(&routes);
+        lab.run();
+        lab.check();
+        lab.expect(&routes);
+        assert_eq!(lab.announcer.status().refused, 0);
+        lab.take_calls();
+        lab.want(&[(numbered(7), 1)]);
+        lab.run();
+        assert_eq!(lab.take_calls(), ["AddPath"]);
+    }
+}

@@ -22,6 +22,8 @@ pub(super) struct Server {
     pub(super) refuses: BTreeSet<Vec<u8>>,
     /// AFI whose tables it does not have.
     pub(super) lacks: BTreeSet<u64>,
+    /// It has no AddPathStream.
+    pub(super) lacks_streams: bool,
     /// Methods that were called, in order.
     pub(super) calls: Vec<String>,
     /// How often somebody asked to withdraw everything.
@@ -76,6 +78,7 @@ impl Server {
             table: BTreeMap::new(),
             refuses: BTreeSet::new(),
             lacks: BTreeSet::new(),
+            lacks_streams: false,
             calls: Vec::new(),
             deleted_all: 0,
             holds_lists: false,
@@ -180,7 +183,8 @@ impl Server {
         }
         match method {
             "ListPath" => self.list(request),
-            "AddPathStream" => self.add(request),
+            "AddPathStream" if self.lacks_streams => (vec![], (12, format!("unknown method {method}"))),
+            "AddPathStream" | "AddPath" => self.add(request),
             "DeletePath" => self.delete(request),
             _ => (vec![], (12, format!("unknown method {method}"))),
         }

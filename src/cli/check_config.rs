@@ -60,8 +60,12 @@ fn summary(path: &Path, config: &Config) -> String {
     }
     let ipv4_aggregates = config.aggregates.keys().filter(|prefix| prefix.address().is_ipv4()).count();
     let aggregates = config.aggregates.len();
+    let gobgp = config.gobgp.as_ref().map(|gobgp| format!("by its API at {}", gobgp.api));
+    let tables = config.glb.as_ref().map_or(0, |glb| glb.table.tables);
     let rows = [
         ("peers", peers.len(), format!("{} external, {internal} internal", peers.len() - internal)),
+        ("gobgpd", usize::from(gobgp.is_some()), gobgp.unwrap_or_default()),
+        ("GLB tables", tables, config.glb.as_ref().map(|glb| glb.source.display().to_string()).unwrap_or_default()),
         ("VIPs", config.vips.len(), format!("{ipv4} IPv4, {} IPv6", config.vips.len() - ipv4)),
         ("aggregates", aggregates, format!("{ipv4_aggregates} IPv4, {} IPv6", aggregates - ipv4_aggregates)),
         ("services", config.services.len(), String::new()),
@@ -70,8 +74,9 @@ fn summary(path: &Path, config: &Config) -> String {
         ("workers", config.worker_count(), worker_note(config)),
     ];
     let mut text = format!("{}: the configuration is valid\n", path.display());
-    // Few have any aggregates.
-    for (what, count, note) in rows.into_iter().filter(|row| row.0 != "aggregates" || row.1 > 0) {
+    // Few have any of these.
+    let is_rare = |what: &str| ["aggregates", "gobgpd", "GLB tables"].contains(&what);
+    for (what, count, note) in rows.into_iter().filter(|row| row.1 > 0 || !is_rare(row.0)) {
         let line = format!("  {what:<10}  {count:>6}  {note}");
         let _ = writeln!(text, "{}", line.trim_end());
     }

@@ -111,6 +111,7 @@ mod tests {
         let expected = "\
 /etc/herald/herald.toml: the configuration is valid
   peers            4  3 external, 1 internal
+  gobgpd           1  by its API at 127.0.0.1:50051
   VIPs             3  1 IPv4, 2 IPv6
   aggregates       1  1 IPv4, 0 IPv6
   services         2

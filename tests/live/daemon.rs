@@ -68,6 +68,11 @@ impl Daemon {
         fs::write(self.config(), text).unwrap();
     }
 
+    /// Where its files are.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.directory.path().join("herald.toml")
     }
@@ -134,7 +139,7 @@ impl Daemon {
         self.wait(text, || self.log().contains(text).then_some(()));
     }
 
-    fn wait<T>(&self, what: &str, find: impl Fn() -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&self, what: &str, find: impl Fn() -> Option<T>) -> T {
         let deadline = clock() + PATIENCE;
         loop {
             if let Some(found) = find() {

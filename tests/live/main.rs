@@ -2,6 +2,7 @@
 
 mod daemon;
 mod drain;
+mod glb;
 mod restart;
 mod router;
 

@@ -82,3 +82,23 @@ fn the_installed_file_asks_to_be_filled_in() {
     assert_eq!(warnings(&uncommented), [""; 0]);
     assert_eq!(config(&uncommented).services[0].backends.len(), 2);
 }
+
+/// Both ways into GLB's tables, with the tables.
+#[test]
+fn the_examples_of_glb_are_valid() {
+    const TABLE: &str = include_str!("../../../../etc/examples/glb/forwarding_table.src.json");
+    const LEGACY: &str = include_str!("../../../../etc/examples/glb/healthcheck.conf");
+    const OWN: &str = include_str!("../../../../etc/examples/glb/herald.toml");
+    let texts = Texts::from_iter(
+        [("/etc/glb/forwarding_table.src.json", TABLE), ("/etc/glb/healthcheck.conf", LEGACY)]
+            .map(|(path, text)| (path.into(), Ok(source(path, text)))),
+    );
+    for text in [OWN, "[glb]\nconfig = \"/etc/glb/healthcheck.conf\"\n"] {
+        let config = parse_with(&[source("f", text)], &texts).unwrap();
+        assert_eq!(config.warnings, []);
+        assert_eq!((config.services.len(), config.vips.len()), (4, 3));
+        let (glb, gobgp) = (config.glb.unwrap(), config.gobgp.unwrap());
+        assert_eq!(glb.reload_command.as_deref(), Some("systemctl reload glb-director"));
+        assert_eq!((gobgp.api.to_string().as_str(), gobgp.live.attributes.communities.len()), ("127.0.0.1:50051", 1));
+    }
+}

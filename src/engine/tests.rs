@@ -1,6 +1,7 @@
 //! What only the whole engine shows: reloads of peers, ends, and drains.
 
 mod drain;
+mod glb;
 
 mod restart;
 

@@ -197,6 +197,10 @@ impl Glb {
             (None, new) => new.is_some(),
             (Some(_), None) => false,
         };
+        let command = |config: &Arc<config::Glb>| config.reload_command.clone();
+        if self.config.as_ref().and_then(command) != config.and_then(command) {
+            self.command = None; // how another has ended says nothing of this one
+        }
         self.config = config.cloned();
         let Some(config) = config else { return };
         let (shown, next) = (self.shown.take(), self.next.take());

@@ -51,6 +51,8 @@ struct Legacy {
     destination: Option<(PathBuf, Place)>,
     reload_command: Option<(String, Place)>,
     gobgp: Option<LegacyGobgp>,
+    /// It may have meant to say a source: that has been reported.
+    is_faulty: bool,
 }
 
 /// Where things go that others have begun.
@@ -117,7 +119,7 @@ pub(super) fn read(
     let mut own_path = |key| table.get(key).map(|item| (item, daemon::absolute_path(&item, findings)));
     let own = |(item, path): (super::table::Item, Option<PathBuf>)| path.map(|path| (path, item.place));
     let (own_source, own_destination) = (own_path("source"), own_path("destination"));
-    let lacks_source = own_source.is_none() && legacy.source.is_none();
+    let lacks_source = own_source.is_none() && legacy.source.is_none() && !legacy.is_faulty;
     let source = own_source.map_or(legacy.source, own);
     let destination = own_destination.map_or(legacy.destination, own);
     if lacks_source && !findings.is_incomplete() {
@@ -177,12 +179,15 @@ fn read_legacy(table: &Section, files: &Files, findings: &mut Findings) -> Legac
     let path = item.and_then(|item| daemon::absolute_path(&item, findings).zip(Some(item.place)));
     let text = path.and_then(|(path, place)| files.text(&path, place, findings));
     let object = text.and_then(|(text, number)| Value::read(text, number, findings)?.object("the file", findings));
-    let Some(object) = object else { return Legacy::default() };
+    let Some(object) = object else { return Legacy { is_faulty: item.is_some(), ..Legacy::default() } };
     object.refuse_twins(&["forwarding_table", "reload_command", "gobgp_config"], findings);
     let mut legacy = Legacy::default();
-    if let Some(paths) = object.get("forwarding_table").and_then(|value| value.object("forwarding_table", findings)) {
+    let table = object.get("forwarding_table");
+    legacy.is_faulty = table.is_some();
+    if let Some(paths) = table.and_then(|value| value.object("forwarding_table", findings)) {
         paths.refuse_twins(&["src", "dst"], findings);
         legacy.source = legacy_path(&paths, "src", findings);
+        legacy.is_faulty = legacy.source.is_none() && paths.get("src").is_some_and(|value| !value.is_empty_string());
         legacy.destination = legacy_path(&paths, "dst", findings);
     }
     legacy.reload_command = filled(&object, "reload_command", findings)
@@ -219,7 +224,7 @@ type Taken = BTreeMap<(Prefix, Protocol), BTreeMap<u16, (u16, Place)>>;
 
 fn add_services(tables: &[Table], ground: &mut Ground, findings: &mut Findings) {
     let mut taken = Taken::new();
-    let mut served = 0usize;
+    let (mut served, mut numbers) = (0usize, BTreeMap::new());
     for table in tables {
         served = served.saturating_add(table.binds.len().saturating_mul(table.backends.len()));
         if served > MAX_SERVED {
@@ -236,7 +241,7 @@ fn add_services(tables: &[Table], ground: &mut Ground, findings: &mut Findings) 
         let label = forwarding::label(&table.name);
         for bind in &table.binds {
             look_at_ports(bind, ground.places, &mut taken, findings);
-            let service = service(&label, table, bind, ground.places);
+            let service = service(&label, table, bind, ground.places, &mut numbers);
             ground.places.vips.entry(bind.vip).or_insert(bind.place);
             ground.places.services_by_vip.entry(bind.vip).or_default().push(ground.services.len());
             ground.places.names.insert(service.name.clone(), bind.place);
@@ -274,11 +279,30 @@ fn spell(bind: &Bind) -> String {
     format!("{protocol}:{address}:{ports}")
 }
 
-fn service(label: &str, table: &Table, bind: &Bind, places: &service::Places) -> Service {
-    let name = format!("{label}:{}", spell(bind));
-    let numbered = (2..).map(|nth: usize| format!("{name}#{nth}"));
-    let mut names = std::iter::once(name.clone()).chain(numbered);
-    let free = names.find(|name| !places.names.contains_key(name.as_str()));
+/// `name`, or if that is taken with the next number behind it; `numbers` keeps the next of each.
+fn free_name(name: String, places: &service::Places, numbers: &mut BTreeMap<String, usize>) -> String {
+    let is_taken = |name: &str| places.names.contains_key(name);
+    if !is_taken(&name) {
+        return name;
+    }
+    let number = numbers.entry(name.clone()).or_insert(1);
+    loop {
+        *number += 1;
+        let numbered = format!("{name}#{number}");
+        if !is_taken(&numbered) {
+            return numbered;
+        }
+    }
+}
+
+fn service(
+    label: &str,
+    table: &Table,
+    bind: &Bind,
+    places: &service::Places,
+    numbers: &mut BTreeMap<String, usize>,
+) -> Service {
+    let name = free_name(format!("{label}:{}", spell(bind)), places, numbers);
     let backend = |backend: &forwarding::Backend| Backend {
         address: SocketAddr::new(backend.address, bind.first_port),
         weight: 1,
@@ -286,7 +310,7 @@ fn service(label: &str, table: &Table, bind: &Bind, places: &service::Places) ->
         checks: backend.checks.clone(),
     };
     Service {
-        name: free.unwrap_or(name).into(),
+        name: name.into(),
         vips: vec![bind.vip],
         protocol: bind.protocol,
         port: bind.first_port,

@@ -75,6 +75,10 @@ impl<'t> Value<'t> {
         offset + rest.find(',').map_or(0, |at| at + 1)
     }
 
+    pub(super) fn is_empty_string(&self) -> bool {
+        self.raw == "\"\""
+    }
+
     pub(super) fn is_null(&self) -> bool {
         self.raw == "null"
     }

@@ -1,6 +1,8 @@
 mod aggregate;
 mod callers;
 mod file;
+mod forwarding;
+mod glb;
 mod gobgp;
 mod group;
 mod peer;

@@ -69,6 +69,7 @@ fn operate(config: Config) {
                 | Output::Send(..)
                 | Output::Close(..)
                 | Output::Link(_)
+                | Output::Gobgp(_)
                 | Output::Glb(_)
                 | Output::Gobgp(_)
                 | Output::Notice(_) => {}

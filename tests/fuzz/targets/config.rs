@@ -71,7 +71,6 @@ fn operate(config: Config) {
                 | Output::Link(_)
                 | Output::Gobgp(_)
                 | Output::Glb(_)
-                | Output::Gobgp(_)
                 | Output::Notice(_) => {}
             }
         }

@@ -26,7 +26,7 @@ fn a_value_is_replaced_where_it_stands() {
         (format!("{{\"healthy\" : true , {b}}}"), format!("{{\"healthy\" : false , {b}}}")),
         (format!("{{{b},\"healthy\":null}}"), format!("{{{b},\"healthy\":false}}")),
         (
-            format!("{{\"ip\":\"10.0.0.1\",\"healthy\":[1,{{}}],\t\"state\":\"active\"}}"),
+            "{\"ip\":\"10.0.0.1\",\"healthy\":[1,{}],\t\"state\":\"active\"}".to_owned(),
             "{\"ip\":\"10.0.0.1\",\"healthy\":false,\t\"state\":\"active\"}".to_owned(),
         ),
         (format!("{{{b},\"he\\u0061lthy\":\"?\"}}"), format!("{{{b},\"he\\u0061lthy\":false}}")),

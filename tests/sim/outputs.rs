@@ -51,6 +51,7 @@ impl World {
             Output::Close(id, conn) => self.closed(id, conn),
             Output::Link(_) => panic!("an unnumbered peer, and there is none"),
             Output::Glb(_) => panic!("forwarding tables, and there are none"),
+            Output::Gobgp(_) => panic!("a gobgpd, and there is none"),
             Output::Notice(notice) => self.notice(notice),
             Output::Stopped => {
                 self.tell(format_args!("stopped"));
@@ -84,6 +85,8 @@ impl World {
             Notice::Aggregate(event, reason) => self.tell(format_args!("{event:?}: {reason}")),
             Notice::Drain(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Discovery(notice) => self.tell(format_args!("{notice:?}")),
+            Notice::Gobgp(notice) => self.tell(format_args!("{notice:?}")),
+            Notice::Glb(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Peer(peer, notice) => {
                 self.tell(format_args!("{}: {notice:?}", peer.name));
                 let peer::Notice::State { from, to, cause } = notice else { return };

@@ -12,6 +12,8 @@ mod gobgp;
 mod inbox;
 #[path = "targets/session.rs"]
 mod session;
+#[path = "targets/table.rs"]
+mod table;
 #[path = "targets/update.rs"]
 mod update;
 
@@ -41,6 +43,11 @@ fn config_seeds() {
     for file in ["etc/herald.toml", "etc/herald.example.toml"] {
         config::run(&fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap());
     }
+}
+
+#[test]
+fn table_seeds() {
+    feed("table", table::run);
 }
 
 fn feed(target: &str, run: fn(&[u8])) {

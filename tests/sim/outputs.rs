@@ -52,7 +52,6 @@ impl World {
             Output::Link(_) => panic!("an unnumbered peer, and there is none"),
             Output::Gobgp(_) => panic!("a gobgpd, and there is none"),
             Output::Glb(_) => panic!("forwarding tables, and there are none"),
-            Output::Gobgp(_) => panic!("a gobgpd, and there is none"),
             Output::Notice(notice) => self.notice(notice),
             Output::Stopped => {
                 self.tell(format_args!("stopped"));
@@ -88,8 +87,6 @@ impl World {
             Notice::Gobgp(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Glb(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Discovery(notice) => self.tell(format_args!("{notice:?}")),
-            Notice::Gobgp(notice) => self.tell(format_args!("{notice:?}")),
-            Notice::Glb(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Peer(peer, notice) => {
                 self.tell(format_args!("{}: {notice:?}", peer.name));
                 let peer::Notice::State { from, to, cause } = notice else { return };

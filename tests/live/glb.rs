@@ -237,3 +237,157 @@ fn vips_of_a_table_that_has_retired_are_withdrawn() {
     daemon.wait_for_status("its withdrawal", |status| state(status) == "withdrawn");
     wait_for(&daemon, &[true]);
 }
+
+/// A reload_command that takes a while, and says when it begins and ends.
+fn slow_command(daemon: &Daemon) -> String {
+    let log = daemon.path("runs").display().to_string();
+    format!("reload_command = \"echo begin >> {log}; sleep 0.3; echo end >> {log}\"")
+}
+
+#[test]
+fn a_burst_runs_the_command_seldom_and_never_twice_at_once() {
+    let backend = Backend::start(0);
+    let of = |row: usize| {
+        let text = table(&[("127.0.0.1", backend.port, "active")]);
+        text.replace("\"rack\":7", &format!("\"rack\":7,\"row\":{row}"))
+    };
+    let mut daemon = begin(&of(0), "");
+    let keys = format!("watch = true\n{}", slow_command(&daemon));
+    daemon.configure(&config(&daemon, &keys));
+    daemon.start();
+    daemon.wait("the first run", || (lines(&daemon, "runs") == 2).then_some(()));
+    // Each is read, and would be written, if it were not for the pace.
+    let changes = 40;
+    for row in 1..=changes {
+        fs::write(daemon.path("src.new"), of(row)).unwrap();
+        fs::rename(daemon.path("src.new"), daemon.path("src.json")).unwrap();
+        daemon.signal(Signal::HUP);
+        daemon.wait_for_status("a table in force", |status| status["glb"]["tables"] == 1);
+    }
+    daemon.wait("the last table", || {
+        fs::read_to_string(daemon.path("dst.json")).ok().filter(|text| text.contains(&format!("\"row\":{changes}")))
+    });
+    daemon.wait_for_status("rest", |status| status["glb"]["state"] == "written");
+    let runs = fs::read_to_string(daemon.path("runs")).unwrap();
+    let runs: Vec<&str> = runs.lines().collect();
+    for pair in runs.chunks(2) {
+        assert_eq!(pair, ["begin", "end"], "two at once: {runs:?}");
+    }
+    assert!(runs.len() / 2 < changes / 2, "{} runs for {changes} changes", runs.len() / 2);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_command_that_hangs() {
+    let backend = Backend::start(0);
+    let mut daemon = begin(&table(&[("127.0.0.1", backend.port, "active")]), "");
+    let pid = daemon.path("pid").display().to_string();
+    let keys = format!("reload_timeout = \"1h\"\nreload_command = \"echo $$ > {pid}; sleep 3600; true\"");
+    daemon.configure(&config(&daemon, &keys));
+    daemon.start();
+    let pid: String =
+        daemon.wait("the command", || fs::read_to_string(daemon.path("pid")).ok().filter(|pid| pid.ends_with('\n')));
+    let begun = herald::driver::clock();
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait_for_end(Duration::from_secs(10)).success());
+    let took = herald::driver::clock() - begun;
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let process = format!("/proc/{}", pid.trim());
+    let gone = || {
+        let status = fs::read_to_string(format!("{process}/status")).unwrap_or_default();
+        (status.is_empty() || status.contains("State:\tZ")).then_some(())
+    };
+    daemon.wait("the end of the command", gone);
+}
+
+#[test]
+fn nothing_is_written_before_the_first_verdicts() {
+    let good = Backend::start(0);
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.2:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let silent = listener.local_addr().unwrap().as_socket().unwrap();
+    let _queued: Vec<_> =
+        (0..2).map(|_| std::net::TcpStream::connect_timeout(&silent, Duration::from_millis(200))).collect();
+    let backends = [("127.0.0.1", good.port, "active"), ("127.0.0.2", silent.port(), "active")];
+    let source = table(&backends).replace("\"timeout_ms\":100", "\"timeout_ms\":60000");
+    let mut daemon = begin(&source, "");
+    let keys = slow_command(&daemon);
+    daemon.configure(&config(&daemon, &keys).replace("\"5s\"", "\"2s\""));
+    daemon.start();
+    daemon.wait_for_status("one verdict of two", |status| {
+        status["glb"]["state"] == "waiting" && status["glb"]["undecided"] == 1
+    });
+    assert_eq!((health(&daemon), lines(&daemon, "runs")), (None, 0), "neither is told before all is known");
+    wait_for(&daemon, &[true, false]);
+    daemon.wait("the command", || (lines(&daemon, "runs") == 2).then_some(()));
+}
+
+#[test]
+fn bad_json_at_sighup_changes_nothing_and_is_shown_with_its_place() {
+    let backend = Backend::start(0);
+    let good = table(&[("127.0.0.1", backend.port, "active")]);
+    let mut daemon = begin(&good, "");
+    daemon.start();
+    wait_for(&daemon, &[true]);
+    let before = fs::read_to_string(daemon.path("dst.json")).unwrap();
+    fs::write(daemon.path("src.json"), "{\n  \"tables\": [,]\n}\n").unwrap();
+    daemon.signal(Signal::HUP);
+    let status = daemon.wait_for_status("the fault", |status| status["config"]["stale"] == true);
+    let error = status["config"]["errors"][0].as_str().unwrap();
+    assert!(error.starts_with(&format!("{}:2:14: ", daemon.path("src.json").display())), "{error}");
+    daemon.wait_for_log(error);
+    assert_eq!(fs::read_to_string(daemon.path("dst.json")).unwrap(), before);
+    // It is still kept true.
+    let port = backend.port;
+    drop(backend);
+    wait_for(&daemon, &[false]);
+    let _backend = Backend::start(port);
+    wait_for(&daemon, &[true]);
+    fs::write(daemon.path("src.json"), good).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_status("no fault", |status| status["config"]["stale"] == false);
+}
+
+#[test]
+fn a_table_of_two_thousand_backends_stays_quick() {
+    let backend = Backend::start(0);
+    let addresses: Vec<String> = (0..2000).map(|n| format!("127.1.{}.{}", n / 250, n % 250 + 1)).collect();
+    // All of them refuse but the first, and refusing is quick.
+    let mut backends: Vec<_> = addresses.iter().map(|address| (address.as_str(), 1, "active")).collect();
+    backends.insert(0, ("127.0.0.1", backend.port, "active"));
+    let source = table(&backends).replace("\"interval_ms\":100", "\"interval_ms\":2000");
+    let mut daemon = begin(&source, "");
+    daemon.start();
+    let mut expected = vec![false; backends.len()];
+    expected[0] = true;
+    wait_for(&daemon, &expected);
+    let begun = herald::driver::clock();
+    assert!(daemon.status().is_some());
+    assert!(herald::driver::clock() - begun < Duration::from_secs(2), "{:?}", herald::driver::clock() - begun);
+    drop(backend);
+    expected[0] = false;
+    wait_for(&daemon, &expected);
+}
+
+#[test]
+fn a_healthcheck_conf_is_taken_as_it_is() {
+    let backend = Backend::start(0);
+    let mut daemon = Daemon::new("");
+    fs::write(daemon.path("src.json"), table(&[("127.0.0.1", backend.port, "active"), ("127.0.0.3", 1, "active")]))
+        .unwrap();
+    let path = |name: &str| daemon.path(name).display().to_string();
+    let conf = json!({
+        "forwarding_table": { "src": path("src.json"), "dst": path("dst.json") },
+        "reload_command": format!("echo run >> {}", path("runs")),
+        "unknown": [1],
+    });
+    fs::write(daemon.path("healthcheck.conf"), conf.to_string()).unwrap();
+    let text = format!(
+        "[daemon]\ncontrol_socket = \"SOCKET\"\nstate_file = \"STATE\"\n[glb]\nconfig = \"{}\"\n",
+        path("healthcheck.conf")
+    );
+    daemon.configure(&text);
+    daemon.start();
+    wait_for(&daemon, &[true, false]);
+    daemon.wait("the command", || (lines(&daemon, "runs") == 1).then_some(()));
+}

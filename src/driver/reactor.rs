@@ -29,7 +29,7 @@ use super::load::Origin;
 use super::notice::restart::Restart;
 use super::notice::{Notice, Subjects};
 use super::pool::{Pool, Report};
-use super::reload::{Loaded, Loader};
+use super::reload::{Loaded, Loader, Refused};
 use super::scribe::Scribe;
 use super::signal::Signals;
 use super::state::ConfigState;
@@ -38,7 +38,7 @@ use super::timer::Timer;
 use super::watch::Watcher;
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
-use crate::config::{Config, Diagnostic};
+use crate::config::Config;
 use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
 use crate::glb;
@@ -63,7 +63,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 enum Mail {
     Control(Ask),
     /// What was read, and whether that is GLB's tables alone.
-    Loaded(bool, Result<Loaded, Vec<Diagnostic>>),
+    Loaded(bool, Result<Loaded, Refused>),
     Glb(glb::Outcome),
     Written(Result<(), String>),
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{io, thread};
 
-use super::load::{self, Configured, Origin};
+use super::load::{self, Configured, Origin, Stamp};
 use super::notice::Subjects;
 use super::probe::Prober;
 use super::watch::Watch;
@@ -28,13 +28,27 @@ pub(crate) struct Watched {
     pub(crate) watch: Result<Watch, String>,
 }
 
+/// Why there is nothing to take.
+pub(crate) struct Refused {
+    /// Every finding, each with its place.
+    pub(crate) errors: Vec<Diagnostic>,
+    /// GLB's tables when they alone were read, from where their names lead by now: that may be elsewhere.
+    pub(crate) watch: Option<Result<Watch, String>>,
+}
+
+impl From<Vec<Diagnostic>> for Refused {
+    fn from(errors: Vec<Diagnostic>) -> Refused {
+        Refused { errors, watch: None }
+    }
+}
+
 /// What is read.
 #[derive(Clone)]
 pub(super) enum What {
     /// All files, as they are now.
     All,
-    /// GLB's tables, for a configuration whose other files are these.
-    Tables(Arc<Origin>),
+    /// GLB's tables, which are here, for a configuration whose other files are these.
+    Tables(Arc<Origin>, PathBuf),
 }
 
 /// Reads and checks a configuration, and what it names.
@@ -57,6 +71,14 @@ fn take(configured: Configured) -> Result<Loaded, Vec<Diagnostic>> {
     Ok(Loaded { config, subjects, prober, watched })
 }
 
+fn load_tables(origin: &Arc<Origin>, source: &Path) -> Result<Loaded, Refused> {
+    let before = Stamp::of(source);
+    load::read_tables(origin).and_then(take).map_err(|errors| {
+        let watch = Watch::new(source, before).map_err(|error| error.to_string());
+        Refused { errors, watch: Some(watch) }
+    })
+}
+
 /// Loads in the background and tells the result. Requests while one is under way become one more load after it, so that
 /// what is in force in the end is what the files said after the last request.
 pub(super) struct Loader {
@@ -77,7 +99,7 @@ impl Loader {
     /// Begins to load, or notes that it must be done once more. `tell` gets the result, on another thread.
     pub(super) fn request<F>(&mut self, what: What, tell: F) -> io::Result<()>
     where
-        F: FnOnce(Result<Loaded, Vec<Diagnostic>>) + Send + 'static,
+        F: FnOnce(Result<Loaded, Refused>) + Send + 'static,
     {
         if self.busy {
             // All files include the tables.
@@ -90,10 +112,10 @@ impl Loader {
         thread::Builder::new().name("reload".to_owned()).spawn(move || {
             // A panic must not leave the daemon waiting for this thread for ever.
             let result = panic::catch_unwind(AssertUnwindSafe(|| match what {
-                What::All => load(&path),
-                What::Tables(origin) => load::read_tables(&origin).and_then(take),
+                What::All => load(&path).map_err(Refused::from),
+                What::Tables(origin, source) => load_tables(&origin, &source),
             }));
-            tell(result.unwrap_or_else(|_| Err(vec![broken(&path, "internal error while it was read")])));
+            tell(result.unwrap_or_else(|_| Err(vec![broken(&path, "internal error while it was read")].into())));
         })?;
         self.busy = true;
         Ok(())

@@ -391,3 +391,28 @@ fn a_healthcheck_conf_is_taken_as_it_is() {
     wait_for(&daemon, &[true, false]);
     daemon.wait("the command", || (lines(&daemon, "runs") == 1).then_some(()));
 }
+
+/// What is watched are directories, and a link may lead to another one with each release.
+#[test]
+fn a_watched_source_is_followed_to_where_its_link_leads() {
+    let backend = Backend::start(0);
+    let of = |state| table(&[("127.0.0.1", backend.port, "active"), ("127.0.0.9", 1, state)]);
+    let mut daemon = begin("", "");
+    fs::remove_file(daemon.path("src.json")).unwrap();
+    for (release, text) in [("one", of("inactive")), ("two", of("retired"))] {
+        fs::create_dir(daemon.path(release)).unwrap();
+        fs::write(daemon.path(release).join("table.json"), text).unwrap();
+    }
+    symlink("one", daemon.path("current")).unwrap();
+    symlink("current/table.json", daemon.path("src.json")).unwrap();
+    daemon.configure(&config(&daemon, "watch = true"));
+    daemon.start();
+    wait_for(&daemon, &[true, true]);
+    // The next release is broken, and mended where it is.
+    symlink("two", daemon.path("fresh")).unwrap();
+    fs::rename(daemon.path("fresh"), daemon.path("current")).unwrap();
+    daemon.wait_for_status("the fault", |status| status["config"]["stale"] == true);
+    fs::write(daemon.path("two/table.json"), of("active")).unwrap();
+    wait_for(&daemon, &[true, false]);
+    daemon.wait_for_status("no fault", |status| status["config"]["stale"] == false);
+}

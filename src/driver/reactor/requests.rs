@@ -9,7 +9,7 @@ use crate::driver::control::Ask;
 use crate::driver::control_change::Change;
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
-use crate::driver::reload::{Loaded, What, broken};
+use crate::driver::reload::{Loaded, Refused, What, broken};
 use crate::driver::signal::Request;
 use crate::driver::status::{PoolLine, Status};
 use crate::driver::{clock, wall_clock};
@@ -34,11 +34,14 @@ impl Reactor {
             Mail::Loaded(tables_only, result) => {
                 match result {
                     Ok(loaded) => self.apply(loaded, tables_only),
-                    Err(errors) => self.refuse(errors, tables_only),
+                    Err(Refused { errors, watch }) => {
+                        self.refuse(errors, tables_only);
+                        self.watch_again(watch);
+                    }
                 }
                 match self.loader.finished() {
                     // With what is in force by now.
-                    Some(What::Tables(_)) => self.reload_tables(),
+                    Some(What::Tables(..)) => self.reload_tables(),
                     Some(What::All) => self.reload(What::All),
                     None => {}
                 }
@@ -124,7 +127,7 @@ impl Reactor {
 
     pub(super) fn reload(&mut self, what: What) {
         let post = poster(&self.mail, &self.waker);
-        let tables_only = matches!(what, What::Tables(_));
+        let tables_only = matches!(what, What::Tables(..));
         if let Err(error) = self.loader.request(what, move |result| post(Mail::Loaded(tables_only, result))) {
             let errors = vec![broken(self.loader.path(), &format!("cannot start to read it: {error}"))];
             self.refuse(errors, tables_only);

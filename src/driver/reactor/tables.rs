@@ -6,6 +6,7 @@ use super::{Mail, Reactor, Stop, WATCH, poster};
 use crate::config::Config;
 use crate::driver::notice::Notice;
 use crate::driver::reload::{Watched, What};
+use crate::driver::watch::Watch;
 use crate::engine::Input;
 use crate::glb::Job;
 
@@ -14,6 +15,18 @@ impl Reactor {
     pub(super) fn watch(&mut self, config: &Config, watched: Option<Watched>) {
         let (origin, watch) = watched.map(|watched| (watched.origin, watched.watch)).unzip();
         self.origin = origin;
+        self.set_watch(config, watch);
+    }
+
+    /// What was watched may not be where its name leads any more. What cannot be watched anew is watched as it was.
+    pub(super) fn watch_again(&mut self, watch: Option<Result<Watch, String>>) {
+        if self.origin.is_some() && matches!(watch, Some(Ok(_))) {
+            let config = self.config.clone();
+            self.set_watch(&config, watch);
+        }
+    }
+
+    fn set_watch(&mut self, config: &Config, watch: Option<Result<Watch, String>>) {
         let (watch, refused) = match watch {
             Some(Ok(watch)) => (Some(watch), None),
             Some(Err(error)) => (None, Some(error)),
@@ -39,8 +52,9 @@ impl Reactor {
 
     /// Reads them again, if they are watched.
     pub(super) fn reload_tables(&mut self) {
-        if let Some(origin) = self.origin.clone() {
-            self.reload(What::Tables(origin));
+        if let (Some(origin), Some(glb)) = (self.origin.clone(), &self.config.glb) {
+            let source = glb.source.clone();
+            self.reload(What::Tables(origin, source));
         }
     }
 

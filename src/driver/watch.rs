@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
 
 use super::clock;
 use super::load::Stamp;
@@ -51,10 +52,20 @@ impl Watch {
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF;
         let mut names = Vec::new();
+        let mut came = false;
         for (directory, name) in names_of(path) {
-            names.push((inotify::add_watch(&inotify, &directory, kinds)?, name));
+            // Where there is no such directory, the one above it will see it come.
+            let (mut above, mut next) = (directory.as_path(), name.as_os_str());
+            let number = loop {
+                match (inotify::add_watch(&inotify, above, kinds), above.parent(), above.file_name()) {
+                    (Err(Errno::NOENT), Some(parent), Some(last)) => (above, next) = (parent, last),
+                    (number, ..) => break number?,
+                }
+            };
+            came |= above != directory && directory.exists();
+            names.push((number, next.to_owned()));
         }
-        Ok(Watch { inotify, names, missed: Stamp::of(path) != read })
+        Ok(Watch { inotify, names, missed: came || Stamp::of(path) != read })
     }
 
     /// Takes the events that are there; whether one is about the file.
@@ -75,7 +86,7 @@ impl Watch {
 }
 
 /// Each name on the way to a file, with the directory that it stands in: its own, and those of the links that it leads
-/// through. Directories above it are taken as they are.
+/// through. Directories above these are taken as they are, as long as they are.
 fn names_of(path: &Path) -> Vec<(PathBuf, OsString)> {
     let mut names = Vec::new();
     let mut directory = path.parent().unwrap_or(Path::new("/")).to_owned();

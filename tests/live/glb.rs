@@ -416,3 +416,24 @@ fn a_watched_source_is_followed_to_where_its_link_leads() {
     wait_for(&daemon, &[true, false]);
     daemon.wait_for_status("no fault", |status| status["config"]["stale"] == false);
 }
+
+#[test]
+fn a_directory_that_is_gone_for_a_while_is_found_again() {
+    let backend = Backend::start(0);
+    let of = |state| table(&[("127.0.0.1", backend.port, "active"), ("127.0.0.9", 1, state)]);
+    let mut daemon = Daemon::new("");
+    let place = daemon.path("glb/in");
+    let fill = |text: String| {
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("src.json"), text).unwrap();
+    };
+    fill(of("inactive"));
+    daemon.configure(&config(&daemon, "watch = true").replace("/src.json", "/glb/in/src.json"));
+    daemon.start();
+    wait_for(&daemon, &[true, true]);
+    fs::remove_dir_all(daemon.path("glb")).unwrap();
+    daemon.wait_for_status("the fault", |status| status["config"]["stale"] == true);
+    assert_eq!(health(&daemon), Some(vec![true, true]));
+    fill(of("active"));
+    wait_for(&daemon, &[true, false]);
+}

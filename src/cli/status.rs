@@ -280,14 +280,22 @@ impl<'a> Page<'a> {
             "waiting" | "writing" => Mood::Unsure,
             _ => Mood::Good,
         };
-        let state = self.paint(mood, &format!("{:<11}", glb.state));
-        let mut words: Vec<String> = Vec::new();
-        words.extend((glb.undecided > 0).then(|| format!("for first verdicts of {} targets", glb.undecided)));
-        words.extend(glb.last_error.as_ref().map(|error| format!("cannot be written: {error}")));
-        words.extend(glb.last_command_error.as_ref().map(|error| format!("reload_command failed: {error}")));
-        let age = glb.last_written.map(|at| self.since(at)).unwrap_or_default();
+        let state = self.paint(mood, &glb.state);
         let place = glb.destination.as_ref().unwrap_or(&glb.source).display();
-        self.line(&format!("  {place}  {state}  {age:>6}  {}", words.join("; ")));
+        let written = match glb.last_written {
+            Some(at) => format!("written {} ago", self.since(at)),
+            None if glb.destination.is_some() => "never written".to_owned(),
+            None => String::new(),
+        };
+        self.line(&format!("  {place}  {state}  {written}"));
+        // Paths are long, and so are the words of commands.
+        let targets = if glb.undecided == 1 { "target" } else { "targets" };
+        let undecided = (glb.undecided > 0).then(|| format!("no first verdict yet of {} {targets}", glb.undecided));
+        let unwritten = glb.last_error.as_ref().map(|error| format!("cannot be written: {error}"));
+        let command = glb.last_command_error.as_ref().map(|error| format!("reload_command failed: {error}"));
+        for line in [undecided, unwritten, command].into_iter().flatten() {
+            self.line(&format!("    {line}"));
+        }
     }
 
     /// Not at all where there are none.
@@ -432,7 +440,8 @@ Peers: 1 of 2 established
   tor-a  10.99.1.1  established   3m13s  AS 65000, ipv4 1, ipv6 0, extended next hop, drained, refuses role customer, ipv6 has no next hop: set next_hop_ipv6
 
 Forwarding tables: 2 of 3 backends healthy
-  /etc/glb/d.json  failing         42s  reload_command failed: exit status 1
+  /etc/glb/d.json  failing  written 42s ago
+    reload_command failed: exit status 1
 
 Drains:
   peer/tor-a   3m13s

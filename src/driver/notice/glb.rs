@@ -20,9 +20,9 @@ pub(super) fn word(notice: &Notice) -> (Level, String) {
             (Level::Info, format!("{} {what}: {healthy} of {backends} backends healthy", destination.display()))
         }
         Notice::WriteFailed(destination, error) => {
-            (Level::Error, format!("{} cannot be written: {error}; trying again", destination.display()))
+            (Level::Error, format!("{} cannot be written, trying again: {error}", destination.display()))
         }
-        Notice::CommandFailed(error) => (Level::Error, format!("reload_command failed: {error}; trying again")),
+        Notice::CommandFailed(error) => (Level::Error, format!("reload_command failed, trying again: {error}")),
         Notice::CommandSucceeded => (Level::Info, "reload_command has succeeded again".to_owned()),
     }
 }
@@ -57,11 +57,11 @@ mod tests {
             ),
             (
                 Notice::WriteFailed(destination(), "no space".to_owned()),
-                "ERROR /d cannot be written: no space; trying again",
+                "ERROR /d cannot be written, trying again: no space",
             ),
             (
                 Notice::CommandFailed("exit status 1".to_owned()),
-                "ERROR reload_command failed: exit status 1; trying again",
+                "ERROR reload_command failed, trying again: exit status 1",
             ),
             (Notice::CommandSucceeded, "INFO reload_command has succeeded again"),
         ] {

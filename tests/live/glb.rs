@@ -69,7 +69,10 @@ impl Reader {
         let stopped = stop.clone();
         let thread = thread::spawn(move || {
             let mut seen: Vec<Vec<bool>> = Vec::new();
-            while !stopped.load(Ordering::SeqCst) {
+            let mut last = false;
+            while !last {
+                // Once more after it is told to stop: what is there by then is seen.
+                last = stopped.load(Ordering::SeqCst);
                 let Ok(text) = fs::read_to_string(&path) else { continue };
                 let table: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
                 let backends = table["tables"][0]["backends"].as_array().unwrap();

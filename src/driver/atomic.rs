@@ -29,7 +29,7 @@ impl Keep {
 /// # Errors
 /// The system's; then what was there is there.
 pub(super) fn replace(path: &Path, content: &[u8], keep: Option<Keep>) -> io::Result<()> {
-    let temporary = beside(path, ".new");
+    let temporary = temporary(path);
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         // What a writing that was cut short has left.
@@ -65,6 +65,11 @@ fn write(temporary: &Path, content: &[u8], keep: Option<Keep>) -> io::Result<()>
         file.set_permissions(fs::Permissions::from_mode(mode))?;
     }
     file.sync_all()
+}
+
+/// The name that the new file has until it is whole.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    beside(path, ".new")
 }
 
 /// `path` with something at its end.

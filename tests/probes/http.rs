@@ -123,6 +123,44 @@ fn a_redirect_is_judged_and_not_followed() {
 }
 
 #[test]
+fn redirects_are_followed_within_the_target_and_no_further() {
+    let follows = || HttpProbe { path: "/0".into(), redirects: 10, ..http() };
+    let (heard, requests) = std::sync::mpsc::channel();
+    let server = Server::v4(move |talk| {
+        let request = talk.request();
+        let path = request.split(' ').nth(1).unwrap().to_owned();
+        let to = |location: String| format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        let number = |prefix: &str| path.strip_prefix(prefix).and_then(|rest| rest.parse::<u32>().ok());
+        talk.say(&match (number("/"), number("/loop/")) {
+            (Some(9), _) => OK.to_owned(),
+            // In turns by path and by URL.
+            (Some(n), _) if n % 2 == 0 => to(format!("{}", n + 1)),
+            (Some(n), _) => {
+                to(format!("http://{}/{}", request.split("Host: ").nth(1).unwrap().lines().next().unwrap(), n + 1))
+            }
+            (_, Some(n)) => to(format!("/loop/{}", n + 1)),
+            _ if path == "/away" => to("http://127.0.0.9:1/".to_owned()),
+            _ => "HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        });
+        let _ = heard.send(path);
+    });
+    passes(&get(&server, follows()), "200 OK");
+    assert_eq!(requests.try_iter().count(), 10);
+    let at = |path: &str| get(&server, HttpProbe { path: path.into(), ..follows() });
+    fails(&at("/loop/0"), "more than 10 redirects");
+    assert_eq!(requests.try_iter().count(), 11);
+    fails(&at("/away"), "redirected to http://127.0.0.9:1/, which is not this backend");
+    fails(&at("/nowhere"), "status 301 without a Location");
+    // One deadline for all of them.
+    let slow = Server::v4(|talk| {
+        talk.request();
+        std::thread::park_timeout(SHORT / 3);
+        talk.say("HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
+    });
+    get_short(&slow, follows());
+}
+
+#[test]
 fn the_body_is_matched_as_text_or_expression() {
     let server = Server::answers(b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\nstate=\"ready\"\xe4\r\n".to_vec());
     passes(&get(&server, body("ready")), "200 OK");

@@ -144,6 +144,11 @@ impl<'s> Findings<'s> {
         Err(shown)
     }
 
+    /// Errors so far.
+    pub(super) fn count(&self) -> usize {
+        self.errors.len() + self.not_shown
+    }
+
     /// Whether further errors are only counted.
     pub(super) fn is_full(&self) -> bool {
         self.errors.len() >= SHOWN

@@ -74,7 +74,7 @@ impl<'t> Files<'t> {
         texts.values().filter_map(|text| text.as_ref().ok())
     }
 
-    /// The text and number of a file that is named at `place`.
+    /// The text and number of a file that is named at `place`. Without it nobody knows what is missing elsewhere.
     fn text(&self, path: &Path, place: Place, findings: &mut Findings) -> Option<(&'t str, usize)> {
         let shown = path.display();
         match (self.texts.get(path), self.numbers.get(path)) {
@@ -84,6 +84,7 @@ impl<'t> Files<'t> {
             _ if findings.is_incomplete() => {}
             _ => findings.error(place, format!("{shown}: has not been read")),
         }
+        findings.set_incomplete();
         None
     }
 }
@@ -120,6 +121,9 @@ pub(super) fn read(
     let own = |(item, path): (super::table::Item, Option<PathBuf>)| path.map(|path| (path, item.place));
     let (own_source, own_destination) = (own_path("source"), own_path("destination"));
     let lacks_source = own_source.is_none() && legacy.source.is_none() && !legacy.is_faulty;
+    if own_source.is_none() && legacy.is_faulty {
+        findings.set_incomplete();
+    }
     let source = own_source.map_or(legacy.source, own);
     let destination = own_destination.map_or(legacy.destination, own);
     if lacks_source && !findings.is_incomplete() {
@@ -144,7 +148,13 @@ pub(super) fn read(
     let watch = table.get("watch").and_then(|item| item.boolean(findings)).unwrap_or(false);
     let content = source.as_ref().and_then(|(path, place)| {
         let (text, number) = files.text(path, *place, findings)?;
-        forwarding::read(text, number, ground.checks, findings)
+        let before = findings.count();
+        let content = forwarding::read(text, number, ground.checks, findings);
+        if findings.count() > before {
+            // A bind that is not understood is no reason to call a [[vip]] a mistake.
+            findings.set_incomplete();
+        }
+        content
     });
     let glb = source.zip(content).map(|((source, _), content)| {
         add_services(&content.tables, ground, findings);
@@ -226,7 +236,7 @@ fn add_services(tables: &[Table], ground: &mut Ground, findings: &mut Findings) 
     let mut taken = Taken::new();
     let (mut served, mut numbers) = (0usize, BTreeMap::new());
     for table in tables {
-        served = served.saturating_add(table.binds.len().saturating_mul(table.backends.len()));
+        served = served.saturating_add(table.binds.len().saturating_mul(table.backends.len().max(1)));
         if served > MAX_SERVED {
             let message = format!("with this table there are more than {MAX_SERVED} pairs of a bind and a backend");
             findings.error(table.place, message);

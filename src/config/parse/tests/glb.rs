@@ -141,3 +141,21 @@ fn errors_in_the_table_of_the_main_file() {
         assert_eq!(with_texts(main, &[("/t", JSON)]).unwrap_err(), expected, "in:\n{main}");
     }
 }
+
+/// What the tables would have brought is not called missing besides.
+#[test]
+fn a_file_that_is_not_understood_is_one_error() {
+    let vip = "[[vip]]\naddress = '192.0.2.1'\n[[aggregate]]\nprefix = '192.0.2.0/24'\n";
+    let (own, by_conf) = (format!("{TABLE}{vip}"), format!("{LEGACY}{vip}"));
+    let bad_port = JSON.replace("80}", "0}");
+    for (main, conf, table, expected) in [
+        (&own, "{}", None, "f:2:10: /t: not there"),
+        (&own, "{}", Some("{"), "/t:1:1: not valid JSON: EOF while parsing an object"),
+        (&own, "{}", Some(&*bad_port), "/t:1:61: `port` must be from 1 to 65535, not `0`"),
+        (&by_conf, "[]", Some(JSON), "/h:1:1: `the file` must be an object, not a list"),
+        (&by_conf, r#"{"forwarding_table": {"src": "t"}}"#, Some(JSON), "/h:1:30: `src` must be an absolute path"),
+    ] {
+        let files: Vec<(&str, &str)> = [("/h", conf)].into_iter().chain(table.map(|table| ("/t", table))).collect();
+        assert_eq!(with_texts(main, &files).unwrap_err(), [expected], "in:\n{main}");
+    }
+}

@@ -23,6 +23,8 @@ fn an_administrative_shutdown_is_shown_with_its_text(kind: Kind) {
     let why = "peer router down: peer sent Cease/Administrative Shutdown: \"card swap\"";
     site::wait_for_log(&herald, why);
     site::wait_for_reason(&herald, &["peer sent Cease/Administrative Shutdown", "card swap"]);
+    // FRR takes them out a moment after it has said goodbye.
+    wait::until_equal("no routes", &Table::new(), || router.table());
     wait::stays("no routes", Duration::from_secs(1), &Table::new(), || router.table());
     router.unshut();
     wait::until_equal("the routes", &table, || router.table());

@@ -106,6 +106,7 @@ fn a_malformed_message_fails_its_test() {
     let update = format!("{}\\x00\\x1b\\x02\\x00\\x00\\x00\\x04\\x40\\x01\\xff\\x00", "\\xff".repeat(16));
     let send = format!("exec 3<>/dev/tcp/10.99.1.1/179 && printf '{update}' >&3");
     site.herald.run("bash", &["-c", &send]);
+    site.judge.wait_for_bgp();
 }
 
 /// Messages filled to the limit of 4,096 octets, announced and withdrawn: a router must find every prefix in them.

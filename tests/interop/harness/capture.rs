@@ -93,16 +93,27 @@ impl Judge {
     pub(crate) fn watch(namespace: &Namespace) -> Judge {
         Judge { capture: Some(Capture::start(namespace, "any")), _namespace: namespace.clone() }
     }
+
+    /// Waits until it has seen BGP go out: of what was sent just before the end, the capture may miss something.
+    pub(crate) fn wait_for_bgp(&self) {
+        let captured = self.capture.as_ref().unwrap().so_far();
+        wait::until("BGP in the capture", || match captured.fields(SENT, &["frame.number"]).len() {
+            0 => Err("none".to_owned()),
+            _ => Ok(()),
+        });
+    }
 }
+
+/// What comes in on the pseudo-interface for all of them has another type: 4 is what goes out.
+const SENT: &str = "bgp && sll.pkttype == 4";
 
 impl Drop for Judge {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
         }
-        // What comes in on the pseudo-interface for all of them has another type: 4 is what goes out.
         let captured = self.capture.take().unwrap().finish();
-        let complaints = captured.complaints_about("bgp && sll.pkttype == 4");
+        let complaints = captured.complaints_about(SENT);
         assert!(complaints.is_empty(), "Wireshark has something against what was sent: {complaints:#?}");
     }
 }

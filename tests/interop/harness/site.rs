@@ -24,7 +24,7 @@ pub(crate) struct Site {
     pub(crate) router: Namespace,
     pub(crate) servers: Namespace,
     // Of everything that Herald sends, whatever the test is about.
-    _judge: Judge,
+    pub(crate) judge: Judge,
 }
 
 impl Site {
@@ -35,7 +35,7 @@ impl Site {
         let there = ["10.98.0.11/24", "10.98.0.12/24", "fd00:98::11/64", "fd00:98::12/64"];
         herald.link(&["10.98.0.1/24", "fd00:98::1/64"], &servers, &there);
         let judge = Judge::watch(&herald);
-        Site { herald, router, servers, _judge: judge }
+        Site { herald, router, servers, judge }
     }
 
     /// The lab that it is in.

@@ -103,6 +103,11 @@ impl Prefix {
         self.0.prefix_len()
     }
 
+    /// Whether it is one address.
+    pub fn is_host(&self) -> bool {
+        self.len() == max_len(self.address())
+    }
+
     /// IPv4 or IPv6.
     pub fn family(&self) -> Family {
         Family::of(self.address())

@@ -36,6 +36,7 @@ fn config(services: usize, vips: &[(&[usize], Duration, OnDown)]) -> Config {
         last_port: 80,
         required: Required::Backends(1),
         backends: Vec::new(),
+        disable: None,
     };
     let vip = |(n, (services, hold_up, on_down)): (usize, &(&[usize], Duration, OnDown))| {
         let (services, on_down) = (services.to_vec(), on_down.clone());

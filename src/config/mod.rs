@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod bgp;
 pub mod capabilities;
 pub mod check;
+pub mod combine;
 pub mod export;
 pub mod extended_community;
 pub mod glb;
@@ -27,8 +28,12 @@ pub use attributes::{Asn, Attributes, Community, GracefulShutdown, LargeCommunit
 pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, PeerAs};
 pub use capabilities::{Capabilities, Confederation, Relation, Role};
 pub use check::{
-    BodyMatch, Check, Encapsulation, ExecProbe, HttpProbe, Probe, ProbeKind, StatusRange, Timing, TlsProfile,
+    AgentProbe, Check, ClientIdentity, Degraded, DnsProbe, DnsTransport, Egress, Encapsulation, ExecProbe, ExitCodes,
+    FailureKind, FailureKinds, FileProbe, GrpcProbe, HeaderMatch, HttpProbe, HttpVersion, IcmpProbe, JsonMatch,
+    NtpProbe, OnStale, Pattern, Probe, ProbeKind, ProxyHeader, StatusRange, Step, TcpProbe, Timing, TlsProfile,
+    UdpProbe, Weight, Window,
 };
+pub use combine::Combine;
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
 pub use glb::{ForwardingTable, Glb};
@@ -161,6 +166,8 @@ pub struct Service {
     pub required: Required,
     /// In the order of the file; addresses are unique within the service.
     pub backends: Vec<Backend>,
+    /// `disable_file`: the check, by its index into [`Config::checks`], that passes while the service is taken out of use.
+    pub disable: Option<usize>,
 }
 
 /// The transport protocol of a service.
@@ -209,8 +216,10 @@ pub struct Backend {
     pub weight: u32,
     /// A disabled backend is checked but does not count.
     pub enabled: bool,
-    /// All must pass; none at all always passes.
+    /// None at all always passes.
     pub checks: Vec<CheckRef>,
+    /// How many of them must pass.
+    pub combine: Combine,
 }
 
 /// A backend's use of a check.
@@ -220,6 +229,8 @@ pub struct CheckRef {
     pub name: Arc<str>,
     /// Index into [`Config::checks`].
     pub check: usize,
+    /// `advisory`: it runs and reports, but does not count.
+    pub advisory: bool,
 }
 
 /// `[[vip]]`: how one VIP is announced.
@@ -291,6 +302,10 @@ pub struct FileReference {
 pub enum FileRole {
     /// `ca_file`: PEM certificates.
     CertificateAuthority,
+    /// `client_certificate`: PEM certificates, our own first.
+    ClientCertificate,
+    /// `client_key`: a PEM key.
+    ClientKey,
     /// The first word of `command`: something that can be executed.
     Command,
     /// `password_file`: a secret, for [`Config::give_secrets`].

@@ -16,7 +16,6 @@ mod forwarding;
 mod glb;
 mod gobgp;
 mod group;
-mod http;
 mod json;
 mod passive;
 mod peer;

@@ -288,6 +288,8 @@ fn not_utf8(path: &Path, bytes: &[u8], valid: usize) -> Diagnostic {
 fn look_at(reference: &FileReference, secrets: &mut BTreeMap<PathBuf, Secret>) -> Option<Diagnostic> {
     let fault = match reference.role {
         FileRole::CertificateAuthority => look_at_authorities(&reference.path),
+        // The handshakes' own loader says more about these.
+        FileRole::ClientCertificate | FileRole::ClientKey => Ok(()),
         FileRole::Command => look_at_command(&reference.path),
         FileRole::Password => {
             secret::read(&reference.path).map(|secret| drop(secrets.insert(reference.path.clone(), secret)))

@@ -21,6 +21,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::clock;
 use super::probe::limit;
 use super::queue::Queue;
+use crate::config::FailureKind;
 use crate::health::{ProbeOutcome, ProbeRequest, Ticket};
 
 /// Runs one probe in the calling thread.
@@ -208,12 +209,11 @@ impl Worker {
         let started = clock();
         // The channel has no bound, and its other end lives as long as the pool.
         let _ = self.reports.send(Report::Started(request.ticket, started));
-        let outcome = catch_unwind(AssertUnwindSafe(|| prober(request))).unwrap_or_else(|panic| ProbeOutcome {
-            passed: false,
-            detail: format!("internal error: {}", message(&*panic)).into(),
-            took: clock().saturating_duration_since(started),
+        let outcome = catch_unwind(AssertUnwindSafe(|| prober(request))).unwrap_or_else(|panic| {
+            let detail = format!("internal error: {}", message(&*panic));
+            ProbeOutcome::failed(FailureKind::Internal, detail, clock().saturating_duration_since(started))
         });
-        let surprising = request.expected != Some(outcome.passed);
+        let surprising = request.expected != Some(outcome.finding());
         let _ = self.reports.send(Report::Finished(request.ticket, outcome));
         if surprising && !self.shared.woken.swap(true, Ordering::SeqCst) {
             (self.shared.wake)();

@@ -2,15 +2,14 @@
 //!
 //! Each check has exactly one armed deadline. No event costs more than O(log n) of the number of checks.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::check::{CheckState, Run};
 use super::lag::Lag;
 use super::schedule::{Pace, Phases};
-use super::{ProbeOutcome, ProbeRequest, ScheduleStatus, Ticket};
-use crate::config::{self, Probe};
+use super::{Finding, ProbeOutcome, ProbeRequest, ScheduleStatus, Ticket};
+use crate::config::{self, FailureKind, Probe};
 use crate::timers::Deadlines;
 
 /// What a run may take beyond its timeout before it is given up. A worker keeps the timeout itself and says more
@@ -154,9 +153,9 @@ impl Checks {
             }
             Run::Running { started, limit } if limit <= now => {
                 self.overdue += 1;
-                let detail = Cow::Owned(format!("no result within {:?}", state.patience));
+                let detail = format!("no result within {:?}", state.patience);
                 let took = now.saturating_duration_since(started);
-                return Some(self.conclude(now, index, ProbeOutcome { passed: false, detail, took }));
+                return Some(self.conclude(now, index, ProbeOutcome::failed(FailureKind::Timeout, detail, took)));
             }
             Run::Queued { look } if look <= now => {
                 // So that the lag of a pool that is stuck shows before it moves again.
@@ -192,7 +191,11 @@ impl Checks {
                 probe: state.check.probe.clone(),
                 timeout: state.check.timing.timeout,
                 due: state.due,
-                expected: state.verdict.passing.filter(|_| state.verdict.is_settled()),
+                expected: state
+                    .verdict
+                    .passing
+                    .filter(|_| state.verdict.is_settled())
+                    .map(|passed| Finding { passed, weight: None }),
             });
         }
         None

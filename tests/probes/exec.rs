@@ -13,7 +13,7 @@ use crate::support::{PLENTY, SHORT, eventually, fails, millis, passes, run};
 fn exec(command: &[&str], timeout: Duration) -> ProbeOutcome {
     let command = command.iter().map(|&word| word.to_owned()).collect();
     let target: SocketAddr = "192.0.2.7:8080".parse().unwrap();
-    run(target, ProbeKind::Exec(ExecProbe { command }), timeout)
+    run(target, ProbeKind::Exec(ExecProbe::new(command)), timeout)
 }
 
 fn sh(script: &str) -> ProbeOutcome {

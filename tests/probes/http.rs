@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 
-use herald::config::{BodyMatch, HttpProbe, ProbeKind, StatusRange};
+use herald::config::{HttpProbe, Pattern, ProbeKind, StatusRange};
 use herald::driver::probe::Prober;
 use herald::health::ProbeOutcome;
 use socket2::SockRef;
@@ -25,11 +25,11 @@ fn get_short(server: &Server, probe: HttpProbe) -> ProbeOutcome {
 }
 
 fn body(text: &str) -> HttpProbe {
-    HttpProbe { body: Some(BodyMatch::Contains(text.into())), ..http() }
+    HttpProbe { body: Some(Pattern::Contains(text.into())), ..http() }
 }
 
 fn regex(expression: &str) -> HttpProbe {
-    HttpProbe { body: Some(BodyMatch::Regex(regex::bytes::Regex::new(expression).unwrap())), ..http() }
+    HttpProbe { body: Some(Pattern::Regex(regex::bytes::Regex::new(expression).unwrap())), ..http() }
 }
 
 #[test]

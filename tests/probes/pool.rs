@@ -4,21 +4,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use herald::config::{Config, ExecProbe, ProbeKind};
+use herald::config::{Config, ExecProbe, ProbeKind, TcpProbe};
 use herald::driver::clock;
 use herald::driver::pool::{Pool, Report, RunProbe};
 use herald::driver::probe::Prober;
-use herald::health::{ProbeOutcome, ProbeRequest, Ticket};
+use herald::health::{Finding, ProbeOutcome, ProbeRequest, Ticket};
 
 use crate::support::{BlackHole, PLENTY, Server, Talk, eventually, http, millis, request};
 
 fn job(number: usize, expected: Option<bool>) -> ProbeRequest {
-    let request = request("127.0.0.1:1".parse().unwrap(), ProbeKind::Tcp, PLENTY);
-    ProbeRequest { ticket: Ticket::new(number, 0), expected, ..request }
+    let request = request("127.0.0.1:1".parse().unwrap(), ProbeKind::Tcp(TcpProbe::CONNECT), PLENTY);
+    ProbeRequest { ticket: Ticket::new(number, 0), expected: expected.map(Finding::plain), ..request }
 }
 
 fn outcome(passed: bool) -> ProbeOutcome {
-    ProbeOutcome { passed, detail: "".into(), took: millis(0) }
+    ProbeOutcome::new(passed, "", millis(0))
 }
 
 fn passing() -> RunProbe {
@@ -153,7 +153,7 @@ fn nice() -> String {
 fn workers_are_named_and_yield_to_the_loop() {
     let run: RunProbe = Arc::new(|_| {
         let name = thread::current().name().unwrap_or_default().to_owned();
-        ProbeOutcome { passed: true, detail: format!("{name} {}", nice()).into(), took: millis(0) }
+        ProbeOutcome::passed(format!("{name} {}", nice()), millis(0))
     });
     let before = nice();
     let pool = Pool::start(1, run, || {}).unwrap();
@@ -198,9 +198,9 @@ fn stopping_leaves_no_thread_whatever_they_do() {
     let silent = Server::v4(Talk::linger);
     let pid = tempfile::NamedTempFile::new().unwrap();
     let script = format!("echo $$ > {}; sleep 1000", pid.path().display());
-    let exec = ExecProbe { command: vec!["/bin/sh".into(), "-c".into(), script] };
+    let exec = ExecProbe::new(vec!["/bin/sh".into(), "-c".into(), script]);
     let pool = Pool::start(5, real(), || {}).unwrap();
-    pool.submit(request(hole.address, ProbeKind::Tcp, PLENTY * 6));
+    pool.submit(request(hole.address, ProbeKind::Tcp(TcpProbe::CONNECT), PLENTY * 6));
     pool.submit(request(silent.address, ProbeKind::Http(http()), PLENTY * 6));
     pool.submit(request(silent.address, ProbeKind::Exec(exec), PLENTY * 6));
     // Never to be begun: there are more than workers.

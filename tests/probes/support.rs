@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use herald::config::{Check, Config, HttpProbe, Probe, ProbeKind, StatusRange, Timing};
+use herald::config::{Check, Config, Egress, HttpProbe, Probe, ProbeKind, Timing};
 use herald::driver::clock;
 use herald::driver::probe::Prober;
 use herald::health::{ProbeOutcome, ProbeRequest, Ticket};
@@ -175,23 +175,13 @@ impl BlackHole {
 
 /// A plain `GET /` that expects 200 to 299.
 pub(crate) fn http() -> HttpProbe {
-    HttpProbe {
-        tls: None,
-        method: "GET".into(),
-        path: "/".into(),
-        host: None,
-        headers: Vec::new(),
-        status: vec![StatusRange { first: 200, last: 299 }],
-        body: None,
-        max_body: 65536,
-        redirects: 0,
-    }
+    HttpProbe::get()
 }
 
 pub(crate) fn request(target: SocketAddr, kind: ProbeKind, timeout: Duration) -> ProbeRequest {
     ProbeRequest {
         ticket: Ticket::new(0, 0),
-        probe: Arc::new(Probe { target, kind }),
+        probe: Arc::new(Probe { target, egress: Egress::default(), kind }),
         timeout,
         due: clock(),
         expected: None,

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-use herald::config::{Config, ExecProbe, ProbeKind};
+use herald::config::{Config, ExecProbe, ProbeKind, TcpProbe};
 use herald::driver::probe::Prober;
 
 use crate::support::{
@@ -15,7 +15,7 @@ use crate::support::{
 fn a_listener_passes_over_either_family() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let listener = TcpListener::bind(address).unwrap();
-        let outcome = run(listener.local_addr().unwrap(), ProbeKind::Tcp, PLENTY);
+        let outcome = run(listener.local_addr().unwrap(), ProbeKind::Tcp(TcpProbe::CONNECT), PLENTY);
         passes(&outcome, "connected");
     }
 }
@@ -23,7 +23,7 @@ fn a_listener_passes_over_either_family() {
 #[test]
 fn nobody_listening_is_refused_at_once() {
     let (_held, address) = nobody();
-    let outcome = run(address, ProbeKind::Tcp, PLENTY);
+    let outcome = run(address, ProbeKind::Tcp(TcpProbe::CONNECT), PLENTY);
     fails(&outcome, "connection refused");
     assert!(outcome.took < LATE);
 }
@@ -31,7 +31,7 @@ fn nobody_listening_is_refused_at_once() {
 #[test]
 fn a_full_queue_times_out_at_the_deadline() {
     let hole = BlackHole::open();
-    let outcome = run(hole.address, ProbeKind::Tcp, SHORT);
+    let outcome = run(hole.address, ProbeKind::Tcp(TcpProbe::CONNECT), SHORT);
     fails(&outcome, "timed out after 200 ms while connecting");
     assert!(outcome.took >= SHORT);
 }
@@ -45,8 +45,8 @@ fn deadlines_are_kept_within_a_few_milliseconds() {
         let late = || run(target, kind.clone(), millis(30)).took - millis(30);
         (0..8).map(|_| late()).min().unwrap()
     };
-    let sleep = ExecProbe { command: vec!["/bin/sleep".into(), "1000".into()] };
-    for kind in [ProbeKind::Tcp, ProbeKind::Http(http()), ProbeKind::Exec(sleep)] {
+    let sleep = ExecProbe::new(vec!["/bin/sleep".into(), "1000".into()]);
+    for kind in [ProbeKind::Tcp(TcpProbe::CONNECT), ProbeKind::Http(http()), ProbeKind::Exec(sleep)] {
         assert!(best(hole.address, kind.clone()) < millis(15), "{kind:?}");
     }
     assert!(best(silent.address, ProbeKind::Http(http())) < millis(15));
@@ -56,7 +56,7 @@ fn deadlines_are_kept_within_a_few_milliseconds() {
 #[test]
 fn a_long_wait_ends_at_the_deadline_too() {
     let hole = BlackHole::open();
-    let outcome = run(hole.address, ProbeKind::Tcp, SHORT * 5);
+    let outcome = run(hole.address, ProbeKind::Tcp(TcpProbe::CONNECT), SHORT * 5);
     fails(&outcome, "timed out after 1 s while connecting");
     assert!(outcome.took >= SHORT * 5);
 }
@@ -65,7 +65,7 @@ fn a_long_wait_ends_at_the_deadline_too() {
 #[test]
 fn a_connection_that_comes_late_passes() {
     let hole = BlackHole::open();
-    let request = request(hole.address, ProbeKind::Tcp, PLENTY);
+    let request = request(hole.address, ProbeKind::Tcp(TcpProbe::CONNECT), PLENTY);
     let running = thread::spawn(move || Prober::new(&Config::default()).unwrap().run(&request));
     eventually("the first SYN is sent and dropped", || hole.is_knocked_at());
     let _room = hole.accept();
@@ -79,7 +79,7 @@ fn the_server_application_sees_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let unseen = (0..5).filter(|_| {
-        run(listener.local_addr().unwrap(), ProbeKind::Tcp, PLENTY);
+        run(listener.local_addr().unwrap(), ProbeKind::Tcp(TcpProbe::CONNECT), PLENTY);
         match listener.accept() {
             Err(error) => error.kind() == ErrorKind::WouldBlock,
             Ok((mut stream, _)) => {
@@ -100,7 +100,7 @@ fn a_connection_to_itself_is_refused() {
     let high: u16 = range.split_whitespace().last().unwrap().parse().unwrap();
     // The kernel gives the ports of the lowest's parity first, one after the other.
     let target = SocketAddr::from(([127, 0, 0, 1], low + 2 * ((high - low) / 4)));
-    let request = request(target, ProbeKind::Tcp, PLENTY);
+    let request = request(target, ProbeKind::Tcp(TcpProbe::CONNECT), PLENTY);
     let prober = Prober::new(&Config::default()).unwrap();
     for _ in low..high {
         fails(&prober.run(&request), "connection refused");
@@ -110,7 +110,7 @@ fn a_connection_to_itself_is_refused() {
 #[test]
 fn an_unroutable_address_is_told_so() {
     // The broadcast address, because it never leaves the machine.
-    let outcome = run("255.255.255.255:80".parse().unwrap(), ProbeKind::Tcp, PLENTY);
+    let outcome = run("255.255.255.255:80".parse().unwrap(), ProbeKind::Tcp(TcpProbe::CONNECT), PLENTY);
     assert!(!outcome.passed);
     assert!(["network is unreachable", "not permitted"].contains(&&*outcome.detail), "{outcome:?}");
 }

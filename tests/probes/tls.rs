@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};
 
 use herald::config::{
-    BodyMatch, Check, Config, Diagnostic, FileReference, FileRole, HttpProbe, Position, Probe, ProbeKind, Timing,
+    Check, Config, Diagnostic, Egress, FileReference, FileRole, HttpProbe, Pattern, Position, Probe, ProbeKind, Timing,
     TlsProfile,
 };
 use herald::driver::probe::Prober;
@@ -137,12 +137,12 @@ fn a_rude_end_is_an_end() {
         let _ = tls.write_all(b"HTTP/1.1 200 OK\r\n\r\nready");
     });
     let regex = regex::bytes::Regex::new("^ready$").unwrap();
-    let probe = HttpProbe { body: Some(BodyMatch::Regex(regex)), ..https(Some(NAME), Some(&authority.file)) };
+    let probe = HttpProbe { body: Some(Pattern::Regex(regex)), ..https(Some(NAME), Some(&authority.file)) };
     passes(&get(&server, probe), "200 OK");
 }
 
 fn https(host: Option<&str>, ca_file: Option<&PathBuf>) -> HttpProbe {
-    let tls = TlsProfile { verify: true, ca_file: ca_file.cloned(), server_name: None };
+    let tls = TlsProfile { verify: true, ca_file: ca_file.cloned(), ..TlsProfile::default() };
     HttpProbe { tls: Some(tls), host: host.map(str::to_owned), ..http() }
 }
 
@@ -297,7 +297,7 @@ fn unusable_files_are_told_where_they_are_named() {
     let files = [file, garbage, missing];
     let target = "127.0.0.1:1".parse().unwrap();
     let check = |file| Check {
-        probe: Arc::new(Probe { target, kind: ProbeKind::Http(https(None, Some(file))) }),
+        probe: Arc::new(Probe { target, egress: Egress::default(), kind: ProbeKind::Http(https(None, Some(file))) }),
         timing: Timing::default(),
     };
     let reference = |(line, path): (usize, &PathBuf)| FileReference {

@@ -68,7 +68,7 @@ impl Servers {
             Some(Server::Refuses) => (Duration::from_micros(300), "connection refused"),
             _ => (request.timeout, "timed out"),
         };
-        ProbeOutcome { passed, detail: detail.into(), took }
+        ProbeOutcome::new(passed, detail, took)
     }
 }
 
@@ -136,7 +136,7 @@ impl Pool {
     pub(crate) fn end(&mut self, run: &Run) -> bool {
         self.busy -= 1;
         self.mailbox.push(Report::Finished(run.request.ticket, run.outcome.clone(), !run.stuck));
-        run.request.expected != Some(run.outcome.passed)
+        run.request.expected != Some(run.outcome.finding())
     }
 
     /// Takes workers away, or gives them back.

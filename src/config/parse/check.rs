@@ -1,21 +1,32 @@
 //! `[checks.NAME]`, checks written in place, and which backend uses which.
 
+mod alias;
+mod dns;
+mod egress;
+mod exec;
+pub(super) mod http;
+mod material;
+mod packet;
+mod talk;
+mod timing;
+mod tls;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::findings::{Findings, Place, quote};
-use super::http::{RegexCache, http_probe};
-use super::table::{Item, Section};
-use super::{daemon, name, schema};
+use super::table::{Item, Section, optional};
+use super::{name, schema};
 use crate::config::{
-    Check, CheckRef, Encapsulation, ExecProbe, FileReference, FileRole, Position, Probe, ProbeKind, Timing,
+    Check, CheckRef, Combine, Egress, Encapsulation, FileReference, Position, Probe, ProbeKind, Timing,
 };
+use crate::prefix::Prefix;
 
-const DAY: Duration = Duration::from_secs(86_400);
-/// Beyond this many results in a row nobody waits for a verdict.
-const MAX_STREAK: u32 = 10_000;
+use egress::Target;
+use material::Material;
+
+pub(super) use egress::{EgressKeys, Stand};
 
 /// A check without its target: what `[checks.NAME]` and `check = [{ … }]` say.
 #[derive(Clone, Debug)]
@@ -23,8 +34,13 @@ pub(super) struct CheckUse {
     name: Arc<str>,
     /// Index into the shapes.
     shape: usize,
-    /// The backend's unless set. A tunnel's is always set.
+    /// Where to, and by which way.
+    target: Target,
+    egress: EgressKeys,
+    /// That of the target unless set. A tunnel's is always set.
     port: Option<u16>,
+    advisory: bool,
+    place: Place,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,14 +63,15 @@ pub(super) struct Checks {
     shapes: Vec<Arc<Shape>>,
     shape_ids: BTreeMap<Arc<Shape>, usize>,
     checks: Vec<Check>,
-    check_ids: BTreeMap<(usize, SocketAddr), usize>,
-    regexes: RegexCache,
-    references: BTreeSet<(FileReferenceKey, Place)>,
+    check_ids: BTreeMap<(usize, SocketAddr, Egress), usize>,
+    material: Material,
     /// The first place that asks for a tunnel.
     tunnel: Option<Place>,
+    /// Of checks of the VIP itself: prefixes that are no address, as reported.
+    no_address: BTreeSet<(Place, Prefix)>,
+    /// Which service each alias is of, and where it says so.
+    aliases: Vec<(Arc<str>, Place)>,
 }
-
-type FileReferenceKey = (FileRole, std::path::PathBuf);
 
 impl Checks {
     /// Reads all `[checks.NAME]`.
@@ -108,28 +125,65 @@ impl Checks {
     }
 
     /// A check that no table of the file describes.
-    pub(super) fn ready(&mut self, name: &str, kind: ProbeKind, timing: Timing, port: u16) -> CheckUse {
-        CheckUse { name: name.into(), shape: self.shape(Shape { kind, timing }), port: Some(port) }
+    pub(super) fn ready(&mut self, name: &str, kind: ProbeKind, timing: Timing, port: u16, place: Place) -> CheckUse {
+        CheckUse {
+            name: name.into(),
+            shape: self.shape(Shape { kind, timing }),
+            target: Target::Backend,
+            egress: EgressKeys::default(),
+            port: Some(port),
+            advisory: false,
+            place,
+        }
+    }
+
+    /// `disable_file`: the check that tells whether that file is there.
+    pub(super) fn disable_file(&mut self, item: &Item, findings: &mut Findings) -> Option<usize> {
+        let kind = exec::disable_file(item, findings)?;
+        let timing = Timing { rise: 1, fall: 1, ..Timing::default() };
+        let used = CheckUse { target: Target::Nothing, ..self.ready("disable_file", kind, timing, 0, item.place) };
+        self.place(&[used], &Stand::plain(egress::NOWHERE), findings).first().map(|reference| reference.check)
     }
 
     /// The checks of one backend.
-    pub(super) fn place(&mut self, uses: &[CheckUse], address: IpAddr, port: u16) -> Vec<CheckRef> {
+    pub(super) fn place(&mut self, uses: &[CheckUse], stand: &Stand<'_>, findings: &mut Findings) -> Vec<CheckRef> {
         let mut refs: Vec<CheckRef> = Vec::with_capacity(uses.len());
-        for CheckUse { name, shape, port: own_port } in uses {
-            let target = SocketAddr::new(address, own_port.unwrap_or(port));
-            let Some(Shape { kind, timing }) = self.shapes.get(*shape).map(|shape| &**shape) else { continue };
-            let checks = &mut self.checks;
-            let check = *self.check_ids.entry((*shape, target)).or_insert_with(|| {
-                let probe = Arc::new(Probe { target, kind: kind.clone() });
-                checks.push(Check { probe, timing: *timing });
-                checks.len() - 1
-            });
-            // Two names for one thing: one use of it says all.
-            if refs.iter().all(|known| known.check != check) {
-                refs.push(CheckRef { name: name.clone(), check });
+        for used in uses {
+            for target in stand.targets(used.target, used.port) {
+                match target {
+                    Ok(target) => {
+                        let Some(check) = self.check(used, target, stand.egress) else { continue };
+                        // Two names for one thing: one use of it says all, and one that counts goes before.
+                        match refs.iter_mut().find(|known| known.check == check) {
+                            Some(known) => known.advisory &= used.advisory,
+                            None => refs.push(CheckRef { name: used.name.clone(), check, advisory: used.advisory }),
+                        }
+                    }
+                    Err(vip) if self.no_address.insert((used.place, vip)) => {
+                        let message =
+                            format!("check {} is of the VIP itself, but `{vip}` is not one address", quote(&used.name));
+                        findings.error(used.place, message);
+                    }
+                    Err(_) => {}
+                }
             }
         }
         refs
+    }
+
+    /// The check of this shape for this target.
+    fn check(&mut self, used: &CheckUse, target: SocketAddr, backend: &EgressKeys) -> Option<usize> {
+        let Shape { kind, timing } = &**self.shapes.get(used.shape)?;
+        let egress = match used.target {
+            Target::Nothing => Egress::default(),
+            _ => used.egress.towards(target.ip(), backend),
+        };
+        let next = self.checks.len();
+        Some(*self.check_ids.entry((used.shape, target, egress)).or_insert_with_key(|(_, _, egress)| {
+            let probe = Arc::new(Probe { target, egress: egress.clone(), kind: kind.clone() });
+            self.checks.push(Check { probe, timing: *timing });
+            next
+        }))
     }
 
     /// A tunnel is asked for here.
@@ -144,12 +198,7 @@ impl Checks {
                 findings.error(named.place, format!("no service or backend uses check {}", quote(name)));
             }
         }
-        let mut seen = BTreeSet::new();
-        let mut references: Vec<(FileReferenceKey, Place)> = self.references.into_iter().collect();
-        references.retain(|(key, _)| seen.insert(key.clone()));
-        references.sort_by_key(|(_, place)| *place);
-        let reference = |((role, path), place)| FileReference { position: findings.position(place), path, role };
-        let references = references.into_iter().map(reference).collect();
+        let references = self.material.finish(findings);
         // One that no backend uses is not run.
         let is_run = self.checks.iter().any(|check| matches!(check.probe.kind, ProbeKind::Tunnel(_)));
         let tunnel = self.tunnel.filter(|_| is_run).map(|place| findings.position(place));
@@ -162,44 +211,67 @@ impl Checks {
                 .error(item.key_place, "the name of a check must not be empty nor hold slashes or control characters");
         }
         let table = item.section(&schema::CHECK, findings)?;
-        const TYPES: [(&str, &str); 6] =
-            [("tcp", "tcp"), ("http", "http"), ("https", "https"), ("exec", "exec"), ("gue", "gue"), ("fou", "fou")];
         let type_item = table.need("type", findings);
         let type_place = type_item.as_ref().map_or(table.place, |item| item.place);
-        let type_name = type_item.and_then(|item| item.choice(&TYPES, findings));
-        let port = table.get("port").map(|item| item.integer(1..=u16::MAX, findings));
-        let timing = timing(&table, findings);
+        let type_name = type_item.and_then(|item| type_name(&item, findings));
+        let port = optional(table.get("port").map(|item| item.integer(1..=u16::MAX, findings)));
+        let target = table.get("target").map_or(Some(Target::Backend), |item| egress::target(&item, findings));
+        let egress = EgressKeys::read(&table, findings);
+        let timing = timing::timing(&table, type_name, findings);
+        let advisory = table.get("advisory").map_or(Some(false), |item| item.boolean(findings));
         let type_name = type_name?;
         refuse_keys_of_other_types(&table, type_name, findings);
-        let kind = match type_name {
-            "tcp" => Some(ProbeKind::Tcp),
-            "gue" => Some(ProbeKind::Tunnel(Encapsulation::Gue)),
-            "fou" => Some(ProbeKind::Tunnel(Encapsulation::Fou)),
-            "exec" => self.exec_probe(&table, findings).map(ProbeKind::Exec),
-            _ => {
-                let probe = http_probe(&table, type_name == "https", &mut self.regexes, findings);
-                if let (Some(path), Some(file)) =
-                    (probe.as_ref().and_then(|probe| probe.tls.as_ref()?.ca_file.clone()), table.get("ca_file"))
-                {
-                    self.references.insert(((FileRole::CertificateAuthority, path), file.place));
-                }
-                probe.map(ProbeKind::Http)
-            }
-        };
-        let kind = kind?;
+        let kind = self.kind(&table, type_name, findings)?;
         let own_port = match kind {
             ProbeKind::Tunnel(encapsulation) => {
                 self.note_tunnel(type_place);
                 Some(encapsulation.default_port())
             }
-            ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Exec(_) => None,
+            _ => None,
+        };
+        let target = match kind {
+            ProbeKind::File(_) | ProbeKind::Alias(_) => Target::Nothing,
+            _ => target?,
         };
         let shape = self.shape(Shape { kind, timing: timing? });
-        let port = match port {
-            None => own_port,
-            Some(port) => Some(port?),
-        };
-        Some(CheckUse { name: own_name.unwrap_or(type_name).into(), shape, port })
+        Some(CheckUse {
+            name: own_name.unwrap_or(type_name).into(),
+            shape,
+            target,
+            egress: egress?,
+            port: port?.or(own_port),
+            advisory: advisory?,
+            place: type_place,
+        })
+    }
+
+    /// What a worker does.
+    fn kind(&mut self, table: &Section, type_name: &'static str, findings: &mut Findings) -> Option<ProbeKind> {
+        let material = &mut self.material;
+        match type_name {
+            "tcp" => talk::tcp(table, material, findings).map(ProbeKind::Tcp),
+            "smtp" | "redis" | "mysql" | "postgres" | "ldap" => {
+                talk::preset(table, type_name, material, findings).map(ProbeKind::Tcp)
+            }
+            "agent" => talk::agent(table, findings).map(ProbeKind::Agent),
+            "http" | "https" => http::probe(table, type_name == "https", material, findings).map(ProbeKind::Http),
+            "grpc" => http::grpc(table, material, findings).map(ProbeKind::Grpc),
+            "tls" => tls::handshake(table, material, findings).map(ProbeKind::Tls),
+            "dns" => dns::probe(table, findings).map(ProbeKind::Dns),
+            "udp" => packet::udp(table, material, findings).map(ProbeKind::Udp),
+            "icmp" => packet::icmp(table, findings).map(ProbeKind::Icmp),
+            "ntp" => packet::ntp(table, findings).map(ProbeKind::Ntp),
+            "syn" => Some(ProbeKind::Syn),
+            "exec" => exec::exec(table, material, findings).map(ProbeKind::Exec),
+            "file" => exec::file(table, findings).map(ProbeKind::File),
+            "alias" => {
+                let (service, place) = alias::service(table, findings)?;
+                self.aliases.push((service.clone(), place));
+                Some(ProbeKind::Alias(service))
+            }
+            "gue" => Some(ProbeKind::Tunnel(Encapsulation::Gue)),
+            _ => Some(ProbeKind::Tunnel(Encapsulation::Fou)),
+        }
     }
 
     fn shape(&mut self, shape: Shape) -> usize {
@@ -211,69 +283,50 @@ impl Checks {
         self.shape_ids.insert(shape, id);
         id
     }
+}
 
-    fn exec_probe(&mut self, table: &Section, findings: &mut Findings) -> Option<ExecProbe> {
-        let list = table.need("command", findings)?;
-        let items = list.list(findings)?;
-        let Some(program) = items.first() else {
-            findings.error(list.place, "`command` must not be empty");
-            return None;
-        };
-        let path = daemon::absolute_path(program, findings);
-        let mut command = Vec::with_capacity(items.len());
-        for item in &items {
-            let word = item.string(findings)?;
-            if word.contains('\0') {
-                findings.error(item.place, "`command` must not hold a zero byte");
-                return None;
-            }
-            command.push(word.to_owned());
-        }
-        self.references.insert(((FileRole::Command, path?), program.place));
-        Some(ExecProbe { command })
+fn type_name(item: &Item, findings: &mut Findings) -> Option<&'static str> {
+    const TYPES: [&str; 21] = [
+        "tcp", "http", "https", "grpc", "tls", "dns", "udp", "icmp", "syn", "ntp", "smtp", "redis", "mysql",
+        "postgres", "ldap", "exec", "file", "agent", "alias", "gue", "fou",
+    ];
+    if item.is_string() && item.string(findings) == Some("bfd") {
+        findings.error(item.place, "checks of type bfd are not supported by this version: it has no BFD sessions yet");
+        return None;
     }
+    item.choice(&TYPES.map(|name| (name, name)), findings)
 }
 
 fn refuse_keys_of_other_types(table: &Section, type_name: &str, findings: &mut Findings) {
     for (types, keys) in schema::CHECK_KEYS_BY_TYPE.iter().filter(|(types, _)| !types.contains(&type_name)) {
         for item in keys.iter().filter_map(|key| table.get(key)) {
-            let message = format!(
-                "`{}` does not apply to a check of type {type_name}, only to {}",
-                item.name,
-                types.join(" and ")
-            );
+            let message =
+                format!("`{}` does not apply to a check of type {type_name}, only to {}", item.name, types.join(", "));
             findings.error(item.key_place, message);
         }
     }
 }
 
-fn timing(table: &Section, findings: &mut Findings) -> Option<Timing> {
-    let defaults = Timing::default();
-    let (shortest, millisecond) = (Duration::from_millis(10), Duration::from_millis(1));
-    let time = |key, range, findings: &mut Findings| match table.get(key) {
-        None => Some(None),
-        Some(item) => item.duration(range, findings).map(Some),
+/// `combine`, for a backend with so many checks that count. Without the key it is that of the service.
+pub(super) fn combine(item: &Item, findings: &mut Findings) -> Option<(Combine, Option<u32>)> {
+    let text = item.string(findings)?;
+    let percent = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let found = match (text, percent, timing::of(text)) {
+        ("all", ..) => Some((Combine::All, None)),
+        ("any", ..) => Some((Combine::AtLeast(1), None)),
+        (_, Some(percent), _) => {
+            let percent = percent.parse::<u8>().ok().filter(|percent| (1..=100).contains(percent));
+            percent.map(|percent| (Combine::Percent(percent), None))
+        }
+        (_, None, Some((some, all))) if some <= all => Some((Combine::AtLeast(some), Some(all))),
+        _ => None,
     };
-    let interval = time("interval", shortest..=DAY, findings);
-    let timeout = time("timeout", millisecond..=DAY, findings);
-    let fast_interval = time("fast_interval", shortest..=DAY, findings);
-    let streak = |key, default, findings: &mut Findings| match table.get(key) {
-        None => Some(default),
-        Some(item) => item.integer(1..=MAX_STREAK, findings),
-    };
-    let rise = streak("rise", defaults.rise, findings);
-    let fall = streak("fall", defaults.fall, findings);
-
-    let interval = interval?.unwrap_or(defaults.interval);
-    let timeout = timeout?.unwrap_or(defaults.timeout.min(interval));
-    let fast_interval = fast_interval?.unwrap_or(interval);
-    if let (Some(item), true) = (table.get("fast_interval"), fast_interval > interval) {
-        findings.error(item.place, "`fast_interval` must not be longer than `interval`");
-        return None;
+    if found.is_none() {
+        let message = format!(
+            "`combine` must be \"all\", \"any\", such as \"2 of 3\", or a share from \"1%\" to \"100%\", not {}",
+            quote(text)
+        );
+        findings.error(item.place, message);
     }
-    if let (Some(item), true) = (table.get("timeout"), timeout > interval) {
-        let message = "`timeout` is longer than `interval`: a check that times out delays the next run of its own";
-        findings.warning(item.place, message);
-    }
-    Some(Timing { interval, timeout, rise: rise?, fall: fall?, fast_interval, first_interval: fast_interval })
+    found
 }

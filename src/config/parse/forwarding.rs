@@ -1,16 +1,16 @@
 //! A file of GLB's forwarding tables. Keys that are not known here are others' business.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::check::{CheckUse, Checks};
+use super::check::{CheckUse, Checks, Stand, http};
 use super::findings::{Findings, Place, quote};
 use super::json::{Object, Value};
-use super::{address, http, is_new};
+use super::{address, is_new};
 use crate::config::glb::{ForwardingTable, Slot, TableBackend};
-use crate::config::{CheckRef, Encapsulation, HttpProbe, ProbeKind, Protocol, StatusRange, Timing};
+use crate::config::{CheckRef, Encapsulation, HttpProbe, ProbeKind, Protocol, StatusRange, TcpProbe, Timing};
 use crate::prefix::{Prefix, PrefixError};
 
 /// In milliseconds; for both the longest is a day.
@@ -109,7 +109,9 @@ fn timing(root: &Object, findings: &mut Findings) -> Timing {
         rise: trigger,
         fall: trigger,
         fast_interval: interval,
+        down_interval: interval,
         first_interval: (interval / HASTE).max(SHORTEST_FIRST_INTERVAL).min(interval),
+        ..Timing::default()
     }
 }
 
@@ -212,7 +214,7 @@ impl Reader<'_, '_> {
         let uses = self.uses(&object);
         let ((address, inactive), ip) = (address.zip(inactive)?, ip?);
         let uses = if inactive { Vec::new() } else { uses };
-        let checks = self.checks.place(&uses, address, 0);
+        let checks = self.checks.place(&uses, &Stand::plain(SocketAddr::new(address, 0)), self.findings);
         let numbers = checks.iter().map(|check| check.check).collect();
         slots.extend(slot(&object).map(|slot| TableBackend { checks: numbers, inactive, slot }));
         Some((ip.place(), Backend { address, inactive, checks }))
@@ -256,14 +258,14 @@ impl Reader<'_, '_> {
             let Some(port) = object.get(key).and_then(|value| self.port(key, value)) else { continue };
             let kind = match key {
                 "http" => self.uri(&object).map(http_kind),
-                "tcp" => Some(ProbeKind::Tcp),
+                "tcp" => Some(ProbeKind::Tcp(TcpProbe::CONNECT)),
                 "gue" => Some(ProbeKind::Tunnel(Encapsulation::Gue)),
                 _ => Some(ProbeKind::Tunnel(Encapsulation::Fou)),
             };
             if let (Some(ProbeKind::Tunnel(_)), Some(value)) = (&kind, object.get(key)) {
                 self.checks.note_tunnel(value.place());
             }
-            uses.extend(kind.map(|kind| self.checks.ready(key, kind, self.timing, port)));
+            uses.extend(kind.map(|kind| self.checks.ready(key, kind, self.timing, port, object.place)));
         }
         uses
     }
@@ -283,17 +285,8 @@ impl Reader<'_, '_> {
 
 /// As glb-healthcheck asks: nothing but 200 will do.
 fn http_kind(path: String) -> ProbeKind {
-    ProbeKind::Http(HttpProbe {
-        tls: None,
-        method: "GET".to_owned(),
-        path,
-        host: None,
-        headers: Vec::new(),
-        status: vec![StatusRange { first: 200, last: 200 }],
-        body: None,
-        max_body: http::DEFAULT_MAX_BODY,
-        redirects: REDIRECTS,
-    })
+    let status = vec![StatusRange { first: 200, last: 200 }];
+    ProbeKind::Http(HttpProbe { path, status, redirects: REDIRECTS, ..HttpProbe::get() })
 }
 
 /// Where the health of a backend goes. It has members: an address and a state.

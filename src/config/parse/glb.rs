@@ -13,7 +13,7 @@ use super::json::{Object, Value};
 use super::table::Section;
 use super::{daemon, schema, service};
 use crate::config::glb::Glb;
-use crate::config::{Backend, Protocol, Required, Service, Source};
+use crate::config::{Backend, Combine, Protocol, Required, Service, Source};
 use crate::prefix::Prefix;
 
 const DEFAULT_RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -318,6 +318,7 @@ fn service(
         weight: 1,
         enabled: !backend.inactive,
         checks: backend.checks.clone(),
+        combine: Combine::All,
     };
     Service {
         name: name.into(),
@@ -327,5 +328,6 @@ fn service(
         last_port: bind.last_port,
         required: Required::Backends(1),
         backends: table.backends.iter().map(backend).collect(),
+        disable: None,
     }
 }

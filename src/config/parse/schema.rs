@@ -107,41 +107,154 @@ pub(super) static CHECK: Schema = Schema {
     title: "a check",
     keys: &[
         "type",
+        "target",
         "port",
+        "source",
+        "interface",
+        "mark",
+        "dscp",
         "interval",
         "timeout",
         "rise",
         "fall",
+        "window",
         "fast_interval",
+        "down_interval",
+        "jitter",
+        "conclusive",
+        "tripwire",
+        "on_stale",
+        "advisory",
         "method",
+        "http_version",
         "path",
         "host",
         "headers",
+        "body",
         "expect",
+        "degraded",
         "max_body",
+        "tls",
         "verify",
         "ca_file",
         "server_name",
+        "client_certificate",
+        "client_key",
+        "min_validity",
+        "proxy_protocol",
+        "send",
+        "send_hex",
+        "steps",
+        "max_reply",
+        "grpc_service",
+        "query",
+        "query_type",
+        "transport",
+        "recursion",
+        "rcode",
+        "answer",
+        "wait",
+        "count",
+        "max_loss",
+        "size",
+        "max_stratum",
+        "max_offset",
         "command",
+        "exit_codes",
+        "degraded_weight",
+        "user",
+        "absent",
+        "content",
+        "unreachable",
+        "service",
     ],
 };
 
-/// The keys of [`CHECK`] that only some types have.
-pub(super) static CHECK_KEYS_BY_TYPE: &[(&[&str], &[&str])] = &[
-    (&["http", "https"], &["method", "path", "host", "headers", "expect", "max_body"]),
-    (&["https"], &["verify", "ca_file", "server_name"]),
-    (&["exec"], &["command"]),
+/// Types that open connections or send packets, which can be told how to leave this host.
+const NETWORK: &[&str] = &[
+    "tcp", "http", "https", "grpc", "tls", "dns", "udp", "icmp", "syn", "ntp", "smtp", "redis", "mysql", "postgres",
+    "ldap", "agent", "gue", "fou",
 ];
 
-pub(super) static EXPECT: Schema = Schema { title: "`expect`", keys: &["status", "body", "body_regex"] };
+/// Types that can speak TLS.
+const TLS: &[&str] = &["https", "tls", "tcp", "grpc", "smtp", "redis", "ldap"];
+
+/// All types but `alias`, which no worker runs.
+const RUN: &[&str] = &[
+    "tcp", "http", "https", "grpc", "tls", "dns", "udp", "icmp", "syn", "ntp", "smtp", "redis", "mysql", "postgres",
+    "ldap", "agent", "gue", "fou", "exec", "file",
+];
+
+/// The keys of [`CHECK`] that only some types have.
+pub(super) static CHECK_KEYS_BY_TYPE: &[(&[&str], &[&str])] = &[
+    (NETWORK, &["source", "interface", "mark", "dscp"]),
+    (
+        RUN,
+        &[
+            "interval",
+            "timeout",
+            "rise",
+            "fall",
+            "window",
+            "fast_interval",
+            "down_interval",
+            "jitter",
+            "conclusive",
+            "on_stale",
+        ],
+    ),
+    (&["http", "https", "tcp"], &["tripwire"]),
+    (&["http", "https"], &["method", "http_version", "headers", "body", "degraded", "max_body"]),
+    (&["http", "https", "file"], &["path"]),
+    (&["http", "https", "grpc", "tls"], &["host"]),
+    (&["http", "https", "tcp", "udp"], &["expect"]),
+    (&["tcp", "grpc", "smtp", "redis", "ldap"], &["tls"]),
+    (TLS, &["verify", "ca_file", "server_name", "client_certificate", "client_key", "min_validity"]),
+    (&["tcp", "smtp", "redis", "mysql", "postgres", "ldap"], &["proxy_protocol"]),
+    (&["tcp"], &["steps", "max_reply"]),
+    (&["tcp", "udp", "agent"], &["send"]),
+    (&["tcp", "udp"], &["send_hex"]),
+    (&["grpc"], &["grpc_service"]),
+    (&["dns"], &["query", "query_type", "transport", "recursion", "rcode", "answer"]),
+    (&["udp"], &["wait"]),
+    (&["icmp"], &["count", "max_loss", "size"]),
+    (&["ntp"], &["max_stratum", "max_offset"]),
+    (&["exec"], &["command", "exit_codes", "degraded_weight", "user"]),
+    (&["file"], &["absent", "content"]),
+    (&["agent"], &["unreachable"]),
+    (&["alias"], &["service"]),
+];
+
+pub(super) static EXPECT: Schema =
+    Schema { title: "`expect`", keys: &["status", "header", "body", "body_regex", "body_sha256", "json"] };
+
+pub(super) static DEGRADING: Schema = Schema { title: "`degraded` of a check", keys: &["status", "header", "weight"] };
+
+pub(super) static PATTERN: Schema = Schema { title: "a pattern", keys: &["text", "hex", "regex"] };
+
+pub(super) static STEP: Schema = Schema { title: "a step", keys: &["send", "send_hex", "expect"] };
 
 pub(super) static SERVICE: Schema = Schema {
     title: "[[service]]",
-    keys: &["name", "vips", "protocol", "port", "required", "checks", "check", "backend"],
+    keys: &["name", "vips", "protocol", "port", "required", "checks", "check", "combine", "disable_file", "backend"],
 };
 
-pub(super) static BACKEND: Schema =
-    Schema { title: "[[service.backend]]", keys: &["address", "port", "weight", "enabled", "checks", "check"] };
+pub(super) static BACKEND: Schema = Schema {
+    title: "[[service.backend]]",
+    keys: &[
+        "address",
+        "port",
+        "weight",
+        "enabled",
+        "checks",
+        "check",
+        "combine",
+        "source",
+        "interface",
+        "mark",
+        "dscp",
+    ],
+};
 
 pub(super) static VIP: Schema = Schema {
     title: "[[vip]]",
@@ -185,6 +298,9 @@ pub(super) static ALL: &[&Schema] = &[
     &EXPORT_RULE,
     &CHECK,
     &EXPECT,
+    &DEGRADING,
+    &PATTERN,
+    &STEP,
     &SERVICE,
     &BACKEND,
     &VIP,

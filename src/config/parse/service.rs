@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::check::{CheckUse, Checks};
+use super::check::{self, CheckUse, Checks, EgressKeys, Stand};
 use super::findings::{Findings, Place, quote};
-use super::table::{Item, Section};
+use super::table::{Item, Section, optional};
 use super::{address, is_new, name, schema};
-use crate::config::{Backend, Protocol, Required, Service};
+use crate::config::{Backend, Combine, Protocol, Required, Service};
 use crate::prefix::Prefix;
 
 /// Where warnings about services point, and what stands on which VIP.
@@ -57,7 +57,10 @@ fn read_service(table: &Section, checks: &mut Checks, places: &mut Places, findi
     let required =
         table.get("required").map_or(Some(Required::Backends(1)), |item| required(&item, "backends", findings));
     let uses = checks.read_uses(table, findings);
-    let backends = read_backends(table, port, uses.as_deref(), checks, findings);
+    let combine = table.get("combine").map_or(Some((Combine::All, None)), |item| check::combine(&item, findings));
+    let disable = optional(table.get("disable_file").map(|item| checks.disable_file(&item, findings)));
+    let ground = Ground { port, vips: vips.as_deref().unwrap_or_default(), uses: uses.as_deref(), combine };
+    let backends = read_backends(table, &ground, checks, findings);
     Some(Service {
         name: name?.into(),
         vips: vips?,
@@ -66,6 +69,7 @@ fn read_service(table: &Section, checks: &mut Checks, places: &mut Places, findi
         last_port: port?,
         required: required?,
         backends: backends?,
+        disable: disable?,
     })
 }
 
@@ -114,10 +118,18 @@ pub(super) fn required(item: &Item, of: &str, findings: &mut Findings) -> Option
     percent.map(Required::Percent)
 }
 
+/// What backends share with their service.
+struct Ground<'g> {
+    port: Option<u16>,
+    vips: &'g [Prefix],
+    uses: Option<&'g [CheckUse]>,
+    /// With the number of checks that it is said of; `None` when it is wrong.
+    combine: Option<(Combine, Option<u32>)>,
+}
+
 fn read_backends(
     table: &Section,
-    port: Option<u16>,
-    uses: Option<&[CheckUse]>,
+    ground: &Ground<'_>,
     checks: &mut Checks,
     findings: &mut Findings,
 ) -> Option<Vec<Backend>> {
@@ -127,21 +139,16 @@ fn read_backends(
     let mut valid = true;
     let mut unchecked = 0usize;
     for table in &tables {
-        let address = table.need("address", findings).and_then(|item| backend_address(&item, findings));
-        let port = table.get("port").map_or(port, |item| item.integer(1..=u16::MAX, findings));
-        let weight = table.get("weight").map_or(Some(1), |item| item.integer(0..=u32::MAX, findings));
-        let enabled = table.get("enabled").map_or(Some(true), |item| item.boolean(findings));
         let own_uses = checks.read_uses(table, findings);
-        let (Some(address), Some(port), Some(weight), Some(enabled)) = (address, port, weight, enabled) else {
+        let uses = own_uses.as_deref().or(ground.uses);
+        let Some(backend) = read_backend(table, uses, ground, checks, findings) else {
             valid = false;
             continue;
         };
-        let target = SocketAddr::new(address, port);
+        let target = backend.address;
         valid &= is_new(&mut seen, target, table.place, findings, || format!("backend {target} is listed twice"));
-        let uses = own_uses.as_deref().or(uses);
         unchecked += usize::from(uses.is_none());
-        let checks = checks.place(uses.unwrap_or_default(), address, port);
-        backends.push(Backend { address: target, weight, enabled, checks });
+        backends.push(backend);
     }
     if unchecked > 0 {
         let message = "there is neither `checks` nor `check`: backends without a check always count; \
@@ -149,6 +156,36 @@ fn read_backends(
         findings.warning(table.place, message);
     }
     valid.then_some(backends)
+}
+
+fn read_backend(
+    table: &Section,
+    uses: Option<&[CheckUse]>,
+    ground: &Ground<'_>,
+    checks: &mut Checks,
+    findings: &mut Findings,
+) -> Option<Backend> {
+    let address = table.need("address", findings).and_then(|item| backend_address(&item, findings));
+    let port = table.get("port").map_or(ground.port, |item| item.integer(1..=u16::MAX, findings));
+    let weight = table.get("weight").map_or(Some(1), |item| item.integer(0..=u32::MAX, findings));
+    let enabled = table.get("enabled").map_or(Some(true), |item| item.boolean(findings));
+    let egress = EgressKeys::read(table, findings);
+    let combine = table.get("combine").map_or(ground.combine, |item| check::combine(&item, findings));
+    let address = SocketAddr::new(address?, port?);
+    let (egress, combine) = (egress?, combine?);
+    let stand = Stand { backend: address, vips: ground.vips, vip_port: ground.port?, egress: &egress };
+    let checks = checks.place(uses.unwrap_or_default(), &stand, findings);
+    let counting = checks.iter().filter(|check| !check.advisory).count();
+    if let (_, Some(all)) = combine
+        && all as usize != counting
+    {
+        let item = table.get("combine");
+        let place = item.map_or(table.place, |item| item.place);
+        let message = format!("`combine` speaks of {all} checks, but {counting} of this backend's count");
+        findings.error(place, message);
+        return None;
+    }
+    Some(Backend { address, weight: weight?, enabled: enabled?, checks, combine: combine.0 })
 }
 
 fn backend_address(item: &Item, findings: &mut Findings) -> Option<std::net::IpAddr> {

@@ -202,9 +202,16 @@ impl<'t> Item<'t> {
         if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
+        /// More are a list to look things up in.
+        const FEW: usize = 8;
         let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let words = if words.len() <= FEW {
+            words.join(" or ")
+        } else {
+            format!("one of {}", words.join(", ").replace('"', ""))
+        };
         let hint = findings.did_you_mean(text, choices.iter().map(|(word, _)| *word));
-        let message = format!("`{}` must be {}, not {}{hint}", self.name, words.join(" or "), quote(text));
+        let message = format!("`{}` must be {words}, not {}{hint}", self.name, quote(text));
         findings.error(self.place, message);
         None
     }

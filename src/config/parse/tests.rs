@@ -11,7 +11,7 @@ mod shipped;
 mod unnumbered;
 
 use super::*;
-use crate::config::{BodyMatch, HoldTime, NextHop6, OnDown, PeerAs, ProbeKind, Required, StatusRange, Workers};
+use crate::config::{HoldTime, NextHop6, OnDown, Pattern, PeerAs, ProbeKind, Required, StatusRange, Workers};
 use crate::rng::Rng;
 
 const EXAMPLE: &str = include_str!("../../../etc/herald.example.toml");
@@ -163,7 +163,7 @@ fn values_arrive() {
     assert_eq!((targets, &*own[1].name), (vec!["10.1.0.12:8080".to_owned(), "10.1.0.12:9000".to_owned()], "tcp"));
     let ProbeKind::Http(web) = &config.checks[1].probe.kind else { panic!() };
     assert_eq!(web.status, [StatusRange { first: 200, last: 299 }, StatusRange { first: 301, last: 301 }]);
-    assert!(matches!(&web.body, Some(BodyMatch::Contains(text)) if text == "OK"));
+    assert!(matches!(&web.body, Some(Pattern::Contains(text)) if text == b"OK"));
 
     let vip = &config.vips[&"192.0.2.1".parse().unwrap()];
     let OnDown::Degrade(degraded) = &vip.on_down else { panic!() };

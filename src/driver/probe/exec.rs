@@ -4,10 +4,8 @@
 //! program is watched through a pidfd: no SIGCHLD handler, no polling. A descendant that left the group (`setsid`) is
 //! out of reach. What is left of the group is reaped by whoever is its parent then: in a container that may be us.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, Read};
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -18,10 +16,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
 
-use super::Verdict;
 use super::limit::{Limit, Over};
 use super::text::{printable, timed_out, words};
-use crate::config::ExecProbe;
+use super::{Fault, Run, Verdict};
+use crate::config::{ExecProbe, FailureKind};
 
 /// How much of the output is kept: its end.
 const KEPT: usize = 4096;
@@ -39,9 +37,10 @@ static STUCK: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 static ORPHANED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Runs the program to its end, or to the end of its time.
-pub(super) fn run(target: SocketAddr, probe: &ExecProbe, limit: Limit) -> Verdict {
+pub(super) fn run(at: &Run<'_>, probe: &ExecProbe) -> Verdict {
+    let Run { target, limit, .. } = *at;
     let Some((program, arguments)) = probe.command.split_first() else {
-        return Err("internal error: no command".into());
+        return Err(Fault::new(FailureKind::Internal, "internal error: no command"));
     };
     let mut command = Command::new(program);
     command
@@ -52,7 +51,7 @@ pub(super) fn run(target: SocketAddr, probe: &ExecProbe, limit: Limit) -> Verdic
         .env("HERALD_PORT", target.port().to_string());
     let (end, last) = execute(command, limit, true);
     match end {
-        Ok(status) if status.success() => Ok(last.map_or("exit status 0".into(), Into::into)),
+        Ok(status) if status.success() => Ok(last.unwrap_or_else(|| "exit status 0".to_owned()).into()),
         Ok(status) => Err(last.unwrap_or_else(|| describe(status)).into()),
         Err(fault) => Err(fault),
     }
@@ -71,12 +70,12 @@ pub(in crate::driver) fn shell(line: &str, timeout: Duration) -> Result<(), Stri
     match end {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{}{last}", describe(status))),
-        Err(fault) => Err(fault.into_owned()),
+        Err(fault) => Err(fault.words.into_owned()),
     }
 }
 
 /// How a program ended, or why that is not known, and the last line of its output.
-type Execution = (Result<ExitStatus, Cow<'static, str>>, Option<String>);
+type Execution = (Result<ExitStatus, Fault>, Option<String>);
 
 /// Runs a command to its end, or to the end of its time. `all` says that its whole group ends with it in any case.
 fn execute(command: Command, limit: Limit, all: bool) -> Execution {
@@ -85,7 +84,8 @@ fn execute(command: Command, limit: Limit, all: bool) -> Execution {
     let (mut running, output) = match Running::start(command) {
         Ok(started) => started,
         Err(error) => {
-            return (Err(format!("cannot run {}: {}", printable(program.as_bytes()), words(&error)).into()), None);
+            let words = format!("cannot run {}: {}", printable(program.as_bytes()), words(&error));
+            return (Err(Fault::new(FailureKind::Internal, words)), None);
         }
     };
     let mut tail = Tail::default();
@@ -97,11 +97,16 @@ fn execute(command: Command, limit: Limit, all: bool) -> Execution {
     let end = match end {
         Err(Stop::Over(Over::Expired)) => {
             let timeout = timed_out(limit.timeout(), "the program ran");
-            Err(last.as_ref().map_or(timeout.clone(), |line| format!("{timeout}; its last words: {line}")).into())
+            let words = last.as_ref().map_or(timeout.clone(), |line| format!("{timeout}; its last words: {line}"));
+            Err(Fault::new(FailureKind::Timeout, words))
         }
-        Err(Stop::Over(Over::Cancelled)) => Err("given up: the daemon is stopping".into()),
-        Err(Stop::Io(error)) => Err(format!("cannot watch the program: {}", words(&error)).into()),
-        Ok(()) => running.reap().ok_or_else(|| "cannot learn the program's exit status".into()),
+        Err(Stop::Over(Over::Cancelled)) => Err(Fault::new(FailureKind::Internal, "given up: the daemon is stopping")),
+        Err(Stop::Io(error)) => {
+            Err(Fault::new(FailureKind::Internal, format!("cannot watch the program: {}", words(&error))))
+        }
+        Ok(()) => {
+            running.reap().ok_or_else(|| Fault::new(FailureKind::Internal, "cannot learn the program's exit status"))
+        }
     };
     (end, last)
 }

@@ -4,22 +4,34 @@
 //! `limit::Limit` how long it still may. Nothing is kept from one run to the next: no connection, no TLS session,
 //! no process. What a backend sends reaches people only through `text::printable`.
 
+mod agent;
+mod dns;
+mod egress;
 pub(super) mod exec;
+mod file;
+mod grpc;
 mod http;
+mod icmp;
 pub(super) mod limit;
+mod ntp;
 mod socket;
+mod syn;
 mod tcp;
 mod text;
 mod tls;
+mod tls_handshake;
 pub(super) mod tunnel;
+mod udp;
+mod verdict;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use crate::config::{Config, Diagnostic, ProbeKind, TlsProfile};
+use crate::config::{Config, Diagnostic, Egress, FailureKind, Probe, ProbeKind, TlsProfile};
 use crate::health::{ProbeOutcome, ProbeRequest};
 
 use limit::Limit;
+use verdict::{Fault, Pass, Verdict};
 
 /// Runs probes; what they share is loaded once. Build a new one with each configuration.
 pub struct Prober {
@@ -27,8 +39,13 @@ pub struct Prober {
     ears: Option<tunnel::Ears>,
 }
 
-/// What a run found: passed with these words, or failed with those.
-type Verdict = Result<Cow<'static, str>, Cow<'static, str>>;
+/// Where and how one run goes.
+#[derive(Clone, Copy, Debug)]
+struct Run<'r> {
+    target: SocketAddr,
+    egress: &'r Egress,
+    limit: Limit,
+}
 
 impl Prober {
     /// Loads the certificate authorities that the configuration names, and the system's if a check needs them; begins
@@ -44,23 +61,47 @@ impl Prober {
     /// One run, in the calling thread; returns when it is done or its time is up, give or take a few milliseconds.
     pub fn run(&self, request: &ProbeRequest) -> ProbeOutcome {
         let limit = Limit::new(request.timeout);
-        let probe = &*request.probe;
-        let verdict = match &probe.kind {
-            ProbeKind::Tcp => tcp::run(probe.target, limit),
-            ProbeKind::Http(http) => {
-                let tls = http.tls.as_ref().map(|profile| self.tls.get(profile));
-                http::run(probe.target, http, tls, limit)
-            }
-            ProbeKind::Exec(exec) => exec::run(probe.target, exec, limit),
-            ProbeKind::Tunnel(encapsulation) => tunnel::run(probe.target, *encapsulation, self.ears.as_ref(), limit),
-        };
+        let verdict = self.probe(&request.probe, limit);
         let took = limit.spent();
-        let (passed, detail) = match verdict {
+        match verdict {
             // The timer of a socket ends a read some milliseconds late: what came in that time came too late.
-            Ok(_) if took > request.timeout => (false, text::timed_out(request.timeout, "finishing").into()),
-            Ok(detail) => (true, detail),
-            Err(detail) => (false, detail),
+            Ok(_) if took > request.timeout => {
+                ProbeOutcome::failed(FailureKind::Timeout, text::timed_out(request.timeout, "finishing"), took)
+            }
+            Ok(Pass { words, weight, warning, is_final, is_silent }) => {
+                let warning = warning.map(String::into_boxed_str);
+                ProbeOutcome { weight, warning, is_final, is_silent, ..ProbeOutcome::passed(words, took) }
+            }
+            Err(Fault { kind, words, is_final }) => {
+                ProbeOutcome { is_final, ..ProbeOutcome::failed(kind, words, took) }
+            }
+        }
+    }
+
+    fn probe(&self, probe: &Probe, limit: Limit) -> Verdict {
+        let at = &Run { target: probe.target, egress: &probe.egress, limit };
+        let tls = match probe.kind.tls() {
+            None => None,
+            Some(profile) => {
+                let lost = || Fault::new(FailureKind::Internal, "internal error: the TLS profile was not loaded");
+                Some(self.tls.get(profile).ok_or_else(lost)?)
+            }
         };
-        ProbeOutcome { passed, detail, took }
+        match &probe.kind {
+            ProbeKind::Tcp(tcp) => tcp::run(at, tcp, tls),
+            ProbeKind::Http(http) => http::run(at, http, tls),
+            ProbeKind::Grpc(grpc) => grpc::run(at, grpc, tls),
+            ProbeKind::Tls(profile) => tls_handshake::run(at, profile, tls),
+            ProbeKind::Dns(dns) => dns::run(at, dns),
+            ProbeKind::Udp(udp) => udp::run(at, udp),
+            ProbeKind::Icmp(icmp) => icmp::run(at, icmp),
+            ProbeKind::Syn => syn::run(at),
+            ProbeKind::Ntp(ntp) => ntp::run(at, ntp),
+            ProbeKind::Exec(exec) => exec::run(at, exec),
+            ProbeKind::File(file) => file::run(file),
+            ProbeKind::Agent(agent) => agent::run(at, agent),
+            ProbeKind::Tunnel(encapsulation) => tunnel::run(at, *encapsulation, self.ears.as_ref()),
+            ProbeKind::Alias(_) => Err(Fault::new(FailureKind::Internal, "internal error: an alias is not run")),
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! A TCP connection that keeps a deadline.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::limit::Limit;
+use super::{Run, egress};
 
 /// A connection to a target. Dropped, it is reset: neither side is left with a TIME_WAIT.
 ///
@@ -23,10 +23,12 @@ impl Socket {
     ///
     /// The handshake's last ACK is held back: it travels with the first data, or, if there is none, the reset takes
     /// its place and the server's `accept` never sees the connection.
-    pub(super) fn connect(target: SocketAddr, limit: Limit) -> io::Result<Socket> {
+    pub(super) fn connect(at: &Run<'_>) -> io::Result<Socket> {
+        let Run { target, egress, limit } = *at;
         let socket = socket2::Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_tcp_quickack(false)?;
         socket.set_linger(Some(Duration::ZERO))?;
+        egress::apply(&socket, target, egress)?;
         let address = SockAddr::from(target);
         loop {
             socket.set_write_timeout(Some(limit.slice()?))?;

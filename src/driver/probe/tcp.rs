@@ -1,16 +1,13 @@
 //! `tcp`: the target accepts the connection.
 
-use std::net::SocketAddr;
-
-use super::Verdict;
-use super::limit::Limit;
 use super::socket::Socket;
-use super::text;
+use super::{Run, Verdict, text, tls};
+use crate::config::TcpProbe;
 
 /// Connects, and resets the connection before the server is bothered with it.
-pub(super) fn run(target: SocketAddr, limit: Limit) -> Verdict {
-    match Socket::connect(target, limit) {
+pub(super) fn run(at: &Run<'_>, _: &TcpProbe, _: Option<&tls::Client>) -> Verdict {
+    match Socket::connect(at) {
         Ok(_) => Ok("connected".into()),
-        Err(error) => Err(text::failure(&error, limit, text::CONNECTING)),
+        Err(error) => Err(text::failure(&error, at.limit, text::CONNECTING)),
     }
 }

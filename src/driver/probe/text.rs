@@ -4,7 +4,11 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
+use super::egress::Unsettable;
 use super::limit::{Limit, Over};
+use super::tls;
+use super::verdict::{self, Fault};
+use crate::config::FailureKind;
 
 /// The longest text taken from a backend, in characters.
 const LONGEST: usize = 200;
@@ -40,14 +44,23 @@ pub(super) fn duration(duration: Duration) -> String {
 }
 
 /// An error of the system, met while `doing` something.
-pub(super) fn failure(error: &io::Error, limit: Limit, doing: &str) -> Cow<'static, str> {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Over>()) {
-        Some(Over::Expired) => return timed_out(limit.timeout(), doing).into(),
-        Some(Over::Cancelled) => return "given up: the daemon is stopping".into(),
-        None => {}
+pub(super) fn failure(error: &io::Error, limit: Limit, doing: &str) -> Fault {
+    if let Some(inner) = error.get_ref() {
+        match inner.downcast_ref::<Over>() {
+            Some(Over::Expired) => return Fault::new(FailureKind::Timeout, timed_out(limit.timeout(), doing)),
+            Some(Over::Cancelled) => return Fault::new(FailureKind::Internal, "given up: the daemon is stopping"),
+            None => {}
+        }
+        if let Some(unsettable) = inner.downcast_ref::<Unsettable>() {
+            return Fault::new(FailureKind::Internal, unsettable.to_string());
+        }
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return tls::failure(tls);
+        }
     }
     let words = words(error);
-    if doing == CONNECTING { words } else { format!("{words} while {doing}").into() }
+    let words = if doing == CONNECTING { words } else { format!("{words} while {doing}").into() };
+    Fault::new(verdict::kind(error), words)
 }
 
 /// What every run but `exec` begins with; its failures need no further words.

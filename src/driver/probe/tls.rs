@@ -19,7 +19,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::text::{printable, words};
-use crate::config::{Config, Diagnostic, FileRole, Position, ProbeKind, TlsProfile};
+use super::verdict::Fault;
+use crate::config::{Config, Diagnostic, FailureKind, FileRole, Position, TlsProfile};
 
 /// What a check of one profile speaks TLS with.
 #[derive(Clone, Debug)]
@@ -54,11 +55,7 @@ pub(super) fn load(config: &Config) -> Result<BTreeMap<TlsProfile, Client>, Vec<
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut by_trust = BTreeMap::new();
     let mut clients = BTreeMap::new();
-    let profiles = config.checks.iter().filter_map(|check| match &check.probe.kind {
-        ProbeKind::Http(http) => http.tls.as_ref(),
-        ProbeKind::Tcp | ProbeKind::Exec(_) | ProbeKind::Tunnel(_) => None,
-    });
-    for profile in profiles {
+    for profile in config.checks.iter().filter_map(|check| check.probe.kind.tls()) {
         let ca_file = profile.ca_file.as_deref().filter(|_| profile.verify);
         let made = by_trust.entry((profile.verify, ca_file)).or_insert_with(|| {
             let verifier: Arc<dyn ServerCertVerifier> = match (profile.verify, ca_file) {
@@ -248,7 +245,11 @@ impl ServerCertVerifier for AcceptAny {
 }
 
 /// Why a handshake failed, in plain words.
-pub(super) fn failure(error: &rustls::Error) -> Cow<'static, str> {
+pub(super) fn failure(error: &rustls::Error) -> Fault {
+    Fault::new(FailureKind::Tls, reason(error))
+}
+
+fn reason(error: &rustls::Error) -> Cow<'static, str> {
     use CertificateError as Cert;
     match error {
         rustls::Error::InvalidCertificate(fault) => match fault {

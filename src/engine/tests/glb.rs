@@ -1,6 +1,5 @@
 //! Forwarding tables from the file to what is written and announced, against a model of what glb-healthcheck does.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
@@ -70,10 +69,10 @@ fn target(request: &ProbeRequest) -> Target {
     let (kind, path) = match &request.probe.kind {
         ProbeKind::Http(http) if http.path == "/ok" => ("http", "/ok"),
         ProbeKind::Http(_) => ("http", "/"),
-        ProbeKind::Tcp => ("tcp", ""),
+        ProbeKind::Tcp(_) => ("tcp", ""),
         ProbeKind::Tunnel(Encapsulation::Gue) => ("gue", ""),
         ProbeKind::Tunnel(Encapsulation::Fou) => ("fou", ""),
-        ProbeKind::Exec(_) => panic!("nothing of GLB's"),
+        _ => panic!("nothing of GLB's"),
     };
     (kind, request.probe.target.ip().to_string(), request.probe.target.port(), path)
 }
@@ -108,7 +107,7 @@ impl Scene {
             match output {
                 Output::Probe(request) => {
                     let passed = !self.failing.contains(&target(&request));
-                    let outcome = ProbeOutcome { passed, detail: Cow::Borrowed("said"), took: Duration::ZERO };
+                    let outcome = ProbeOutcome::new(passed, "said", Duration::ZERO);
                     self.engine.handle(self.now, Input::ProbeStarted(request.ticket, self.now));
                     self.engine.handle(self.now, Input::ProbeFinished(request.ticket, outcome));
                 }

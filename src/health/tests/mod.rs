@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::*;
-use crate::config::{Backend, Check, CheckRef, ProbeKind, Protocol, Required, Service, Timing};
+use crate::config::{
+    Backend, Check, CheckRef, Combine, Egress, ProbeKind, Protocol, Required, Service, TcpProbe, Timing,
+};
 use crate::timers::origin;
 
 const MS: Duration = Duration::from_millis(1);
@@ -25,18 +27,34 @@ fn at_once() -> Timing {
 }
 
 fn check(port: u16, timing: Timing) -> Check {
-    Check { probe: Arc::new(Probe { target: address(port), kind: ProbeKind::Tcp }), timing }
+    Check {
+        probe: Arc::new(Probe {
+            target: address(port),
+            egress: Egress::default(),
+            kind: ProbeKind::Tcp(TcpProbe::CONNECT),
+        }),
+        timing,
+    }
 }
 
 /// A backend on this port with these checks, by index.
 fn backend(port: u16, checks: &[usize]) -> Backend {
-    let checks = checks.iter().map(|check| CheckRef { name: "tcp".into(), check: *check }).collect();
-    Backend { address: address(port), weight: 1, enabled: true, checks }
+    let checks = checks.iter().map(|check| CheckRef { name: "tcp".into(), check: *check, advisory: false }).collect();
+    Backend { address: address(port), weight: 1, enabled: true, checks, combine: Combine::All }
 }
 
 fn service(name: &str, vips: &[&str], required: Required, backends: Vec<Backend>) -> Service {
     let vips = vips.iter().map(|vip| vip.parse().unwrap()).collect();
-    Service { name: name.into(), vips, protocol: Protocol::Tcp, port: 80, last_port: 80, required, backends }
+    Service {
+        name: name.into(),
+        vips,
+        protocol: Protocol::Tcp,
+        port: 80,
+        last_port: 80,
+        required,
+        backends,
+        disable: None,
+    }
 }
 
 fn config(checks: Vec<Check>, services: Vec<Service>) -> Arc<Config> {
@@ -52,7 +70,7 @@ fn simple(checks: usize, timing: Timing) -> Arc<Config> {
 }
 
 fn outcome(passed: bool) -> ProbeOutcome {
-    ProbeOutcome { passed, detail: Cow::Borrowed(if passed { "fine" } else { "refused" }), took: MS }
+    ProbeOutcome::new(passed, if passed { "fine" } else { "refused" }, MS)
 }
 
 /// What a target does with a probe.
@@ -150,7 +168,7 @@ impl World {
         };
         self.started.push((request.ticket, self.now));
         let outcome = ProbeOutcome { took, ..outcome(passed) };
-        let wakes = request.expected != Some(passed);
+        let wakes = request.expected != Some(Finding::plain(passed));
         self.results.insert((self.now + took, request.ticket.generation), (request.ticket, outcome, wakes));
     }
 

@@ -147,7 +147,7 @@ fn late_and_repeated_results_match_nothing() {
     assert_eq!(due, start + 2 * SECOND);
     health.handle_timeout(due);
     let second = health.poll_probe().unwrap();
-    assert_eq!(second.expected, Some(false));
+    assert_eq!(second.expected, Some(Finding::plain(false)));
     health.probe_finished(due, first.ticket, outcome(true));
     assert_eq!(health.check(0).passing, Some(false));
     health.probe_finished(due, second.ticket, outcome(true));
@@ -210,7 +210,7 @@ fn expected_only_when_nothing_is_open() {
         health.probe_started(request.ticket, now);
         health.probe_finished(now, request.ticket, outcome(passed));
     }
-    let (yes, no) = (Some(true), Some(false));
+    let (yes, no) = (Some(Finding::plain(true)), Some(Finding::plain(false)));
     assert_eq!(expected, [None, None, yes, yes, None, yes, yes, None, no]);
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::glb::{TABLE, with_texts};
 use super::*;
-use crate::config::{Encapsulation, Protocol};
+use crate::config::{Encapsulation, Protocol, TcpProbe};
 
 /// `TABLE` has backends with these checks, states and so on.
 const FULL: &str = r#"{
@@ -89,7 +89,7 @@ fn binds_are_services_and_targets_are_checked_once() {
     assert_eq!((&*http.path, &*http.status), ("/ok", &[StatusRange { first: 200, last: 200 }][..]));
     let ProbeKind::Http(http) = kinds[4] else { panic!() };
     assert_eq!((&*http.path, http.redirects), ("/", 10));
-    assert_eq!(*kinds[1], ProbeKind::Tcp);
+    assert_eq!(*kinds[1], ProbeKind::Tcp(TcpProbe::CONNECT));
     assert_eq!(*kinds[2], ProbeKind::Tunnel(Encapsulation::Gue));
     assert_eq!(*kinds[3], ProbeKind::Tunnel(Encapsulation::Fou));
 

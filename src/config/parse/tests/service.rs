@@ -10,8 +10,7 @@ fn check_errors() {
         (changed("type = \"http\"\n", ""), "8:1: a check needs `type`"),
         (
             changed("\"http\"", "\"htp\""),
-            "9:8: `type` must be \"tcp\" or \"http\" or \"https\" or \"exec\" or \"gue\" or \"fou\", not `htp`; did you mean \
-             `http`?",
+            "9:8: `type` must be one of tcp, http, https, grpc, tls, dns, udp, icmp, syn, ntp, smtp, redis, mysql, postgres, ldap, exec, file, agent, alias, gue, fou, not `htp`; did you mean `ntp`?",
         ),
         (with("type", "intervall = '1s'"), "10:1: unknown key `intervall` in a check; did you mean `interval`?"),
         (with("type", "interval = '9ms'"), "10:12: `interval` must be from 10ms to 86400s, not `9ms`"),
@@ -68,7 +67,7 @@ fn check_errors() {
         (with("type", "verify = false"), "10:1: `verify` does not apply to a check of type http, only to https"),
         (
             changed("\"http\"", "\"tcp\"\npath = '/'"),
-            "10:1: `path` does not apply to a check of type tcp, only to http and https",
+            "10:1: `path` does not apply to a check of type tcp, only to http, https",
         ),
         (with("type", "command = ['/x']"), "10:1: `command` does not apply to a check of type http, only to exec"),
         (https("ca_file = 'ca.pem'"), "10:11: `ca_file` must be an absolute path"),
@@ -234,5 +233,5 @@ fn where_the_first_tunnel_is() {
     let without_backends = in_place.replace("[[service.backend]]\naddress = \"10.1.0.1\"\n", "");
     assert_eq!(place(&without_backends), None);
     let exec = with("type", "path = '/'").replace("\"http\"", "\"gue\"");
-    expect_errors(&exec, &["10:1: `path` does not apply to a check of type gue, only to http and https"]);
+    expect_errors(&exec, &["10:1: `path` does not apply to a check of type gue, only to http, https, file"]);
 }

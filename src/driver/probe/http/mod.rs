@@ -17,8 +17,8 @@ use ureq::{Agent, Error};
 
 use super::limit::Limit;
 use super::text::{self, printable};
-use super::{Verdict, tls};
-use crate::config::{BodyMatch, HttpProbe, StatusRange};
+use super::{Fault, Run, Verdict, tls, verdict};
+use crate::config::{FailureKind, HttpProbe, Pattern, StatusRange};
 
 use transport::{Broken, Dial, Phase};
 
@@ -27,18 +27,17 @@ const HEADER_MOST: usize = 64 * 1024;
 
 const USER_AGENT: &str = concat!("herald/", env!("CARGO_PKG_VERSION"));
 
-/// Sends one request and judges the answer. `tls` is `None` for plain HTTP, and `Some(None)` for a profile that was
-/// not loaded with this configuration.
-pub(super) fn run(target: SocketAddr, probe: &HttpProbe, tls: Option<Option<&tls::Client>>, limit: Limit) -> Verdict {
+/// Sends one request and judges the answer. `tls` is `None` for plain HTTP.
+pub(super) fn run(at: &Run<'_>, probe: &HttpProbe, tls: Option<&tls::Client>) -> Verdict {
+    let Run { target, limit, .. } = *at;
     let tls = match tls {
         None => None,
-        Some(Some(client)) => Some((client.config.clone(), client.name(probe.host.as_deref(), target)?)),
-        Some(None) => return Err("internal error: the TLS profile was not loaded".into()),
+        Some(client) => Some((client.config.clone(), client.name(probe.host.as_deref(), target)?)),
     };
     let mut path = Cow::Borrowed(probe.path.as_str());
     let mut left = probe.redirects;
     let mut response = loop {
-        let response = ask(target, probe, &path, tls.clone(), limit)?;
+        let response = ask(at, probe, &path, tls.clone())?;
         // 304 and its kind lead nowhere.
         if probe.redirects == 0 || !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             break response;
@@ -64,20 +63,20 @@ type Tls = (Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>);
 
 /// One request, on a connection of its own.
 fn ask(
-    target: SocketAddr,
+    at: &Run<'_>,
     probe: &HttpProbe,
     path: &str,
     tls: Option<Tls>,
-    limit: Limit,
-) -> Result<ureq::http::Response<ureq::Body>, Cow<'static, str>> {
+) -> Result<ureq::http::Response<ureq::Body>, Fault> {
+    let Run { target, egress, limit } = *at;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let head: Arc<[u8]> = head(target, probe, path).into_bytes().into();
-    let dial = Dial { target, limit, tls, head };
+    let dial = Dial { target, egress: egress.clone(), limit, tls, head };
     let agent = Agent::with_parts(agent_config().clone(), dial.clone(), dial);
     // ureq only needs to know whether the answer has a body: `transport` sends what `head` says.
     let method = if probe.method == "HEAD" { Method::HEAD } else { Method::GET };
     let request = Request::builder().method(method).uri(format!("{scheme}://target/")).body(());
-    let request = request.map_err(|error| Cow::from(format!("internal error: {error}")))?;
+    let request = request.map_err(|error| Fault::new(FailureKind::Internal, format!("internal error: {error}")))?;
     agent.run(request).map_err(|error| failure(&error, limit, false))
 }
 
@@ -147,7 +146,7 @@ fn ranges(expected: &[StatusRange]) -> String {
 }
 
 /// Reads until the text is found, the body ends, or `most` bytes are read. An expression needs all of them.
-fn judge_body(body: &mut dyn Read, wanted: &BodyMatch, most: u64, limit: Limit) -> Result<(), Cow<'static, str>> {
+fn judge_body(body: &mut dyn Read, wanted: &Pattern, most: u64, limit: Limit) -> Result<(), Fault> {
     let mut read = Vec::new();
     let mut rest = body.take(most);
     let mut piece = [0; 8192];
@@ -160,17 +159,17 @@ fn judge_body(body: &mut dyn Read, wanted: &BodyMatch, most: u64, limit: Limit) 
         };
         let before = read.len();
         read.extend_from_slice(piece.get(..count).unwrap_or_default());
-        if let BodyMatch::Contains(text) = wanted {
+        if let Pattern::Contains(text) = wanted {
             // The text may have begun in what was there before.
             let from = before.saturating_sub(text.len().saturating_sub(1));
-            if contains(read.get(from..).unwrap_or_default(), text.as_bytes()) {
+            if wanted.is_in(read.get(from..).unwrap_or_default()) {
                 return Ok(());
             }
         }
     };
     let (found, what) = match wanted {
-        BodyMatch::Contains(text) => (text.is_empty(), format!("contain \"{}\"", printable(text.as_bytes()))),
-        BodyMatch::Regex(regex) => (regex.is_match(&read), format!("match /{}/", printable(regex.as_str().as_bytes()))),
+        Pattern::Contains(text) => (text.is_empty(), format!("contain {}", printable(wanted.to_string().as_bytes()))),
+        Pattern::Regex(_) => (wanted.is_in(&read), format!("match {}", printable(wanted.to_string().as_bytes()))),
     };
     match (found, complete) {
         (true, _) => Ok(()),
@@ -179,12 +178,8 @@ fn judge_body(body: &mut dyn Read, wanted: &BodyMatch, most: u64, limit: Limit) 
     }
 }
 
-fn contains(text: &[u8], wanted: &[u8]) -> bool {
-    wanted.is_empty() || text.windows(wanted.len()).any(|window| window == wanted)
-}
-
 /// ureq's error in plain words.
-fn failure(error: &Error, limit: Limit, in_body: bool) -> Cow<'static, str> {
+fn failure(error: &Error, limit: Limit, in_body: bool) -> Fault {
     match error {
         Error::Other(other) => match other.downcast_ref::<Broken>() {
             Some(broken) => transport_failure(broken, limit, in_body),
@@ -192,10 +187,10 @@ fn failure(error: &Error, limit: Limit, in_body: bool) -> Cow<'static, str> {
         },
         Error::Rustls(error) => tls::failure(error),
         Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => match in_body {
-            true => "connection closed in the middle of the body".into(),
-            false => "connection closed before the end of the response headers".into(),
+            true => Fault::new(FailureKind::Closed, "connection closed in the middle of the body"),
+            false => Fault::new(FailureKind::Closed, "connection closed before the end of the response headers"),
         },
-        Error::Io(error) => text::words(error),
+        Error::Io(error) => Fault::new(verdict::kind(error), text::words(error)),
         Error::Protocol(error) if in_body => {
             format!("malformed body: {}", printable(error.to_string().as_bytes())).into()
         }
@@ -205,10 +200,7 @@ fn failure(error: &Error, limit: Limit, in_body: bool) -> Cow<'static, str> {
     }
 }
 
-fn transport_failure(broken: &Broken, limit: Limit, in_body: bool) -> Cow<'static, str> {
-    if let Some(tls) = broken.error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return tls::failure(tls);
-    }
+fn transport_failure(broken: &Broken, limit: Limit, in_body: bool) -> Fault {
     let doing = match broken.phase {
         Phase::Connecting => text::CONNECTING,
         Phase::Handshake => "negotiating TLS",

@@ -76,15 +76,10 @@ mod tests {
 
     fn lead(location: &str) -> Result<String, String> {
         let probe = HttpProbe {
-            tls: None,
-            method: "GET".to_owned(),
             path: "/a/b".to_owned(),
             host: Some("www.example.net".to_owned()),
-            headers: Vec::new(),
-            status: Vec::new(),
-            body: None,
-            max_body: 1,
             redirects: 10,
+            ..HttpProbe::get()
         };
         path(([10, 0, 0, 1], 8080).into(), &probe, "/a/b?q=1", location.as_bytes()).map_err(Cow::into_owned)
     }

@@ -12,6 +12,8 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
+use crate::config::Egress;
+use crate::driver::probe::Run;
 use crate::driver::probe::limit::Limit;
 use crate::driver::probe::socket::Socket;
 
@@ -47,6 +49,7 @@ fn broken(phase: Phase) -> impl FnOnce(io::Error) -> Error {
 #[derive(Clone, Debug)]
 pub(super) struct Dial {
     pub target: SocketAddr,
+    pub egress: Egress,
     pub limit: Limit,
     /// With whom to speak TLS; `None` for plain HTTP.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
@@ -66,7 +69,8 @@ impl Connector for Dial {
     type Out = Connection;
 
     fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Connection>, Error> {
-        let socket = Socket::connect(self.target, self.limit).map_err(broken(Phase::Connecting))?;
+        let socket = Socket::connect(&Run { target: self.target, egress: &self.egress, limit: self.limit })
+            .map_err(broken(Phase::Connecting))?;
         let stream = match &self.tls {
             None => Stream::Plain(socket),
             Some((config, name)) => {

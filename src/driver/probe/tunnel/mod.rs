@@ -7,7 +7,6 @@
 mod ears;
 mod packet;
 
-use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 
@@ -15,10 +14,10 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Verdict;
 use super::limit::{Limit, Over};
 use super::text;
-use crate::config::{Config, Diagnostic, Encapsulation, Position, ProbeKind};
+use super::{Fault, Run, Verdict, egress};
+use crate::config::{Config, Diagnostic, Encapsulation, FailureKind, Position, ProbeKind};
 
 pub(super) use self::ears::Ears;
 use self::ears::{Families, Waiting};
@@ -57,30 +56,38 @@ fn cannot_listen(error: &io::Error) -> String {
 }
 
 /// Sends one echo request, and waits for its reply.
-pub(super) fn run(target: SocketAddr, encapsulation: Encapsulation, ears: Option<&Ears>, limit: Limit) -> Verdict {
-    let Some(ears) = ears else { return Err("internal error: nobody listens for echo replies".into()) };
-    match ping(target, encapsulation, ears, limit) {
+pub(super) fn run(at: &Run<'_>, encapsulation: Encapsulation, ears: Option<&Ears>) -> Verdict {
+    let Some(ears) = ears else {
+        return Err(Fault::new(FailureKind::Internal, "internal error: nobody listens for echo replies"));
+    };
+    match ping(at, encapsulation, ears) {
         Ok(()) => Ok("echo reply".into()),
-        Err(error) => Err(failure(&error, limit)),
+        Err(error) => Err(failure(&error, at.limit)),
     }
 }
 
-fn failure(error: &io::Error, limit: Limit) -> Cow<'static, str> {
+fn failure(error: &io::Error, limit: Limit) -> Fault {
     match (error.raw_os_error(), error.get_ref().and_then(|inner| inner.downcast_ref::<Over>())) {
-        (_, Some(Over::Expired)) => format!("no echo reply within {}", text::duration(limit.timeout())).into(),
+        (_, Some(Over::Expired)) => {
+            Fault::new(FailureKind::Timeout, format!("no echo reply within {}", text::duration(limit.timeout())))
+        }
         // RFC 792 and RFC 4443 §3.1: what is refused is the UDP port, and that by the target itself.
-        (Some(libc::ECONNREFUSED), _) => "port unreachable: nothing there takes packets out of UDP".into(),
+        (Some(libc::ECONNREFUSED), _) => {
+            Fault::new(FailureKind::Refused, "port unreachable: nothing there takes packets out of UDP")
+        }
         _ => text::failure(error, limit, text::CONNECTING),
     }
 }
 
-fn ping(target: SocketAddr, encapsulation: Encapsulation, ears: &Ears, limit: Limit) -> io::Result<()> {
+fn ping(at: &Run<'_>, encapsulation: Encapsulation, ears: &Ears) -> io::Result<()> {
+    let Run { target, egress, limit } = *at;
     let socket = Socket::new(Domain::for_address(target), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     // Connected, it has the address that the target shall answer, and ICMP errors come to it: all of them.
     match target {
         SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
         SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
     }
+    egress::apply(&socket, target, egress)?;
     socket.connect(&target.into())?;
     let own = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
     let waiting = ears.wait_for(target.ip())?;

@@ -1,30 +1,24 @@
 //! The keys of `http` and `https` checks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::findings::{Findings, quote};
-use super::table::{Item, Section, optional};
-use super::{daemon, schema};
-use crate::config::{BodyMatch, HttpProbe, StatusRange, TlsProfile};
+use super::material::Material;
+use super::tls;
+use crate::config::parse::findings::{Findings, quote};
+use crate::config::parse::schema;
+use crate::config::parse::table::{Item, Section, optional};
+use crate::config::{GrpcProbe, HttpProbe, HttpVersion, Pattern, StatusRange};
 
 /// Reading it takes memory in every worker at once.
 const MAX_BODY: u64 = 16 << 20;
 /// Enough for what a health page says.
-pub(super) const DEFAULT_MAX_BODY: u64 = 65_536;
-/// For a compiled expression, in bytes.
-const MAX_REGEX: usize = 1 << 20;
-
-/// Different expressions in one configuration: compiling them takes time and memory.
-const MAX_REGEXES: usize = 4096;
-
-/// Compiled expressions: many checks may share one text, and compiling takes time.
-pub(super) type RegexCache = BTreeMap<String, Result<regex::bytes::Regex, String>>;
+pub(in crate::config::parse) const DEFAULT_MAX_BODY: u64 = 65_536;
 
 /// `None` when a key is wrong, which has been reported.
-pub(super) fn http_probe(
+pub(super) fn probe(
     table: &Section,
     https: bool,
-    regexes: &mut RegexCache,
+    material: &mut Material,
     findings: &mut Findings,
 ) -> Option<HttpProbe> {
     let method = table.get("method").map_or(Some("GET"), |item| method(&item, findings));
@@ -33,25 +27,39 @@ pub(super) fn http_probe(
     let headers = table.get("headers").map_or(Some(Vec::new()), |item| headers(&item, findings));
     let expect = match table.get("expect") {
         None => Some((default_status(), None)),
-        Some(item) => expect(&item, regexes, findings),
+        Some(item) => expect(&item, material, findings),
     };
     let max_body = table.get("max_body").map_or(Some(DEFAULT_MAX_BODY), |item| item.integer(1..=MAX_BODY, findings));
-    let tls = if https { tls(table, findings).map(Some) } else { Some(None) };
+    let tls = if https { tls::profile(table, material, findings).map(Some) } else { Some(None) };
     let (status, body) = expect?;
     if let (Some("HEAD"), Some(_), Some(item)) = (method, &body, table.get("expect")) {
         findings.error(item.place, "the answer to HEAD has no body to expect anything of (RFC 9110 §9.3.2)");
     }
     Some(HttpProbe {
         tls: tls?,
+        version: HttpVersion::Http11,
         method: method?.to_owned(),
         path: path?.to_owned(),
         host: host?.map(str::to_owned),
         headers: headers?,
+        content: Vec::new(),
         status,
+        header: Vec::new(),
         body,
+        digest: None,
+        json: Vec::new(),
+        degraded: None,
         max_body: max_body?,
         redirects: 0,
     })
+}
+
+/// The keys of `grpc`.
+pub(super) fn grpc(table: &Section, material: &mut Material, findings: &mut Findings) -> Option<GrpcProbe> {
+    let host = optional(table.get("host").map(|item| host(&item, findings)));
+    let service = table.get("grpc_service").map_or(Some(""), |item| item.string(findings));
+    let tls = tls::asked_for(table, material, findings);
+    Some(GrpcProbe { tls: tls?, host: host?.map(str::to_owned), service: service?.to_owned() })
 }
 
 fn default_status() -> Vec<StatusRange> {
@@ -88,7 +96,7 @@ fn path<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<&'t str> {
 }
 
 /// Why a text is not such a path.
-pub(super) fn path_fault(text: &str) -> Option<String> {
+pub(in crate::config::parse) fn path_fault(text: &str) -> Option<String> {
     if !text.starts_with('/') {
         return Some("must begin with a slash".to_owned());
     }
@@ -98,7 +106,7 @@ pub(super) fn path_fault(text: &str) -> Option<String> {
 }
 
 /// A host name or an IP address, without a port.
-fn host<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<&'t str> {
+pub(super) fn host<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<&'t str> {
     let text = item.string(findings)?;
     let is_label = |label: &str| {
         (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -154,50 +162,18 @@ fn headers(item: &Item, findings: &mut Findings) -> Option<Vec<(String, String)>
 
 fn expect(
     item: &Item,
-    regexes: &mut RegexCache,
+    material: &mut Material,
     findings: &mut Findings,
-) -> Option<(Vec<StatusRange>, Option<BodyMatch>)> {
+) -> Option<(Vec<StatusRange>, Option<Pattern>)> {
     let table = item.section(&schema::EXPECT, findings)?;
     let status = table.get("status").map_or_else(|| Some(default_status()), |item| statuses(&item, findings));
-    let body = optional(table.get("body").map(|item| match item.string(findings)? {
-        "" => {
-            findings.error(item.place, "`body` must not be empty");
-            None
-        }
-        text => Some(BodyMatch::Contains(text.to_owned())),
-    }));
-    let regex = optional(table.get("body_regex").map(|item| regex(&item, regexes, findings)));
+    let body = optional(table.get("body").map(|item| material.text(&item, findings)));
+    let regex = optional(table.get("body_regex").map(|item| material.regex(&item, findings)));
     if let (true, Some(item)) = (table.has("body"), table.get("body_regex")) {
         findings.error(item.key_place, "`body` and `body_regex` exclude each other");
     }
     let (body, regex) = (body?, regex?);
-    Some((status?, body.or(regex.map(BodyMatch::Regex))))
-}
-
-fn regex(item: &Item, regexes: &mut RegexCache, findings: &mut Findings) -> Option<regex::bytes::Regex> {
-    let text = item.string(findings)?;
-    if text.is_empty() {
-        findings.error(item.place, "`body_regex` must not be empty");
-        return None;
-    }
-    if !regexes.contains_key(text) && (regexes.len() >= MAX_REGEXES || findings.is_full()) {
-        findings.error(item.place, format!("there are more than {MAX_REGEXES} different expressions"));
-        return None;
-    }
-    let compile = || {
-        let regex = regex::bytes::RegexBuilder::new(text).size_limit(MAX_REGEX).build();
-        // The last line of the message says what is wrong; those before draw it.
-        regex.map_err(|error| {
-            error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        })
-    };
-    match regexes.entry(text.to_owned()).or_insert_with(compile) {
-        Ok(regex) => Some(regex.clone()),
-        Err(error) => {
-            findings.error(item.place, format!("`body_regex` is not a regular expression: {error}"));
-            None
-        }
-    }
+    Some((status?, body.or(regex)))
 }
 
 /// Such as `["200-299", 301]`.
@@ -233,14 +209,4 @@ fn status_range(item: &Item, findings: &mut Findings) -> Option<StatusRange> {
             None
         }
     }
-}
-
-fn tls(table: &Section, findings: &mut Findings) -> Option<TlsProfile> {
-    let verify = table.get("verify").map_or(Some(true), |item| item.boolean(findings));
-    let ca_file = optional(table.get("ca_file").map(|item| daemon::absolute_path(&item, findings)));
-    let server_name = optional(table.get("server_name").map(|item| host(&item, findings)));
-    if let (Some(false), Some(item)) = (verify, table.get("ca_file")) {
-        findings.error(item.key_place, "`ca_file` does nothing with `verify = false`");
-    }
-    Some(TlsProfile { verify: verify?, ca_file: ca_file?, server_name: server_name?.map(str::to_owned) })
 }

@@ -1,0 +1,140 @@
+//! What checks share: compiled expressions, and the files that they name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::config::parse::daemon;
+use crate::config::parse::findings::{Findings, Place, quote};
+use crate::config::parse::schema;
+use crate::config::parse::table::{Item, Section, optional};
+use crate::config::{FileReference, FileRole, Pattern};
+
+/// For a compiled expression, in bytes.
+const MAX_REGEX: usize = 1 << 20;
+/// Different expressions in one configuration: compiling them takes time and memory.
+const MAX_REGEXES: usize = 4096;
+/// The longest text that is sent or expected, in octets.
+const MAX_OCTETS: usize = 65_536;
+
+/// Compiled expressions: many checks may share one text, and compiling takes time.
+#[derive(Default)]
+pub(super) struct Material {
+    regexes: BTreeMap<String, Result<regex::bytes::Regex, String>>,
+    references: BTreeSet<(FileRole, PathBuf, Place)>,
+}
+
+impl Material {
+    /// A file that the driver looks at before the configuration is taken.
+    pub(super) fn name_file(&mut self, role: FileRole, item: &Item, findings: &mut Findings) -> Option<PathBuf> {
+        let path = daemon::absolute_path(item, findings)?;
+        self.references.insert((role, path.clone(), item.place));
+        Some(path)
+    }
+
+    /// The files, each where it is named first.
+    pub(super) fn finish(self, findings: &Findings) -> Vec<FileReference> {
+        let mut references: Vec<_> = self.references.into_iter().collect();
+        references.dedup_by(|(role, path, _), (other_role, other_path, _)| (role, path) == (other_role, other_path));
+        references.sort_by_key(|(_, _, place)| *place);
+        let reference = |(role, path, place)| FileReference { position: findings.position(place), path, role };
+        references.into_iter().map(reference).collect()
+    }
+
+    /// A regular expression, of octets.
+    pub(super) fn regex(&mut self, item: &Item, findings: &mut Findings) -> Option<Pattern> {
+        let text = item.string(findings)?;
+        if text.is_empty() {
+            findings.error(item.place, format!("`{}` must not be empty", item.name));
+            return None;
+        }
+        if !self.regexes.contains_key(text) && (self.regexes.len() >= MAX_REGEXES || findings.is_full()) {
+            findings.error(item.place, format!("there are more than {MAX_REGEXES} different expressions"));
+            return None;
+        }
+        let compile = || {
+            let regex = regex::bytes::RegexBuilder::new(text).size_limit(MAX_REGEX).build();
+            // The last line of the message says what is wrong; those before draw it.
+            regex.map_err(|error| {
+                error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            })
+        };
+        match self.regexes.entry(text.to_owned()).or_insert_with(compile) {
+            Ok(regex) => Some(Pattern::Regex(regex.clone())),
+            Err(error) => {
+                findings.error(item.place, format!("`{}` is not a regular expression: {error}", item.name));
+                None
+            }
+        }
+    }
+
+    /// A text that is found anywhere.
+    #[expect(clippy::unused_self, reason = "beside its sisters")]
+    pub(super) fn text(&self, item: &Item, findings: &mut Findings) -> Option<Pattern> {
+        octets(item, findings).map(Pattern::Contains)
+    }
+
+    /// A text, or a table of `text`, `hex` or `regex`.
+    pub(super) fn pattern(&mut self, item: &Item, findings: &mut Findings) -> Option<Pattern> {
+        if item.is_string() {
+            return self.text(item, findings);
+        }
+        let table = item.section(&schema::PATTERN, findings)?;
+        let keys = ["text", "hex", "regex"].map(|key| table.get(key));
+        match keys {
+            [Some(text), None, None] => self.text(&text, findings),
+            [None, Some(digits), None] => hex(&digits, findings).map(Pattern::Contains),
+            [None, None, Some(regex)] => self.regex(&regex, findings),
+            _ => {
+                findings.error(item.place, format!("`{}` takes one of `text`, `hex` and `regex`", item.name));
+                None
+            }
+        }
+    }
+}
+
+/// What is sent: `send` or `send_hex`; nothing when neither is there.
+pub(super) fn sent(table: &Section, findings: &mut Findings) -> Option<Option<Vec<u8>>> {
+    if let (Some(item), true) = (table.get("send_hex"), table.has("send")) {
+        findings.error(item.key_place, "`send` and `send_hex` exclude each other");
+        return None;
+    }
+    let text = table.get("send").map(|item| octets(&item, findings));
+    optional(text.or_else(|| table.get("send_hex").map(|item| hex(&item, findings))))
+}
+
+/// The octets of a text that is not empty.
+pub(super) fn octets(item: &Item, findings: &mut Findings) -> Option<Vec<u8>> {
+    let text = item.string(findings)?;
+    sane(item, text.as_bytes().to_vec(), findings)
+}
+
+/// Pairs of hexadecimal digits; spaces between them do not matter.
+pub(super) fn hex(item: &Item, findings: &mut Findings) -> Option<Vec<u8>> {
+    let text = item.string(findings)?;
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .filter(|c| !c.is_ascii_whitespace())
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    match digits.filter(|digits| digits.len() % 2 == 0) {
+        Some(digits) => {
+            let octets = digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit));
+            sane(item, octets.collect(), findings)
+        }
+        None => {
+            findings
+                .error(item.place, format!("`{}` must be pairs of hexadecimal digits, not {}", item.name, quote(text)));
+            None
+        }
+    }
+}
+
+fn sane(item: &Item, octets: Vec<u8>, findings: &mut Findings) -> Option<Vec<u8>> {
+    let fault = match octets.len() {
+        0 => format!("`{}` must not be empty", item.name),
+        ..=MAX_OCTETS => return Some(octets),
+        _ => format!("`{}` must not have more than {MAX_OCTETS} octets", item.name),
+    };
+    findings.error(item.place, fault);
+    None
+}

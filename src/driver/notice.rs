@@ -2,6 +2,7 @@
 
 mod glb;
 mod gobgp;
+mod health;
 pub(crate) mod restart;
 
 use std::collections::BTreeMap;
@@ -13,12 +14,11 @@ use log::Level;
 
 use crate::announce::{AggregateCause, AggregateEvent, AggregateState, VipCause, VipEvent, VipState};
 use crate::bgp::peer::{self, PeerStatus, State};
-use crate::config::{self, Config, Diagnostic};
+use crate::config::{self, Config, Diagnostic, ProbeKind};
 use crate::discovery;
 use crate::engine::aggregate::AggregateReason;
 use crate::engine::drain::DrainNotice;
 use crate::engine::{self, PeerReload, Refusal, RefusalReason, status::Reason};
-use crate::health::{HealthEvent, ServiceState};
 
 /// Something that operators shall hear of.
 #[derive(Clone, Debug)]
@@ -85,22 +85,33 @@ pub(crate) enum Notice {
 #[derive(Debug)]
 pub(crate) struct Subjects {
     config: Arc<Config>,
-    /// By index into [`Config::checks`]: a check has no name of its own, its first user's word for it serves.
-    check_names: BTreeMap<usize, Arc<str>>,
+    /// By index into [`Config::checks`]: a check has no name of its own, its first user's word for it serves; and whether it
+    /// is advisory.
+    check_names: BTreeMap<usize, (Arc<str>, bool)>,
 }
 
 impl Subjects {
     pub(crate) fn new(config: Arc<Config>) -> Subjects {
         let backends = config.services.iter().rev().flat_map(|service| service.backends.iter().rev());
-        let checks = backends.flat_map(|backend| &backend.checks);
-        let check_names = checks.map(|check| (check.check, check.name.clone())).collect();
+        let mut check_names: BTreeMap<usize, (Arc<str>, bool)> = BTreeMap::new();
+        for used in backends.flat_map(|backend| &backend.checks) {
+            // It is advisory if nobody counts it.
+            let advisory = check_names.get(&used.check).is_none_or(|(_, advisory)| *advisory) && used.advisory;
+            check_names.insert(used.check, (used.name.clone(), advisory));
+        }
         Subjects { config, check_names }
     }
 
     /// `web of 10.1.0.11:8080`.
     fn check(&self, index: usize) -> Option<String> {
-        let target = self.config.checks.get(index)?.probe.target;
-        Some(format!("{} of {target}", self.check_names.get(&index)?))
+        let probe = &self.config.checks.get(index)?.probe;
+        let (name, advisory) = self.check_names.get(&index)?;
+        let of = match &probe.kind {
+            ProbeKind::File(file) => file.path.display().to_string(),
+            ProbeKind::Alias(service) => format!("service {service}"),
+            _ => probe.target.to_string(),
+        };
+        Some(format!("{name} of {of}{}", if *advisory { " (advisory)" } else { "" }))
     }
 }
 
@@ -110,16 +121,7 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
         return None;
     };
     match notice {
-        engine::Notice::Health(event) => Some(match event {
-            HealthEvent::Check { passing: true, .. } => "checks passing",
-            HealthEvent::Check { passing: false, .. } => "checks failing",
-            HealthEvent::Backend { up: true, .. } => "backends up",
-            HealthEvent::Backend { up: false, .. } => "backends down",
-            HealthEvent::Service { state: ServiceState::Up, .. } => "services up",
-            HealthEvent::Service { state: ServiceState::Down, .. } => "services down",
-            HealthEvent::Service { state: ServiceState::Undecided, .. } => "services undecided",
-            HealthEvent::Service { state: ServiceState::Drained, .. } => "services drained",
-        }),
+        engine::Notice::Health(event) => Some(health::kind(event)),
         engine::Notice::Vip(event, _) => Some(match event.to {
             Some(VipState::Announced) => "VIPs announced",
             Some(VipState::Degraded) => "VIPs degraded",
@@ -197,7 +199,7 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
 
 fn word_engine(subjects: &Subjects, notice: &engine::Notice, say: &mut dyn FnMut(Level, String)) {
     let line = match notice {
-        engine::Notice::Health(event) => health(subjects, event),
+        engine::Notice::Health(event) => health::line(subjects, event),
         engine::Notice::Vip(event, reason) => vip(event, reason),
         engine::Notice::Aggregate(event, reason) => Some(aggregate(event, reason)),
         engine::Notice::Drain(notice) => Some((Level::Info, drain(notice))),
@@ -245,41 +247,6 @@ pub(crate) fn counts(config: &Config) -> String {
 
 fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
-}
-
-fn health(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, String)> {
-    let line = match event {
-        HealthEvent::Check { check, passing, detail, streak } => {
-            let check = subjects.check(*check)?;
-            let colon = if detail.is_empty() { "" } else { ": " };
-            if *passing {
-                let passes = plural(*streak as usize, "pass", "passes");
-                (Level::Info, format!("check {check} passing after {passes}{colon}{detail}"))
-            } else {
-                let failures = plural(*streak as usize, "failure", "failures");
-                (Level::Warn, format!("check {check} failing after {failures}{colon}{detail}"))
-            }
-        }
-        HealthEvent::Backend { service, backend, up } => {
-            let service = subjects.config.services.get(*service)?;
-            let address = service.backends.get(*backend)?.address;
-            let (level, state) = if *up { (Level::Info, "up") } else { (Level::Warn, "down") };
-            (level, format!("backend {}/{address} {state}", service.name))
-        }
-        HealthEvent::Service { service, state, available, required } => {
-            let service = subjects.config.services.get(*service)?;
-            let (level, state) = match state {
-                ServiceState::Up => (Level::Info, "up"),
-                ServiceState::Down => (Level::Warn, "down"),
-                ServiceState::Undecided => (Level::Info, "undecided"),
-                ServiceState::Drained => (Level::Info, "drained"),
-            };
-            let (name, of) = (&service.name, service.backends.len());
-            let text = format!("service {name} {state}: {available} of {of} backends available, {required} required");
-            (level, text)
-        }
-    };
-    Some(line)
 }
 
 fn vip(event: &VipEvent, reason: &Reason) -> Option<(Level, String)> {
@@ -452,6 +419,7 @@ mod tests {
     use crate::bgp::peer::Cause;
     use crate::config::{Source, parse};
     use crate::engine::status::ServiceReason;
+    use crate::health::{HealthEvent, ServiceState};
     use crate::prefix::Family;
 
     fn config() -> Arc<Config> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::ProbeOutcome;
 use super::schedule::Pace;
-use crate::config::{Check, Timing};
+use crate::config::{Check, OnStale, ProbeKind, Timing, Weight, Window};
 
 /// What the runs so far say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,11 +17,30 @@ pub(super) struct Verdict {
     pub(super) streak: u32,
     /// What the runs of the streak said.
     leaning: bool,
+    /// The last results, the latest in the lowest bit; set for a pass.
+    results: u64,
+    /// How many of them there are, up to 64.
+    seen: u8,
+}
+
+/// What one run says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Result {
+    pub(super) passed: bool,
+    /// It needs no others to be believed.
+    pub(super) is_final: bool,
 }
 
 impl Verdict {
+    /// One that no runs have found.
+    pub(super) fn of(passing: Option<bool>, now: Instant) -> Verdict {
+        Verdict { passing, since: passing.map(|_| now), ..Verdict::default() }
+    }
+
     /// Takes one run's result. When it changes the verdict: how many runs in a row said so.
-    pub(super) fn record(&mut self, now: Instant, timing: &Timing, passed: bool) -> Option<u32> {
+    pub(super) fn record(&mut self, now: Instant, timing: &Timing, result: Result) -> Option<u32> {
+        let Result { passed, is_final } = result;
+        self.remember(result);
         if self.passing == Some(passed) {
             self.streak = 0;
             return None;
@@ -31,7 +50,12 @@ impl Verdict {
             self.streak = 0;
         }
         self.streak = self.streak.saturating_add(1);
-        if self.streak < if passed { timing.rise } else { timing.fall } {
+        let enough = match timing.window {
+            _ if is_final => true,
+            None => self.streak >= if passed { timing.rise } else { timing.fall },
+            Some(window) => self.judge(window) == Some(passed),
+        };
+        if !enough {
             return None;
         }
         self.passing = Some(passed);
@@ -42,6 +66,29 @@ impl Verdict {
     /// Whether there is a verdict and nothing speaks against it: no haste.
     pub(super) fn is_settled(&self) -> bool {
         self.passing.is_some() && self.streak == 0
+    }
+
+    /// A final result stands for as many as are remembered.
+    fn remember(&mut self, result: Result) {
+        (self.results, self.seen) = match result {
+            Result { passed: true, is_final: true } => (u64::MAX, 64),
+            Result { passed: false, is_final: true } => (0, 64),
+            Result { passed, is_final: false } => {
+                (self.results << 1 | u64::from(passed), self.seen.saturating_add(1).min(64))
+            }
+        };
+    }
+
+    /// What the window says; nothing as long as results to come may still decide either way.
+    fn judge(&self, window: Window) -> Option<bool> {
+        let seen = u32::from(self.seen.min(window.of));
+        let latest = if seen >= 64 { self.results } else { self.results & ((1 << seen) - 1) };
+        let passes = latest.count_ones();
+        if passes >= u32::from(window.passes) {
+            return Some(true);
+        }
+        let failures = seen - passes;
+        (failures > u32::from(window.of - window.passes)).then_some(false)
     }
 }
 
@@ -86,6 +133,25 @@ pub(super) struct CheckState {
     pub(super) patience: Duration,
     /// When the next run starts, if the present one is back by then.
     pub(super) next: Instant,
+    /// The weight that the last passing run asked for.
+    pub(super) weight: Option<Weight>,
+    /// What the last passing run warned of.
+    pub(super) warning: Option<Box<str>>,
+    /// The run that is due has not been started within its time: the verdict is old.
+    pub(super) is_stale: bool,
+    /// How far the last start was behind its time.
+    pub(super) lag: Duration,
+    /// Runs that shall follow at once because something has happened to the target, as long as they pass.
+    pub(super) alert: u8,
+}
+
+/// What a check says to those who use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Statement {
+    /// `None` before the first verdict.
+    pub(super) passing: Option<bool>,
+    /// What the backend's weight shall be.
+    pub(super) weight: Option<Weight>,
 }
 
 impl CheckState {
@@ -104,7 +170,24 @@ impl CheckState {
             handed_out: None,
             patience: Duration::ZERO,
             next: first,
+            weight: None,
+            warning: None,
+            is_stale: false,
+            lag: Duration::ZERO,
+            alert: 0,
         }
+    }
+
+    /// What it says to those who use it.
+    pub(super) fn statement(&self) -> Statement {
+        let is_void = self.is_stale && self.check.timing.on_stale == OnStale::Fail;
+        let passing = if is_void { Some(false) } else { self.verdict.passing };
+        Statement { passing, weight: self.weight }
+    }
+
+    /// Whether workers run it.
+    pub(super) fn is_run(&self) -> bool {
+        !matches!(self.check.probe.kind, ProbeKind::Alias(_))
     }
 
     /// The same probe with another timing: history stays, times to come change.
@@ -114,7 +197,7 @@ impl CheckState {
             self.next = match self.handed_out {
                 None => self.next.min(self.pace.first(now)).max(now),
                 Some(last) if !self.verdict.is_settled() => self.hasty(last, now),
-                Some(_) => self.pace.regular(now),
+                Some(_) => self.regular(now),
             };
         }
         self.check = check;
@@ -122,7 +205,12 @@ impl CheckState {
 
     /// The start to aim for after one at `now`, as long as no result says otherwise.
     pub(super) fn following(&self, now: Instant) -> Instant {
-        if self.verdict.is_settled() { self.pace.regular(now) } else { self.hasty(now, now) }
+        if self.verdict.is_settled() { self.regular(now) } else { self.hasty(now, now) }
+    }
+
+    /// The next start while the verdict stands.
+    pub(super) fn regular(&self, now: Instant) -> Instant {
+        self.pace.regular(now, self.verdict.passing == Some(false))
     }
 
     /// The start that follows one at `last` while the verdict is open; not before `now`.
@@ -133,19 +221,66 @@ impl CheckState {
         }
     }
 
-    /// When this check next needs attention.
-    pub(super) fn deadline(&self) -> Instant {
-        match self.run {
+    /// When this check next needs attention, if ever.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.is_run().then(|| match self.run {
             Run::Waiting => self.next,
             Run::Queued { look } => self.next.min(look),
             Run::Running { limit, .. } => self.next.min(limit),
-        }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn said(passed: bool) -> Result {
+        Result { passed, is_final: false }
+    }
+
+    #[test]
+    fn windows() {
+        let now = crate::timers::origin();
+        for (passes, of, results, known) in [
+            (4, 5, "PPPPfPf", "???+++-"),
+            (4, 5, "ff", "?-"),
+            (4, 5, "PPPPPfPPPPfPPf", "???++++++++++-"),
+            // Back up only when four of the last five passed again.
+            (4, 5, "ffPPPP", "?----+"),
+            (4, 5, "PPPPffPPPfPPPP", "???++-----++++"),
+            (1, 3, "fffPfff", "??-+++-"),
+            (5, 5, "PPPPPfPPPPP", "????+-----+"),
+            (1, 1, "PfP", "+-+"),
+        ] {
+            let timing = Timing { window: Some(Window { passes, of }), ..Timing::default() };
+            let mut verdict = Verdict::default();
+            let mut seen = String::new();
+            for result in results.chars() {
+                verdict.record(now, &timing, said(result == 'P'));
+                seen.push(verdict.passing.map_or('?', |passing| if passing { '+' } else { '-' }));
+            }
+            assert_eq!(seen, known, "{passes} of {of}: {results}");
+        }
+    }
+
+    #[test]
+    fn a_final_result_decides_alone() {
+        let now = crate::timers::origin();
+        for window in [None, Some(Window { passes: 4, of: 5 }), Some(Window { passes: 64, of: 64 })] {
+            let timing = Timing { rise: 9, fall: 9, window, ..Timing::default() };
+            let mut verdict = Verdict::default();
+            for passed in [true, false, true] {
+                let changed = verdict.record(now, &timing, Result { passed, is_final: true });
+                assert_eq!((changed, verdict.passing, verdict.is_settled()), (Some(1), Some(passed), true));
+            }
+            // What came before does not count against it.
+            assert_eq!(verdict.record(now, &timing, said(true)), None);
+            if window.is_none_or(|window| window.passes < window.of) {
+                assert_eq!(verdict.record(now, &timing, said(false)), None);
+            }
+        }
+    }
 
     #[test]
     fn rise_and_fall() {
@@ -166,7 +301,7 @@ mod tests {
             let mut seen = String::new();
             for result in results.chars() {
                 let before = verdict.passing;
-                let changed = verdict.record(now, &timing, result == 'P');
+                let changed = verdict.record(now, &timing, said(result == 'P'));
                 assert_eq!(changed.is_some(), before != verdict.passing);
                 let needed = if result == 'P' { rise } else { fall };
                 assert!(changed.is_none_or(|streak| streak == needed && verdict.is_settled()));
@@ -183,7 +318,7 @@ mod tests {
         let settled: Vec<bool> = [true, true, true, false, true, false, false]
             .into_iter()
             .map(|passed| {
-                verdict.record(now, &timing, passed);
+                verdict.record(now, &timing, said(passed));
                 verdict.is_settled()
             })
             .collect();

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::check::{CheckState, Run};
+use super::check::{CheckState, Result, Run, Statement, Verdict};
 use super::lag::Lag;
 use super::schedule::{Pace, Phases};
 use super::{Finding, ProbeOutcome, ProbeRequest, ScheduleStatus, Ticket};
@@ -16,14 +16,37 @@ use crate::timers::Deadlines;
 /// about it, so it goes first; but it is a thread at low priority, so it may be late.
 pub(super) const GRACE: Duration = Duration::from_millis(250);
 
-/// A verdict changed.
+/// How many runs in a row follow at once after something has happened to a target, as long as they pass: what has
+/// happened may be half done when the first one comes.
+const ALERT: u8 = 3;
+/// Between them.
+const ALERT_PAUSE: Duration = Duration::from_millis(25);
+
+/// What a check says changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) check: usize,
-    pub(super) before: Option<bool>,
-    pub(super) passing: bool,
-    /// Runs in a row that said so.
-    pub(super) streak: u32,
+    pub(super) before: Statement,
+    pub(super) after: Statement,
+    pub(super) news: News,
+}
+
+/// What happened to a check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Its verdict changed: runs in a row that said so.
+    pub(super) verdict: Option<u32>,
+    /// Its verdict has become old, or is no longer.
+    pub(super) staleness: bool,
+    /// What it warns of is another thing.
+    pub(super) warning: bool,
+}
+
+impl Change {
+    /// Whether it matters to those who use the check.
+    pub(super) fn is_told(&self) -> bool {
+        self.before != self.after
+    }
 }
 
 /// The state of all checks, by their index in the configuration.
@@ -112,7 +135,7 @@ impl Checks {
         (self.running, self.queued) = (0, 0);
         for (index, state) in self.states.iter().enumerate() {
             self.by_key[state.key] = Some(index);
-            self.deadlines.set(index, Some(state.deadline()));
+            self.deadlines.set(index, state.deadline());
             match state.run {
                 Run::Waiting => {}
                 Run::Queued { .. } => self.queued += 1,
@@ -128,7 +151,8 @@ impl Checks {
         if let Run::Queued { .. } = state.run {
             let limit = at.checked_add(state.patience).unwrap_or(at);
             state.run = Run::Running { started: at, limit };
-            self.lag.record(at, at.saturating_duration_since(state.due));
+            state.lag = at.saturating_duration_since(state.due);
+            self.lag.record(at, state.lag);
             self.queued -= 1;
             self.running += 1;
             self.arm(index);
@@ -144,6 +168,7 @@ impl Checks {
     /// Does what is due for one check; `None` when nothing more is due at all.
     pub(super) fn step(&mut self, now: Instant) -> Option<Option<Change>> {
         let index = self.deadlines.expire(now)?;
+        let mut change = None;
         let state = &mut self.states[index];
         match state.run {
             Run::Waiting => {
@@ -159,8 +184,16 @@ impl Checks {
             }
             Run::Queued { look } if look <= now => {
                 // So that the lag of a pool that is stuck shows before it moves again.
-                self.lag.record(now, now.saturating_duration_since(state.due));
+                state.lag = now.saturating_duration_since(state.due);
+                self.lag.record(now, state.lag);
                 state.run = Run::Queued { look: now.checked_add(state.patience).unwrap_or(now) };
+                let before = state.statement();
+                // A pool that is a little short is lag; a verdict that missed its turn is old.
+                if !state.is_stale && state.lag >= state.check.timing.interval {
+                    state.is_stale = true;
+                    let news = News { staleness: true, ..News::default() };
+                    change = Some(Change { check: index, before, after: state.statement(), news });
+                }
             }
             Run::Queued { .. } | Run::Running { .. } => {}
         }
@@ -169,7 +202,7 @@ impl Checks {
             state.next = state.following(now);
         }
         self.arm(index);
-        Some(None)
+        Some(change)
     }
 
     /// Once nothing more is due.
@@ -186,16 +219,13 @@ impl Checks {
             // A reload may have dropped the check since.
             let Some(index) = self.find(ticket) else { continue };
             let state = &self.states[index];
+            let settled = state.verdict.passing.filter(|_| state.verdict.is_settled() && !state.is_stale);
             return Some(ProbeRequest {
                 ticket,
                 probe: state.check.probe.clone(),
                 timeout: state.check.timing.timeout,
                 due: state.due,
-                expected: state
-                    .verdict
-                    .passing
-                    .filter(|_| state.verdict.is_settled())
-                    .map(|passed| Finding { passed, weight: None }),
+                expected: settled.map(|passed| Finding { passed, weight: state.weight.filter(|_| passed) }),
             });
         }
         None
@@ -204,10 +234,41 @@ impl Checks {
     /// Starts every check that has no run.
     pub(super) fn start_all(&mut self, now: Instant) {
         for index in 0..self.states.len() {
-            if self.states[index].run == Run::Waiting {
-                self.start(now, index, now);
-            }
+            self.start_now(now, index);
         }
+    }
+
+    /// Something has happened to the target of this check: it runs at once, and again if it is running or passes, for what
+    /// has happened may not be all that happens.
+    pub(super) fn alert(&mut self, now: Instant, index: usize) {
+        if let Some(state) = self.states.get_mut(index) {
+            state.alert = ALERT;
+            self.start_now(now, index);
+        }
+    }
+
+    fn start_now(&mut self, now: Instant, index: usize) {
+        let state = &self.states[index];
+        if state.run == Run::Waiting && state.is_run() {
+            self.start(now, index, now);
+        }
+    }
+
+    /// Sets what no worker finds out: the state of another service.
+    pub(super) fn set(&mut self, now: Instant, index: usize, passing: Option<bool>) -> Option<Change> {
+        let state = self.states.get_mut(index)?;
+        if state.verdict.passing == passing {
+            return None;
+        }
+        let before = state.statement();
+        state.verdict = Verdict::of(passing, now);
+        let news = News { verdict: passing.map(|_| 1), ..News::default() };
+        Some(Change { check: index, before, after: state.statement(), news })
+    }
+
+    /// What a check says to those who use it.
+    pub(super) fn statement(&self, index: usize) -> Statement {
+        self.states.get(index).map(CheckState::statement).unwrap_or_default()
     }
 
     /// The check at this index, if there is one.
@@ -248,18 +309,36 @@ impl Checks {
             Run::Running { .. } => self.running -= 1,
         }
         state.run = Run::Waiting;
-        let (before, was_settled) = (state.verdict.passing, state.verdict.is_settled());
-        let streak = state.verdict.record(now, &state.check.timing, outcome.passed);
-        let passing = outcome.passed;
+        let (before, was_settled) = (state.statement(), state.verdict.is_settled());
+        let is_final =
+            outcome.is_final || outcome.failure.is_some_and(|kind| state.check.timing.conclusive.contains(kind));
+        let counts = !outcome.is_silent || state.verdict.passing.is_none();
+        let passed = outcome.passed;
+        let verdict =
+            if counts { state.verdict.record(now, &state.check.timing, Result { passed, is_final }) } else { None };
+        if passed && !outcome.is_silent {
+            state.weight = outcome.weight;
+        }
+        // One that fails says nothing about what it would warn of.
+        let warns_anew = passed && state.warning != outcome.warning;
+        if warns_anew {
+            state.warning.clone_from(&outcome.warning);
+        }
+        let news = News { verdict, staleness: std::mem::take(&mut state.is_stale), warning: warns_anew };
         state.last = Some(outcome);
         match (was_settled, state.verdict.is_settled()) {
             // The result may have been on its way for long: the grid's next point stands, even if it is now.
-            (true, true) => {}
-            (false, true) => state.next = state.pace.regular(now),
+            (true, true) if verdict.is_none() => {}
+            (_, true) => state.next = state.regular(now),
             (_, false) => state.next = state.hasty(state.handed_out.unwrap_or(now), now),
         }
+        state.alert = if passed { state.alert.saturating_sub(1) } else { 0 };
+        if state.alert > 0 {
+            state.next = state.next.min(now.checked_add(ALERT_PAUSE).unwrap_or(now));
+        }
+        let change = Change { check: index, before, after: state.statement(), news };
         self.arm(index);
-        streak.map(|streak| Change { check: index, before, passing, streak })
+        (change.is_told() || news != News::default()).then_some(change)
     }
 
     fn arm(&mut self, index: usize) {
@@ -267,7 +346,7 @@ impl Checks {
         {
             self.touched += 1;
         }
-        self.deadlines.set(index, Some(self.states[index].deadline()));
+        self.deadlines.set(index, self.states[index].deadline());
     }
 }
 
@@ -279,7 +358,7 @@ impl Checks {
         assert_eq!(self.running, count(|run| matches!(run, Run::Running { .. })));
         assert_eq!(self.queued, count(|run| matches!(run, Run::Queued { .. })));
         assert_eq!(self.by_key.iter().flatten().count(), self.states.len());
-        assert_eq!(self.deadlines.earliest(), self.states.iter().map(CheckState::deadline).min());
+        assert_eq!(self.deadlines.earliest(), self.states.iter().filter_map(CheckState::deadline).min());
         for (index, state) in self.states.iter().enumerate() {
             assert_eq!(self.by_key[state.key], Some(index));
         }

@@ -14,6 +14,7 @@
 //! The parts: `schedule` says when, `check` holds one check, `checks` runs them all, `service` draws the conclusions,
 //! `lag` measures.
 
+mod backend;
 mod check;
 mod checks;
 mod lag;
@@ -23,12 +24,12 @@ mod service;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, FailureKind, Probe, Weight};
+use crate::config::{Config, FailureKind, Probe, ProbeKind, Weight};
 use crate::prefix::Prefix;
 use checks::{Change, Checks};
 use service::{Reload, Services};
@@ -170,6 +171,31 @@ pub enum HealthEvent {
         /// Whether it passes its checks now. It counts if it is enabled and has a weight besides.
         up: bool,
     },
+    /// What is left of a backend's weight changed. One of 0 is treated as drained.
+    Weight {
+        /// Index into [`Config::services`].
+        service: usize,
+        /// Index into the service's backends.
+        backend: usize,
+        /// What it has now; as configured when no check asks for less.
+        weight: u32,
+    },
+    /// A check has not run for so long that its verdict is old, or it has run again.
+    Stale {
+        /// Index into [`Config::checks`].
+        check: usize,
+        /// Whether it is old now.
+        stale: bool,
+        /// How far behind its time the run is or was.
+        behind: Duration,
+    },
+    /// A check that passes warns of something else than before.
+    Warning {
+        /// Index into [`Config::checks`].
+        check: usize,
+        /// Of what; `None` when the reason has gone.
+        warning: Option<Box<str>>,
+    },
     /// A service's state changed.
     Service {
         /// Index into [`Config::services`].
@@ -194,6 +220,12 @@ pub struct CheckStatus {
     pub last: Option<ProbeOutcome>,
     /// Last runs in a row that contradict the verdict; before the first verdict, that agree with each other.
     pub streak: u32,
+    /// It has not run for so long that its verdict is old.
+    pub stale: bool,
+    /// How far behind its time the last run started.
+    pub lag: Duration,
+    /// What the last run that passed warned of.
+    pub warning: Option<Box<str>>,
 }
 
 /// A backend at a glance.
@@ -201,6 +233,8 @@ pub struct CheckStatus {
 pub struct BackendStatus {
     /// Whether it passes its checks, as far as known.
     pub up: bool,
+    /// What is left of its configured weight after what its checks ask for. One of 0 is treated as drained.
+    pub weight: u32,
     /// Whether an operator drains it: then it does not count.
     pub drained: bool,
     /// Whether its checks have said so: one is failing, or all are passing. Else it is as it was, or as new ones start.
@@ -214,6 +248,8 @@ pub struct BackendStatus {
 pub struct ServiceStatus {
     /// Up, down, or not known yet.
     pub state: ServiceState,
+    /// Whether its `disable_file` takes it out of use.
+    pub disabled: bool,
     /// Since when.
     pub since: Instant,
     /// Backends that count.
@@ -243,6 +279,8 @@ pub struct Health {
     config: Arc<Config>,
     checks: Checks,
     services: Services,
+    /// The checks that are the state of each service.
+    aliases: BTreeMap<usize, Vec<usize>>,
     events: VecDeque<HealthEvent>,
 }
 
@@ -261,10 +299,15 @@ impl Health {
         self.events.clear();
         self.checks.configure(now, &config.checks);
         let checks = &self.checks;
-        let verdict = |check| checks.state(check).and_then(|state| state.verdict.passing);
-        let reload = Reload { now, old: &self.config, new: &config, announced, verdict: &verdict };
+        let statement = |check| checks.statement(check);
+        let reload = Reload { now, old: &self.config, new: &config, announced, statement: &statement };
         self.services.configure(&reload, &mut self.events);
+        self.aliases = aliases(&config);
         self.config = config;
+        for service in self.aliases.keys().copied().collect::<Vec<usize>>() {
+            self.follow(now, service);
+        }
+        self.propagate(now);
     }
 
     /// A worker took the probe at `at`: from then its time runs.
@@ -313,6 +356,12 @@ impl Health {
     /// remembered.
     pub fn drain(&mut self, now: Instant, service: &str, backend: Option<SocketAddr>, drained: bool) {
         self.services.drain(now, &self.config, (service, backend), drained, &mut self.events);
+        self.propagate(now);
+    }
+
+    /// Something has happened to the target of this check, which is no verdict: it runs at once, and once more if it passes.
+    pub fn alert(&mut self, now: Instant, check: usize) {
+        self.checks.alert(now, check);
     }
 
     /// The state of a service, by its index in the configuration; one that there is not is undecided.
@@ -338,6 +387,9 @@ impl Health {
             since: verdict.since,
             last: state.and_then(|state| state.last.clone()),
             streak: verdict.streak,
+            stale: state.is_some_and(|state| state.is_stale),
+            lag: state.map(|state| state.lag).unwrap_or_default(),
+            warning: state.and_then(|state| state.warning.clone()),
         }
     }
 
@@ -346,14 +398,68 @@ impl Health {
         self.checks.schedule()
     }
 
+    /// Takes what a check says now to its conclusions.
     fn apply(&mut self, now: Instant, change: &Change) {
-        let last = self.checks.state(change.check).and_then(|state| state.last.as_ref());
-        self.events.push_back(HealthEvent::Check {
-            check: change.check,
-            passing: change.passing,
-            detail: last.map(|last| last.detail.clone()).unwrap_or_default(),
-            streak: change.streak,
-        });
-        self.services.apply(now, change, &mut self.events);
+        self.tell(change);
+        self.conclude(now, change);
+        self.propagate(now);
     }
+
+    fn tell(&mut self, change: &Change) {
+        let Some(state) = self.checks.state(change.check) else { return };
+        let (check, news) = (change.check, change.news);
+        if let (Some(streak), Some(passing)) = (news.verdict, state.verdict.passing) {
+            let detail = state.last.as_ref().map(|last| last.detail.clone()).unwrap_or_default();
+            self.events.push_back(HealthEvent::Check { check, passing, detail, streak });
+        }
+        if news.staleness {
+            self.events.push_back(HealthEvent::Stale { check, stale: state.is_stale, behind: state.lag });
+        }
+        if news.warning {
+            self.events.push_back(HealthEvent::Warning { check, warning: state.warning.clone() });
+        }
+    }
+
+    fn conclude(&mut self, now: Instant, change: &Change) {
+        if change.is_told() {
+            let checks = &self.checks;
+            self.services.apply(now, change, &|check| checks.statement(check), &mut self.events);
+        }
+    }
+
+    /// Takes services that have turned to those that depend on them. It ends: the configuration has no circles.
+    fn propagate(&mut self, now: Instant) {
+        while let Some(service) = self.services.next_turned() {
+            self.follow(now, service);
+        }
+    }
+
+    /// Sets the checks that are the state of a service.
+    fn follow(&mut self, now: Instant, service: usize) {
+        let passing = match self.services.health(service) {
+            ServiceState::Undecided => None,
+            ServiceState::Up | ServiceState::Drained => Some(true),
+            ServiceState::Down => Some(false),
+        };
+        for check in self.aliases.get(&service).cloned().unwrap_or_default() {
+            if let Some(change) = self.checks.set(now, check, passing) {
+                self.tell(&change);
+                self.conclude(now, &change);
+            }
+        }
+    }
+}
+
+fn aliases(config: &Config) -> BTreeMap<usize, Vec<usize>> {
+    let names = config.services.iter().enumerate().map(|(index, service)| (&service.name, index));
+    let by_name: BTreeMap<_, usize> = names.collect();
+    let mut aliases: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, check) in config.checks.iter().enumerate() {
+        if let ProbeKind::Alias(name) = &check.probe.kind
+            && let Some(service) = by_name.get(name)
+        {
+            aliases.entry(*service).or_default().push(index);
+        }
+    }
+    aliases
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::config::Timing;
+use crate::rng::Rng;
 
 /// First runs are spread over at most this much, so that first verdicts come soon.
 const FIRST_SPREAD: Duration = Duration::from_secs(1);
@@ -62,12 +63,15 @@ pub(super) struct Pace {
     fast: u64,
     /// Before the first verdict.
     first: u64,
+    /// While a failing verdict stands.
+    down: u64,
+    jitter: u64,
 }
 
 impl Pace {
     /// `origin` is the same for all checks, and does not change.
     pub(super) fn new(origin: Instant, phase: Phase, timing: &Timing) -> Pace {
-        let mut pace = Pace { origin, phase, interval: 0, fast: 0, first: 0 };
+        let mut pace = Pace { origin, phase, interval: 0, fast: 0, first: 0, down: 0, jitter: 0 };
         pace.set_timing(timing);
         pace
     }
@@ -78,6 +82,8 @@ impl Pace {
         self.interval = nanos(timing.interval).max(1_000_000);
         self.fast = nanos(timing.fast_interval).clamp(1_000_000, self.interval);
         self.first = nanos(timing.first_interval).clamp(1_000_000, self.fast);
+        self.down = nanos(timing.down_interval).max(1_000_000);
+        self.jitter = nanos(timing.jitter).min(self.interval.min(self.down) - 1);
     }
 
     /// The first start of a check that is new at `now`.
@@ -86,24 +92,31 @@ impl Pace {
         self.instant(round_up(self.since_origin(now).saturating_add(spread), tick(self.interval)))
     }
 
-    /// The first start on the grid that is later than `after`.
-    pub(super) fn regular(&self, after: Instant) -> Instant {
+    /// The first start on the grid that is later than `after`: that of `down_interval` if it is `down`.
+    pub(super) fn regular(&self, after: Instant, down: bool) -> Instant {
         let after = self.since_origin(after);
-        let tick = tick(self.interval);
-        let offset = self.phase.of(self.interval);
-        // A grid point before `after` may still lie behind it once rounded: begin one tick earlier.
-        let from = after.saturating_sub(tick);
-        let mut grid = match from.checked_sub(offset) {
-            None => offset,
-            Some(past) => {
-                let runs = past / self.interval + 1;
-                offset.saturating_add(runs.saturating_mul(self.interval))
+        let interval = if down { self.down } else { self.interval };
+        let tick = tick(interval);
+        let offset = self.phase.of(interval);
+        // A start is its grid point, jitter, and what rounding adds: that of an earlier point may lie ahead.
+        let from = after.saturating_sub(tick).saturating_sub(self.jitter);
+        let mut run = from.checked_sub(offset).map_or(0, |past| past / interval + 1);
+        loop {
+            let grid = offset.saturating_add(run.saturating_mul(interval));
+            let start = round_up(grid.saturating_add(self.jitter_of(run)), tick);
+            if start > after || start == u64::MAX {
+                return self.instant(start);
             }
-        };
-        if round_up(grid, tick) <= after {
-            grid = grid.saturating_add(self.interval);
+            run += 1;
         }
-        self.instant(round_up(grid, tick))
+    }
+
+    /// The same for the same run of the same check, and as good as random for others.
+    fn jitter_of(&self, run: u64) -> u64 {
+        match self.jitter {
+            0 => 0,
+            jitter => Rng::new(self.phase.0 ^ run).below(jitter),
+        }
     }
 
     /// The start that follows one at `last` in haste; not before `now`.
@@ -167,7 +180,7 @@ mod tests {
             for _ in 0..checks {
                 let pace = Pace::new(origin, phases.assign(interval), &timing(interval, interval));
                 first[(pace.first(origin) - origin).as_millis() as usize / 10] += 1;
-                let start = pace.regular(origin + interval * 7) - origin - interval * 7;
+                let start = pace.regular(origin + interval * 7, false) - origin - interval * 7;
                 steady[start.as_millis() as usize / 10] += 1;
             }
             // A low-discrepancy sequence strays from the mean by a few, however many there are.
@@ -197,10 +210,10 @@ mod tests {
             let mut phases = Phases::default();
             phases.assign(interval);
             let pace = Pace::new(origin, phases.assign(interval), &timing(interval, interval));
-            let begin = pace.regular(origin);
+            let begin = pace.regular(origin, false);
             let mut at = begin;
             for run in 1..=10_000u32 {
-                let next = pace.regular(at + late);
+                let next = pace.regular(at + late, false);
                 assert!(next > at + late);
                 at = next;
                 let ideal = begin + interval * run;
@@ -208,6 +221,38 @@ mod tests {
                 assert!(off <= (interval / 20).min(10 * MS), "{interval:?}: {off:?} off after {run} runs");
             }
         }
+    }
+
+    #[test]
+    fn while_down_it_has_a_grid_of_its_own() {
+        let origin = origin();
+        let slow = Timing { down_interval: 5000 * MS, ..timing(1000 * MS, 1000 * MS) };
+        let pace = Pace::new(origin, Phase::nth(3), &slow);
+        let mut at = origin;
+        for _ in 0..100 {
+            let next = pace.regular(at, true);
+            assert!(at == origin || next - at == 5000 * MS);
+            at = next;
+        }
+        let next = pace.regular(at, false);
+        assert!(next > at && next - at <= 1000 * MS);
+    }
+
+    #[test]
+    fn jitter_delays_each_start_anew_and_never_adds_up() {
+        let origin = origin();
+        let jittery = Timing { jitter: 300 * MS, ..timing(1000 * MS, 1000 * MS) };
+        let (plain, pace) = (Timing { jitter: Duration::ZERO, ..jittery }, jittery);
+        let [plain, pace] = [plain, pace].map(|timing| Pace::new(origin, Phase::nth(5), &timing));
+        let (mut ideal, mut at) = (origin, origin);
+        let mut delays = std::collections::BTreeSet::new();
+        for _ in 0..1000 {
+            (ideal, at) = (plain.regular(ideal, false), pace.regular(at, false));
+            let delay = at.checked_duration_since(ideal).unwrap();
+            assert!(delay <= 310 * MS, "{delay:?}");
+            delays.insert(delay);
+        }
+        assert!(delays.len() > 20 && *delays.first().unwrap() < 20 * MS && *delays.last().unwrap() > 280 * MS);
     }
 
     #[test]
@@ -233,7 +278,7 @@ mod tests {
         for (interval, tick) in [(1000, 10_000), (100, 5000), (10, 500)] {
             for _ in 0..100 {
                 let pace = Pace::new(origin, phases.assign(interval * MS), &timing(interval * MS, interval * MS));
-                for at in [pace.first(origin), pace.regular(origin), pace.fast(origin, origin)] {
+                for at in [pace.first(origin), pace.regular(origin, false), pace.fast(origin, origin)] {
                     assert_eq!((at - origin).as_micros() % tick, 0);
                 }
             }
@@ -247,7 +292,7 @@ mod tests {
         {
             let pace = Pace::new(origin, Phase::nth(3), &timing(interval, fast));
             for at in [origin, origin + Duration::from_secs(1 << 33)] {
-                assert!(pace.regular(at) > at || interval == Duration::MAX);
+                assert!(pace.regular(at, false) > at || interval == Duration::MAX);
                 let _ = (pace.first(at), pace.fast(at, at));
             }
         }

@@ -9,52 +9,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::backend::Backend;
+use super::check::Statement;
 use super::checks::Change;
 use super::{BackendStatus, HealthEvent, ServiceState, ServiceStatus};
 use crate::config::{self, Config};
 use crate::prefix::Prefix;
-
-#[derive(Clone, Debug)]
-struct Backend {
-    service: usize,
-    /// Enabled, with a weight: the operator lets it count.
-    eligible: bool,
-    /// Its checks that are failing.
-    failing: usize,
-    /// Its checks without a verdict.
-    undecided: usize,
-    up: bool,
-    since: Instant,
-    /// An operator drains it.
-    drained: bool,
-}
-
-impl Backend {
-    /// A failing check settles it; else all must have a verdict.
-    fn is_decided(&self) -> bool {
-        self.failing > 0 || self.undecided == 0
-    }
-
-    /// What the checks say; as long as they do not say, it stays what it was.
-    fn judge(&self) -> bool {
-        if self.is_decided() { self.failing == 0 } else { self.up }
-    }
-
-    /// Whether it counts now, or would if it were not drained.
-    fn counts(&self) -> bool {
-        self.eligible && self.up
-    }
-
-    /// Whether it would count if it were not drained.
-    fn is_spare(&self) -> bool {
-        self.drained && self.counts()
-    }
-
-    /// Whether its checks may yet find that it counts.
-    fn may_count(&self) -> bool {
-        self.eligible && !self.up && !self.is_decided()
-    }
-}
 
 #[derive(Clone, Debug)]
 struct Service {
@@ -71,6 +31,8 @@ struct Service {
     health: ServiceState,
     /// An operator drains it.
     drained: bool,
+    /// Whether its `disable_file` is there; `None` as long as nobody has looked. Without such a file it is not.
+    disabled: Option<bool>,
     /// What is told of it.
     state: ServiceState,
     since: Instant,
@@ -97,7 +59,8 @@ impl Service {
     fn told(&self, lost: bool) -> ServiceState {
         let needs_spare = self.spare > 0 && self.counting() < self.required;
         match (self.health, self.state) {
-            (ServiceState::Up, _) if self.drained => ServiceState::Drained,
+            (ServiceState::Up, _) if self.drained || self.disabled == Some(true) => ServiceState::Drained,
+            (ServiceState::Up, ServiceState::Undecided) if self.disabled.is_none() => ServiceState::Undecided,
             (ServiceState::Up, ServiceState::Down) if needs_spare => ServiceState::Down,
             (ServiceState::Up, ServiceState::Up) if needs_spare && lost => ServiceState::Down,
             (ServiceState::Up, _) if needs_spare => ServiceState::Drained,
@@ -119,6 +82,10 @@ pub(super) struct Services {
     backends: Vec<Backend>,
     /// For each check the backends that use it, in order.
     users: Vec<Vec<usize>>,
+    /// The services that the checks of `disable_file` take out of use.
+    disables: BTreeMap<usize, Vec<usize>>,
+    /// Services whose health is another than it was: for those that depend on it.
+    turned: Vec<usize>,
     /// What an operator drains, whether it is configured or not: services, and backends of them.
     drained: BTreeSet<(Arc<str>, Option<SocketAddr>)>,
     /// Backends and services looked at, to see that cost follows the change.
@@ -136,7 +103,7 @@ pub(super) struct Reload<'a> {
     /// Whether a VIP is announced now.
     pub(super) announced: &'a dyn Fn(&Prefix) -> bool,
     /// Of a check of the new configuration.
-    pub(super) verdict: &'a dyn Fn(usize) -> Option<bool>,
+    pub(super) statement: &'a dyn Fn(usize) -> Statement,
 }
 
 impl Services {
@@ -181,15 +148,23 @@ impl Services {
             (backend.up, backend.since) = known.map_or((presumed, now), |known| (known.up, known.since));
             let up = backend.judge();
             if let Some(known) = known.filter(|known| known.up != up) {
-                lost |= known.counts() && backend.eligible;
+                lost |= known.counts() && backend.is_eligible();
                 backend.since = now;
                 events.push_back(HealthEvent::Backend { service: index, backend: position, up });
             }
             backend.up = up;
+            // What an operator has changed, nobody needs to be told.
+            if backend.weight != config.weight && known.is_none_or(|known| known.weight != backend.weight) {
+                events.push_back(HealthEvent::Weight { service: index, backend: position, weight: backend.weight });
+            }
             self.backends.push(backend);
         }
         let mine = first..self.backends.len();
         let undecided = ServiceState::Undecided;
+        let disabled = service.disable.map_or(Some(false), |check| {
+            self.disables.entry(check).or_default().push(index);
+            (reload.statement)(check).passing
+        });
         let (health, state, since) =
             old.map_or((undecided, undecided, now), |(_, old)| (old.health, old.state, old.since));
         self.services.push(Service {
@@ -200,6 +175,7 @@ impl Services {
             backends: mine,
             health,
             drained: self.drained.contains(&(service.name.clone(), None)),
+            disabled,
             state,
             since,
         });
@@ -207,31 +183,24 @@ impl Services {
     }
 
     fn new_backend(&mut self, reload: &Reload<'_>, service: usize, config: &config::Backend) -> Backend {
-        let checks: BTreeSet<usize> = config.checks.iter().map(|reference| reference.check).collect();
-        let mut backend = Backend {
-            service,
-            eligible: config.enabled && config.weight > 0,
-            failing: 0,
-            undecided: 0,
-            up: false,
-            since: reload.now,
-            drained: self.drained.contains(&(reload.new.services[service].name.clone(), Some(config.address))),
-        };
-        for check in checks {
-            if let Some(users) = self.users.get_mut(check) {
+        let key = (reload.new.services[service].name.clone(), Some(config.address));
+        let backend = Backend::new(reload.now, service, config, self.drained.contains(&key), reload.statement);
+        for check in backend.checks() {
+            if let Some(users) = self.users.get_mut(*check) {
                 users.push(self.backends.len());
-                match (reload.verdict)(check) {
-                    None => backend.undecided += 1,
-                    Some(false) => backend.failing += 1,
-                    Some(true) => {}
-                }
             }
         }
         backend
     }
 
-    /// Takes a check's new verdict.
-    pub(super) fn apply(&mut self, now: Instant, change: &Change, events: &mut VecDeque<HealthEvent>) {
+    /// Takes what a check says now. `statement` tells what others say.
+    pub(super) fn apply(
+        &mut self,
+        now: Instant,
+        change: &Change,
+        statement: &dyn Fn(usize) -> Statement,
+        events: &mut VecDeque<HealthEvent>,
+    ) {
         // A service's backends lie together, so the users of a check come service by service: each is judged once,
         // after all of its backends.
         let users = std::mem::take(&mut self.users[change.check]);
@@ -241,21 +210,26 @@ impl Services {
             if let Some((before, lost)) = current.take_if(|(before, _)| *before != service) {
                 self.settle(now, before, lost, events);
             }
-            let lost = self.update_backend(now, *user, change, events);
+            let lost = self.update_backend(now, *user, change, statement, events);
             current = Some((service, lost || current.is_some_and(|(_, lost)| lost)));
         }
         if let Some((last, lost)) = current {
             self.settle(now, last, lost, events);
         }
         self.users[change.check] = users;
+        for service in self.disables.get(&change.check).cloned().unwrap_or_default() {
+            self.services[service].disabled = change.after.passing;
+            self.settle(now, service, false, events);
+        }
     }
 
-    /// Takes a changed verdict of one of the backend's checks; tells whether the backend no longer counts for it.
+    /// Takes a changed statement of one of the backend's checks; tells whether the backend no longer counts for it.
     fn update_backend(
         &mut self,
         now: Instant,
         index: usize,
         change: &Change,
+        statement: &dyn Fn(usize) -> Statement,
         events: &mut VecDeque<HealthEvent>,
     ) -> bool {
         #[cfg(test)]
@@ -265,22 +239,31 @@ impl Services {
         let backend = &mut self.backends[index];
         let service = &mut self.services[backend.service];
         let (counted, may_have, was_spare) = (backend.counts(), backend.may_count(), backend.is_spare());
-        match change.before {
-            None => backend.undecided -= 1,
-            Some(false) => backend.failing -= 1,
-            Some(true) => {}
-        }
-        backend.failing += usize::from(!change.passing);
-        let up = backend.judge();
+        let weight = backend.weight;
+        backend.apply(change.before, change.after, statement);
+        let (position, up) = (index - service.backends.start, backend.judge());
         if up != backend.up {
             (backend.up, backend.since) = (up, now);
-            let position = index - service.backends.start;
             events.push_back(HealthEvent::Backend { service: backend.service, backend: position, up });
+        }
+        if backend.weight != weight {
+            let weight = backend.weight;
+            events.push_back(HealthEvent::Weight { service: backend.service, backend: position, weight });
         }
         service.available = service.available + usize::from(backend.counts()) - usize::from(counted);
         service.spare = service.spare + usize::from(backend.is_spare()) - usize::from(was_spare);
         service.open = service.open + usize::from(backend.may_count()) - usize::from(may_have);
         counted && !backend.counts()
+    }
+
+    /// A service whose health has turned since this was asked last.
+    pub(super) fn next_turned(&mut self) -> Option<usize> {
+        self.turned.pop()
+    }
+
+    /// The health of a service, as if nothing were drained.
+    pub(super) fn health(&self, service: usize) -> ServiceState {
+        self.services.get(service).map_or(ServiceState::Undecided, |service| service.health)
     }
 
     /// Judges a service by its counts.
@@ -290,7 +273,10 @@ impl Services {
             self.touched += 1;
         }
         let service = &mut self.services[index];
-        service.health = service.judge(lost);
+        let health = service.judge(lost);
+        if std::mem::replace(&mut service.health, health) != health {
+            self.turned.push(index);
+        }
         let state = service.told(lost);
         if state != service.state {
             (service.state, service.since) = (state, now);
@@ -342,12 +328,14 @@ impl Services {
         let service = self.services.get(service)?;
         let backend = |backend: &Backend| BackendStatus {
             up: backend.up,
+            weight: backend.weight,
             drained: backend.drained,
             decided: backend.is_decided(),
             since: backend.since,
         };
         Some(ServiceStatus {
             state: service.state,
+            disabled: service.disabled == Some(true),
             since: service.since,
             available: service.counting(),
             required: service.required,

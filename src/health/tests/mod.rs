@@ -1,5 +1,7 @@
 //! Health from the outside, in virtual time.
 
+mod alert;
+mod combine;
 mod drain;
 mod reload;
 mod runs;

@@ -230,6 +230,7 @@ fn a_shared_check_tells_causes_before_effects() {
             HealthEvent::Check { check, .. } => (0, *check),
             HealthEvent::Backend { service, .. } => (1, *service),
             HealthEvent::Service { service, .. } => (2, *service),
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(kinds, [(0, 0), (1, 0), (1, 0), (2, 0), (1, 1), (1, 1), (2, 1)]);
@@ -268,13 +269,13 @@ fn timing_changes_keep_verdicts_and_phases() {
     let mut world = World::new(&simple(100, at_once()));
     world.run(5 * SECOND);
     let phase = |world: &World, check: usize| world.health.checks.state(check).unwrap().pace;
-    let before: Vec<_> = (0..100).map(|check| phase(&world, check).regular(world.now)).collect();
+    let before: Vec<_> = (0..100).map(|check| phase(&world, check).regular(world.now, false)).collect();
     // As it was, but for a few new ones in front: the others go on as before.
     let mut checks: Vec<Check> = (101..=110).chain(1..=100).map(|port| check(port, at_once())).collect();
     let backends: Vec<Backend> = (0..110).map(|check| backend(check as u16 + 1, &[check])).collect();
     let web = |backends: &[Backend]| service("web", &["192.0.2.1"], Required::Backends(1), backends.to_vec());
     world.configure(&config(checks.clone(), vec![web(&backends)]), true);
-    let after: Vec<_> = (10..110).map(|check| phase(&world, check).regular(world.now)).collect();
+    let after: Vec<_> = (10..110).map(|check| phase(&world, check).regular(world.now, false)).collect();
     assert_eq!(before, after);
     assert!((10..110).all(|check| world.passing(check) == Some(true)));
     assert!((0..10).all(|check| world.passing(check).is_none()));

@@ -241,6 +241,8 @@ fn follow(health: &mut Health, oracle: &mut Oracle, config: &Arc<Config>, counte
                 counters.downs += usize::from(state == ServiceState::Down);
                 assert!(state != ServiceState::Down || available < required);
             }
+            HealthEvent::Stale { .. } => {}
+            other => panic!("{other:?}"),
         }
     }
 }

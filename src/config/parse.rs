@@ -139,6 +139,7 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
     let ways = gobgp::Ways { bgp: bgp.is_some(), gobgp: gobgp.is_some() };
     let (vips, vip_places) = vip::read(&roots, &service_places, ways, &mut findings);
     let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, ways, &mut findings);
+    checks.look_at_aliases(&services, &service_places.names, &mut findings);
     let (checks, check_references, tunnels) = checks.finish(&mut findings);
     references.extend(check_references);
 

@@ -19,7 +19,7 @@ use super::findings::{Findings, Place, quote};
 use super::table::{Item, Section, optional};
 use super::{name, schema};
 use crate::config::{
-    Check, CheckRef, Combine, Egress, Encapsulation, FileReference, Position, Probe, ProbeKind, Timing,
+    Check, CheckRef, Combine, Egress, Encapsulation, FileReference, Position, Probe, ProbeKind, Service, Timing,
 };
 use crate::prefix::Prefix;
 
@@ -184,6 +184,16 @@ impl Checks {
             self.checks.push(Check { probe, timing: *timing });
             next
         }))
+    }
+
+    /// Every alias has a service, and no service depends on itself.
+    pub(super) fn look_at_aliases(
+        &self,
+        services: &[Service],
+        names: &BTreeMap<Arc<str>, Place>,
+        findings: &mut Findings,
+    ) {
+        alias::look(&self.aliases, &self.checks, services, names, findings);
     }
 
     /// A tunnel is asked for here.

@@ -1,5 +1,6 @@
 mod aggregate;
 mod callers;
+mod check;
 mod file;
 mod forwarding;
 mod glb;

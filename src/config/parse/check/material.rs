@@ -132,7 +132,7 @@ pub(super) fn hex(item: &Item, findings: &mut Findings) -> Option<Vec<u8>> {
 fn sane(item: &Item, octets: Vec<u8>, findings: &mut Findings) -> Option<Vec<u8>> {
     let fault = match octets.len() {
         0 => format!("`{}` must not be empty", item.name),
-        ..=MAX_OCTETS => return Some(octets),
+        1..=MAX_OCTETS => return Some(octets),
         _ => format!("`{}` must not have more than {MAX_OCTETS} octets", item.name),
     };
     findings.error(item.place, fault);

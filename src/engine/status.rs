@@ -1,6 +1,7 @@
 //! What `herald status` shows, taken from the cores at one moment, in the shape of `status --json`.
 
 mod peer;
+mod service;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,13 +16,14 @@ use super::drain::DrainLine;
 use super::glb::GlbLine;
 use crate::announce::{DrainedBy, VipCause, VipState};
 use crate::bgp::peer::Peer;
-use crate::config::{self, Backend, Config};
-use crate::health::{BackendStatus, Health, ServiceState};
+use crate::config::{self, Config};
+use crate::health::Health;
 use crate::prefix::Prefix;
 use crate::wall::{Timestamp, WallClock};
 
 pub(super) use peer::peer_address;
 pub use peer::{CallsLine, PeerLine, RestartLine, peer_line};
+pub use service::{BackendLine, CheckLine, ServiceLine, service_state};
 
 /// VIPs without a verdict that are named.
 const WAITING_SHOWN: usize = 10;
@@ -60,57 +62,6 @@ pub struct VipLine {
     pub services: Vec<String>,
     /// The peers that have been told the route, by name.
     pub peers: Vec<String>,
-}
-
-/// One service.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ServiceLine {
-    /// As configured.
-    pub name: String,
-    /// Whether enough backends count.
-    pub up: bool,
-    /// `up`, `down`, `drained`, or `undecided` before the first verdicts.
-    pub state: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// Backends that count.
-    pub available: usize,
-    /// Backends that must count.
-    pub required: usize,
-    /// In the order of the configuration.
-    pub backends: Vec<BackendLine>,
-}
-
-/// One backend of a service.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct BackendLine {
-    /// Address and port.
-    pub address: String,
-    /// `up`, `down`, `undecided`, `drained` or `disabled`.
-    pub state: String,
-    /// Since when it passes or fails its checks.
-    pub since: Timestamp,
-    /// A backend of weight 0 does not count.
-    pub weight: u32,
-    /// In the order of the configuration.
-    pub checks: Vec<CheckLine>,
-}
-
-/// One check of a backend.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CheckLine {
-    /// Its name under `[checks]`, or its type.
-    pub name: String,
-    /// `passing`, `failing` or `undecided`.
-    pub verdict: String,
-    /// Since when; `null` while undecided.
-    pub since: Option<Timestamp>,
-    /// What the last run found, in words; empty before the first.
-    pub detail: String,
-    /// How long the last run took, in microseconds.
-    pub took_us: u64,
-    /// Last runs in a row that contradict the verdict.
-    pub streak: u32,
 }
 
 /// The wait for first verdicts after a start.
@@ -259,56 +210,6 @@ impl Engine {
             peers: self.told(vip, peers),
         })
     }
-
-    fn service_line(&self, index: usize, clock: &WallClock) -> ServiceLine {
-        let service = &self.config.services[index];
-        let status = self.health.service(index);
-        let backends = service.backends.iter().zip(&status.backends);
-        ServiceLine {
-            name: service.name.to_string(),
-            up: status.state == ServiceState::Up,
-            state: service_state(status.state).to_owned(),
-            since: clock.timestamp(status.since),
-            available: status.available,
-            required: status.required,
-            backends: backends.map(|(backend, status)| self.backend_line(backend, status, clock)).collect(),
-        }
-    }
-
-    fn backend_line(&self, backend: &Backend, status: &BackendStatus, clock: &WallClock) -> BackendLine {
-        let state = match status {
-            _ if !backend.enabled => "disabled",
-            BackendStatus { drained: true, .. } => "drained",
-            BackendStatus { up: true, .. } => "up",
-            BackendStatus { decided: false, .. } => "undecided",
-            BackendStatus { .. } => "down",
-        };
-        BackendLine {
-            address: backend.address.to_string(),
-            state: state.to_owned(),
-            since: clock.timestamp(status.since),
-            weight: backend.weight,
-            checks: backend.checks.iter().map(|check| self.check_line(check, clock)).collect(),
-        }
-    }
-
-    fn check_line(&self, check: &config::CheckRef, clock: &WallClock) -> CheckLine {
-        let status = self.health.check(check.check);
-        let verdict = match status.passing {
-            Some(true) => "passing",
-            Some(false) => "failing",
-            None => "undecided",
-        };
-        let took = status.last.as_ref().map(|last| last.took).unwrap_or_default();
-        CheckLine {
-            name: check.name.to_string(),
-            verdict: verdict.to_owned(),
-            since: status.since.map(|at| clock.timestamp(at)),
-            took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            detail: status.last.map(|last| last.detail.into_owned()).unwrap_or_default(),
-            streak: status.streak,
-        }
-    }
 }
 
 /// As `status --json` spells it.
@@ -319,15 +220,5 @@ pub fn vip_state(state: VipState) -> &'static str {
         VipState::Withdrawn => "withdrawn",
         VipState::Holding => "holding",
         VipState::Drained => "drained",
-    }
-}
-
-/// As `status --json` spells it.
-pub fn service_state(state: ServiceState) -> &'static str {
-    match state {
-        ServiceState::Undecided => "undecided",
-        ServiceState::Up => "up",
-        ServiceState::Down => "down",
-        ServiceState::Drained => "drained",
     }
 }

@@ -375,6 +375,9 @@ impl Engine {
             DrainedBy::Service(index) => {
                 let Some(service) = self.config.services.get(index) else { return "drained".to_owned() };
                 let name = service.name.to_string();
+                if let Some(file) = self.service_disabled_by(index) {
+                    return format!("service {name} is disabled: {} is there", file.display());
+                }
                 match said(&Target::Service(name.clone())) {
                     Some(reason) => format!("service {name} is drained{reason}"),
                     None => {

@@ -16,8 +16,7 @@ use super::drain::DrainLine;
 use super::glb::GlbLine;
 use crate::announce::{DrainedBy, VipCause, VipState};
 use crate::bgp::peer::Peer;
-use crate::config::{self, Config};
-use crate::health::Health;
+use crate::config;
 use crate::prefix::Prefix;
 use crate::wall::{Timestamp, WallClock};
 
@@ -111,13 +110,15 @@ impl Reason {
 }
 
 impl ServiceReason {
-    fn new(index: usize, config: &Config, health: &Health) -> Option<ServiceReason> {
+    fn new(index: usize, engine: &Engine) -> Option<ServiceReason> {
+        let Engine { config, health, .. } = engine;
         let service = config.services.get(index)?;
         let status = health.service(index);
         let failing = service.backends.iter().flat_map(|backend| {
-            let failing = |check: &&config::CheckRef| health.check(check.check).passing == Some(false);
+            let failing = |used: &&config::CheckRef| !used.advisory && health.check(used.check).passing == Some(false);
             let check = backend.checks.iter().find(failing)?;
-            let detail = health.check(check.check).last.map(|last| last.detail.into_owned()).unwrap_or_default();
+            let probe = config.checks.get(check.check).map(|check| &*check.probe);
+            let detail = engine.detail(probe, &health.check(check.check));
             Some((backend.address, check.name.clone(), detail))
         });
         Some(ServiceReason {
@@ -164,9 +165,7 @@ impl Engine {
     /// Looks up what `cause` means for `vip`.
     pub(super) fn reason(&self, cause: VipCause, vip: &Prefix) -> Reason {
         let service = match cause {
-            VipCause::ServiceDown(service) | VipCause::ServiceUndecided(service) => {
-                ServiceReason::new(service, &self.config, &self.health)
-            }
+            VipCause::ServiceDown(service) | VipCause::ServiceUndecided(service) => ServiceReason::new(service, self),
             _ => None,
         };
         let drain = match cause {

@@ -6,7 +6,7 @@ use crate::engine::status::{BackendLine, ServiceLine};
 impl Page<'_> {
     pub(super) fn services(&mut self) {
         let mut services: Vec<&ServiceLine> = self.status.engine.services.iter().collect();
-        let troubled = |service: &ServiceLine| service.backends.iter().map(|backend| Mood::of(&backend.state)).min();
+        let troubled = |service: &ServiceLine| service.backends.iter().map(|backend| mood(backend)).min();
         services.sort_by_key(|service| (Mood::of(&service.state), troubled(service)));
         self.heading("Services", services.iter().filter(|service| service.up).count(), services.len(), "up");
         let width = widest(services.iter().map(|service| service.name.as_str()));
@@ -14,11 +14,13 @@ impl Page<'_> {
             let ServiceLine { name, state, available, required, backends, since, .. } = service;
             let state = self.paint(Mood::of(state), &format!("{state:<9}"));
             let (age, of) = (self.since(*since), backends.len());
+            let disabled = service.disabled_by.as_ref().map(|file| format!("; disabled by {}", file.display()));
             self.line(&format!(
-                "  {name:<width$}  {state}  {age:>6}  {available} of {of} available, {required} required"
+                "  {name:<width$}  {state}  {age:>6}  {available} of {of} available, {required} required{}",
+                disabled.unwrap_or_default()
             ));
             let mut backends: Vec<&BackendLine> = backends.iter().collect();
-            backends.sort_by_key(|backend| Mood::of(&backend.state));
+            backends.sort_by_key(|backend| mood(backend));
             let width = widest(backends.iter().map(|backend| backend.address.as_str()));
             for backend in backends {
                 self.backend(backend, width);
@@ -27,20 +29,31 @@ impl Page<'_> {
     }
 
     fn backend(&mut self, backend: &BackendLine, width: usize) {
-        let state = self.paint(Mood::of(&backend.state), &format!("{:<9}", backend.state));
+        let state = self.paint(mood(backend), &format!("{:<9}", backend.state));
         let mut checks: Vec<_> = backend.checks.iter().collect();
         checks.sort_by_key(|check| Mood::of(&check.verdict));
         let mut words: Vec<String> = Vec::new();
-        if backend.weight == 0 {
+        if backend.effective_weight != backend.weight {
+            words.push(format!("weight {} of {}", backend.effective_weight, backend.weight));
+        } else if backend.weight == 0 {
             words.push("weight 0".to_owned());
         }
+        if backend.combine != "all" && !backend.combine.is_empty() {
+            words.push(format!("{} of {} checks needed", backend.combine, checks.len()));
+        }
         for check in checks {
-            words.push(match check.detail.as_str() {
-                "" => format!("{}: {}", check.name, check.verdict),
-                detail => format!("{}: {detail}", check.name),
-            });
+            let said = if check.detail.is_empty() { &check.verdict } else { &check.detail };
+            let advisory = if check.advisory { " (advisory)" } else { "" };
+            let stale = if check.stale { ", stale" } else { "" };
+            let warning = check.warning.as_ref().map(|warning| format!(" ({warning})")).unwrap_or_default();
+            words.push(format!("{}{advisory}{stale}: {said}{warning}", check.name));
         }
         let age = self.since(backend.since);
         self.line(&format!("    {:<width$}  {state}  {age:>6}  {}", backend.address, words.join("; ")));
     }
+}
+
+/// One that has less than its weight serves all the same.
+fn mood(backend: &BackendLine) -> Mood {
+    if backend.state == "degraded" { Mood::Unsure } else { Mood::of(&backend.state) }
 }

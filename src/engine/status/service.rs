@@ -1,10 +1,13 @@
 //! Services, their backends and checks, at a glance.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::Engine;
-use crate::config::{self, Backend};
-use crate::health::{BackendStatus, ServiceState};
+use crate::config::{self, Backend, Probe, ProbeKind};
+use crate::health::{BackendStatus, CheckStatus, ServiceState};
 use crate::wall::{Timestamp, WallClock};
 
 /// One service.
@@ -22,6 +25,9 @@ pub struct ServiceLine {
     pub available: usize,
     /// Backends that must count.
     pub required: usize,
+    /// The `disable_file` that takes it out of use, when it is there.
+    #[serde(default)]
+    pub disabled_by: Option<PathBuf>,
     /// In the order of the configuration.
     pub backends: Vec<BackendLine>,
 }
@@ -31,12 +37,19 @@ pub struct ServiceLine {
 pub struct BackendLine {
     /// Address and port.
     pub address: String,
-    /// `up`, `down`, `undecided`, `drained` or `disabled`.
+    /// `up`, `degraded` with a weight below the configured one, `down`, `undecided`, `drained` (also by its own checks, with a
+    /// weight of 0), or `disabled`.
     pub state: String,
     /// Since when it passes or fails its checks.
     pub since: Timestamp,
-    /// A backend of weight 0 does not count.
+    /// As configured. A backend of weight 0 does not count.
     pub weight: u32,
+    /// What its checks leave of it.
+    #[serde(default)]
+    pub effective_weight: u32,
+    /// How many of its checks must pass: `all`, `any`, a number or a share.
+    #[serde(default)]
+    pub combine: String,
     /// In the order of the configuration.
     pub checks: Vec<CheckLine>,
 }
@@ -46,12 +59,33 @@ pub struct BackendLine {
 pub struct CheckLine {
     /// Its name under `[checks]`, or its type.
     pub name: String,
+    /// Its type.
+    #[serde(default)]
+    pub kind: String,
+    /// What it dials; the file or service that it looks at.
+    #[serde(default)]
+    pub target: String,
+    /// It does not count.
+    #[serde(default)]
+    pub advisory: bool,
     /// `passing`, `failing` or `undecided`.
     pub verdict: String,
     /// Since when; `null` while undecided.
     pub since: Option<Timestamp>,
     /// What the last run found, in words; empty before the first.
     pub detail: String,
+    /// Why the last run failed, by kind: `refused`, `timeout` and the like; `null` when it passed.
+    #[serde(default)]
+    pub failure: Option<String>,
+    /// What the last run that passed warned of.
+    #[serde(default)]
+    pub warning: Option<String>,
+    /// It has not run for so long that its verdict is old.
+    #[serde(default)]
+    pub stale: bool,
+    /// How far behind its time the last run started, in microseconds.
+    #[serde(default)]
+    pub lag_us: u64,
     /// How long the last run took, in microseconds.
     pub took_us: u64,
     /// Last runs in a row that contradict the verdict.
@@ -70,6 +104,7 @@ impl Engine {
             since: clock.timestamp(status.since),
             available: status.available,
             required: status.required,
+            disabled_by: self.service_disabled_by(index),
             backends: backends.map(|(backend, status)| self.backend_line(backend, status, clock)).collect(),
         }
     }
@@ -78,6 +113,8 @@ impl Engine {
         let state = match status {
             _ if !backend.enabled => "disabled",
             BackendStatus { drained: true, .. } => "drained",
+            BackendStatus { up: true, weight: 0, .. } if backend.weight > 0 => "drained",
+            BackendStatus { up: true, weight, .. } if *weight < backend.weight => "degraded",
             BackendStatus { up: true, .. } => "up",
             BackendStatus { decided: false, .. } => "undecided",
             BackendStatus { .. } => "down",
@@ -87,6 +124,8 @@ impl Engine {
             state: state.to_owned(),
             since: clock.timestamp(status.since),
             weight: backend.weight,
+            effective_weight: status.weight,
+            combine: backend.combine.to_string(),
             checks: backend.checks.iter().map(|check| self.check_line(check, clock)).collect(),
         }
     }
@@ -98,14 +137,54 @@ impl Engine {
             Some(false) => "failing",
             None => "undecided",
         };
-        let took = status.last.as_ref().map(|last| last.took).unwrap_or_default();
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let probe = self.config.checks.get(check.check).map(|check| &*check.probe);
+        let target = probe.map(|probe| match &probe.kind {
+            ProbeKind::File(file) => file.path.display().to_string(),
+            ProbeKind::Alias(service) => service.to_string(),
+            _ => probe.target.to_string(),
+        });
+        let failure = status.last.as_ref().and_then(|last| last.failure);
         CheckLine {
             name: check.name.to_string(),
+            kind: probe.map(|probe| probe.kind.name()).unwrap_or_default().to_owned(),
+            target: target.unwrap_or_default(),
+            advisory: check.advisory,
             verdict: verdict.to_owned(),
             since: status.since.map(|at| clock.timestamp(at)),
-            took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            detail: status.last.map(|last| last.detail.into_owned()).unwrap_or_default(),
+            took_us: micros(status.last.as_ref().map(|last| last.took).unwrap_or_default()),
+            detail: self.detail(probe, &status),
+            failure: failure.map(|kind| kind.name().to_owned()),
+            warning: status.warning.map(String::from),
+            stale: status.stale,
+            lag_us: micros(status.lag),
             streak: status.streak,
+        }
+    }
+
+    /// What the last run found, in words; of an alias, how its service is.
+    pub(super) fn detail(&self, probe: Option<&Probe>, status: &CheckStatus) -> String {
+        match (probe.map(|probe| &probe.kind), &status.last) {
+            (Some(ProbeKind::Alias(service)), _) => match status.passing {
+                Some(true) => format!("service {service} is up"),
+                Some(false) => format!("service {service} is down"),
+                None => format!("service {service} is undecided"),
+            },
+            (_, Some(last)) => last.detail.to_string(),
+            (_, None) => String::new(),
+        }
+    }
+
+    /// The `disable_file` that takes a service out of use, when it is there.
+    pub(in crate::engine) fn service_disabled_by(&self, index: usize) -> Option<PathBuf> {
+        let service = self.config.services.get(index)?;
+        if self.health.service(index).disabled { self.disable_file(service) } else { None }
+    }
+
+    fn disable_file(&self, service: &config::Service) -> Option<PathBuf> {
+        match &self.config.checks.get(service.disable?)?.probe.kind {
+            ProbeKind::File(file) => Some(file.path.clone()),
+            _ => None,
         }
     }
 }

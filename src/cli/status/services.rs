@@ -6,7 +6,7 @@ use crate::engine::status::{BackendLine, ServiceLine};
 impl Page<'_> {
     pub(super) fn services(&mut self) {
         let mut services: Vec<&ServiceLine> = self.status.engine.services.iter().collect();
-        let troubled = |service: &ServiceLine| service.backends.iter().map(|backend| mood(backend)).min();
+        let troubled = |service: &ServiceLine| service.backends.iter().map(mood).min();
         services.sort_by_key(|service| (Mood::of(&service.state), troubled(service)));
         self.heading("Services", services.iter().filter(|service| service.up).count(), services.len(), "up");
         let width = widest(services.iter().map(|service| service.name.as_str()));
@@ -33,10 +33,10 @@ impl Page<'_> {
         let mut checks: Vec<_> = backend.checks.iter().collect();
         checks.sort_by_key(|check| Mood::of(&check.verdict));
         let mut words: Vec<String> = Vec::new();
-        if backend.effective_weight != backend.weight {
-            words.push(format!("weight {} of {}", backend.effective_weight, backend.weight));
-        } else if backend.weight == 0 {
-            words.push("weight 0".to_owned());
+        match backend.effective_weight {
+            Some(left) if left != backend.weight => words.push(format!("weight {left} of {}", backend.weight)),
+            _ if backend.weight == 0 => words.push("weight 0".to_owned()),
+            _ => {}
         }
         if backend.combine != "all" && !backend.combine.is_empty() {
             words.push(format!("{} of {} checks needed", backend.combine, checks.len()));

@@ -44,9 +44,8 @@ pub struct BackendLine {
     pub since: Timestamp,
     /// As configured. A backend of weight 0 does not count.
     pub weight: u32,
-    /// What its checks leave of it.
-    #[serde(default)]
-    pub effective_weight: u32,
+    /// What its checks leave of it; only an older daemon does not say.
+    pub effective_weight: Option<u32>,
     /// How many of its checks must pass: `all`, `any`, a number or a share.
     #[serde(default)]
     pub combine: String,
@@ -124,7 +123,7 @@ impl Engine {
             state: state.to_owned(),
             since: clock.timestamp(status.since),
             weight: backend.weight,
-            effective_weight: status.weight,
+            effective_weight: Some(status.weight),
             combine: backend.combine.to_string(),
             checks: backend.checks.iter().map(|check| self.check_line(check, clock)).collect(),
         }

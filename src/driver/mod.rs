@@ -32,6 +32,7 @@ pub mod status;
 mod sys;
 mod timer;
 mod watch;
+mod wires;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

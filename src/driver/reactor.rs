@@ -36,6 +36,7 @@ use super::state::ConfigState;
 use super::status::ListenLine;
 use super::timer::Timer;
 use super::watch::Watcher;
+use super::wires::{WireEvent, Wires};
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
 use crate::config::Config;
@@ -51,6 +52,8 @@ const GOBGP: Token = Token(3);
 const WATCH: Token = Token(4);
 const FIRST_CONNECTION: usize = 5;
 /// No connection ever gets so far.
+const FIRST_WIRE: usize = usize::MAX / 4;
+/// And no tripwire.
 const FIRST_LINK: usize = usize::MAX / 2;
 
 /// The engine's next deadline is always later than the timeout that it has just handled. Should that ever be untrue, the
@@ -94,6 +97,7 @@ pub(crate) struct Reactor {
     connections: Connections,
     gobgp: ApiLink,
     links: Links,
+    wires: Wires,
     doors: Doors,
     control: Control,
     loader: Loader,
@@ -144,6 +148,7 @@ impl Reactor {
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
+        let wires = Wires::new(poll.registry().try_clone()?, FIRST_WIRE);
         let mut doors = Doors::new(poll.registry().try_clone()?);
         doors.configure(clock(), config.bgp.as_ref());
         refuse_failed(&doors.lines())?;
@@ -165,6 +170,7 @@ impl Reactor {
             connections,
             gobgp,
             links,
+            wires,
             doors,
             control,
             state: ConfigState::new(loader.path(), started_at, &config),
@@ -235,7 +241,7 @@ impl Reactor {
         let now = clock();
         self.timer.arm(now, self.deadline())?;
         let connected = self.connections.has_work() || self.gobgp.has_work();
-        let has_work = connected || self.doors.has_work() || self.links.has_work();
+        let has_work = connected || self.doors.has_work() || self.links.has_work() || self.wires.has_work();
         let wait = has_work.then_some(Duration::ZERO);
         match self.poll.poll(events, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -253,6 +259,7 @@ impl Reactor {
                 GOBGP => self.gobgp.notify(event),
                 WATCH => self.watcher.notify(now),
                 token if self.links.has(token) => heard.extend(self.links.receive(token)),
+                token if self.wires.has(token) => self.wires.notify(event),
                 token if self.doors.notify(token) => {}
                 Token(_) => self.connections.notify(event),
             }
@@ -269,6 +276,7 @@ impl Reactor {
         for Packet { interface, source, hop_limit, bytes } in heard {
             self.feed(clock(), Input::LinkReceived { interface, source, hop_limit, bytes: &bytes });
         }
+        self.serve_wires();
         self.serve_connections();
         self.serve_gobgp();
         self.serve_doors();
@@ -329,6 +337,7 @@ impl Reactor {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Probe(request) => self.pool.submit(request),
+                Output::Wire(action) => self.wires.apply(action),
                 Output::Connect(peer, id, config) => self.connections.open(peer, id, config),
                 Output::Accept(arrival, peer, id, config) => self.connections.accept(arrival, peer, id, config),
                 Output::TurnAway(arrival, last_words) => self.connections.turn_away(arrival, &last_words),
@@ -386,6 +395,19 @@ impl Reactor {
             }
         }
         self.buffer = buffer;
+    }
+
+    /// What has become of tripwires.
+    fn serve_wires(&mut self) {
+        let now = clock();
+        for event in self.wires.take_events() {
+            let input = match event {
+                WireEvent::Opened(ticket) => Input::WireOpened(ticket),
+                WireEvent::Ended(ticket) => Input::WireEnded(ticket),
+            };
+            self.engine.handle(now, input);
+        }
+        self.drain(now);
     }
 
     /// A share of work for the connection to gobgpd's API.

@@ -30,7 +30,9 @@ use crate::config::{self, Config};
 use crate::discovery::{self, Discovery};
 use crate::glb::{self as tables, Glb};
 use crate::gobgp::{self, Announcer};
-use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket};
+use crate::health::{
+    Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket, WireAction,
+};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
 use crate::wall::WallClock;
@@ -52,6 +54,12 @@ pub enum Input<'a> {
     ProbeStarted(Ticket, Instant),
     /// A worker finished a probe.
     ProbeFinished(Ticket, ProbeOutcome),
+    /// The connection of a tripwire is made.
+    WireOpened(Ticket),
+    /// It has ended, or could not be made.
+    WireEnded(Ticket),
+    /// The ways to these addresses are others than they were, or gone.
+    PathsChanged(Vec<IpAddr>),
     /// Somebody connected: [`Output::Accept`] or [`Output::TurnAway`] says what becomes of it.
     Arrival(Arrival),
     /// Something happened on a peer's connection.
@@ -88,6 +96,8 @@ pub enum Input<'a> {
 pub enum Output {
     /// Run a probe.
     Probe(ProbeRequest),
+    /// Open or close the connection of a tripwire.
+    Wire(WireAction),
     /// Open a TCP connection to this peer.
     Connect(PeerId, ConnId, Arc<config::Peer>),
     /// See [`peer::Action::Accept`]; the peer's configuration says how.
@@ -205,6 +215,9 @@ impl Engine {
             Input::Timeout => self.timeout(now),
             Input::ProbeStarted(ticket, at) => self.health.probe_started(ticket, at),
             Input::ProbeFinished(ticket, outcome) => self.health.probe_finished(now, ticket, outcome),
+            Input::WireOpened(ticket) => self.health.wire_opened(now, ticket),
+            Input::WireEnded(ticket) => self.health.wire_ended(now, ticket),
+            Input::PathsChanged(paths) => paths.into_iter().for_each(|path| self.health.path_changed(now, path)),
             Input::Arrival(arrival) => self.speaker.accept(now, &arrival),
             Input::Peer(id, conn, event) => self.speaker.handle(now, id, conn, event),
             Input::Gobgp(conn, event) => self.gobgp.handle(now, conn, event),
@@ -337,6 +350,9 @@ impl Engine {
     fn decide(&mut self, now: Instant) {
         while let Some(probe) = self.health.poll_probe() {
             self.outputs.push(Output::Probe(probe));
+        }
+        while let Some(action) = self.health.poll_wire() {
+            self.outputs.push(Output::Wire(action));
         }
         while let Some(event) = self.health.poll_event() {
             if let HealthEvent::Check { check, passing, .. } = &event {

@@ -118,7 +118,7 @@ impl ServiceReason {
             let failing = |used: &&config::CheckRef| !used.advisory && health.check(used.check).passing == Some(false);
             let check = backend.checks.iter().find(failing)?;
             let probe = config.checks.get(check.check).map(|check| &*check.probe);
-            let detail = engine.detail(probe, &health.check(check.check));
+            let detail = service::detail(probe, &health.check(check.check));
             Some((backend.address, check.name.clone(), detail))
         });
         Some(ServiceReason {

@@ -81,7 +81,12 @@ impl World {
                 Output::Notice(Notice::Vip(event, reason)) => self.reasons.push(format!("{}: {reason}", event.vip)),
                 Output::Accept(..) | Output::TurnAway(..) => panic!("nobody connects in this test"),
                 Output::Probe(request) => self.probes.push(request),
-                Output::Close(..) | Output::Link(_) | Output::Gobgp(_) | Output::Glb(_) | Output::Notice(_) => {}
+                Output::Wire(_)
+                | Output::Close(..)
+                | Output::Link(_)
+                | Output::Gobgp(_)
+                | Output::Glb(_)
+                | Output::Notice(_) => {}
             }
         }
     }

@@ -271,6 +271,11 @@ impl Checks {
         self.states.get(index).map(CheckState::statement).unwrap_or_default()
     }
 
+    /// Where the check with this key is now.
+    pub(super) fn index(&self, key: usize) -> Option<usize> {
+        *self.by_key.get(key)?
+    }
+
     /// The check at this index, if there is one.
     pub(super) fn state(&self, check: usize) -> Option<&CheckState> {
         self.states.get(check)
@@ -281,7 +286,7 @@ impl Checks {
     }
 
     /// The check whose present run has this ticket.
-    fn find(&self, ticket: Ticket) -> Option<usize> {
+    pub(super) fn find(&self, ticket: Ticket) -> Option<usize> {
         let index = (*self.by_key.get(ticket.check)?)?;
         let state = &self.states[index];
         (state.run != Run::Waiting && state.generation == ticket.generation).then_some(index)

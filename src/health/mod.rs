@@ -17,261 +17,31 @@
 mod backend;
 mod check;
 mod checks;
+mod event;
 mod lag;
+mod run;
 mod schedule;
 mod service;
+mod status;
 #[cfg(test)]
 mod tests;
+mod tripwire;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::config::{Config, FailureKind, Probe, ProbeKind, Weight};
+use crate::config::{Config, Probe, ProbeKind};
 use crate::prefix::Prefix;
 use checks::{Change, Checks};
 use service::{Reload, Services};
+use tripwire::Wires;
 
-/// Ties a result to the run that asked for it: a late or stale result matches nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket {
-    check: usize,
-    generation: u64,
-}
-
-impl Ticket {
-    /// For runs that [`Health`] did not ask for: a probe by hand, a test of the pool.
-    pub fn new(check: usize, generation: u64) -> Ticket {
-        Ticket { check, generation }
-    }
-}
-
-/// Work for the pool.
-#[derive(Clone, Debug)]
-pub struct ProbeRequest {
-    /// Return it with the result.
-    pub ticket: Ticket,
-    /// What to do.
-    pub probe: Arc<Probe>,
-    /// For the whole run, from the moment a worker takes it.
-    pub timeout: Duration,
-    /// When the run should have started: what a worker is behind this is lag.
-    pub due: Instant,
-    /// A result that says this changes nothing and needs no prompt attention; `None`: any result does.
-    pub expected: Option<Finding>,
-}
-
-/// What a result says, for decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Finding {
-    /// The verdict of this one run.
-    pub passed: bool,
-    /// What the backend's weight shall be; `None` leaves what is configured.
-    pub weight: Option<Weight>,
-}
-
-/// What a run of a check found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeOutcome {
-    /// The verdict of this one run.
-    pub passed: bool,
-    /// Why it failed, by kind; `None` when it passed.
-    pub failure: Option<FailureKind>,
-    /// What the backend's weight shall be; `None` leaves what is configured.
-    pub weight: Option<Weight>,
-    /// What people should know although it passed: a certificate that ends soon.
-    pub warning: Option<Box<str>>,
-    /// The backend itself has said so: it counts as `rise` or `fall` at once.
-    pub is_final: bool,
-    /// It found nothing that counts: verdict and weight stay as they were, and where there is none it passed.
-    pub is_silent: bool,
-    /// For people: `200 OK`, `connection refused`, the last line of a program's output.
-    pub detail: Cow<'static, str>,
-    /// From the worker's start to its end.
-    pub took: Duration,
-}
-
-impl Finding {
-    /// Without a word about weights.
-    pub fn plain(passed: bool) -> Finding {
-        Finding { passed, weight: None }
-    }
-}
-
-impl ProbeOutcome {
-    /// A run that passed, or whose answer was wrong.
-    pub fn new(passed: bool, detail: impl Into<Cow<'static, str>>, took: Duration) -> ProbeOutcome {
-        if passed {
-            ProbeOutcome::passed(detail, took)
-        } else {
-            ProbeOutcome::failed(FailureKind::Answer, detail, took)
-        }
-    }
-
-    /// A run that passed.
-    pub fn passed(detail: impl Into<Cow<'static, str>>, took: Duration) -> ProbeOutcome {
-        ProbeOutcome {
-            passed: true,
-            failure: None,
-            weight: None,
-            warning: None,
-            is_final: false,
-            is_silent: false,
-            detail: detail.into(),
-            took,
-        }
-    }
-
-    /// A run that failed.
-    pub fn failed(kind: FailureKind, detail: impl Into<Cow<'static, str>>, took: Duration) -> ProbeOutcome {
-        ProbeOutcome { passed: false, failure: Some(kind), ..ProbeOutcome::passed(detail, took) }
-    }
-
-    /// For decisions.
-    pub fn finding(&self) -> Finding {
-        Finding { passed: self.passed, weight: self.weight }
-    }
-}
-
-/// A service's state as far as it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceState {
-    /// Not enough checks have found a verdict.
-    Undecided,
-    /// Enough backends count.
-    Up,
-    /// Too few backends count.
-    Down,
-    /// It would be up, but an operator drains it, or backends that it needs.
-    Drained,
-}
-
-/// What health concluded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HealthEvent {
-    /// A check's verdict changed.
-    Check {
-        /// Index into [`Config::checks`].
-        check: usize,
-        /// The new verdict.
-        passing: bool,
-        /// Of the run that made the difference.
-        detail: Cow<'static, str>,
-        /// How many runs in a row said so.
-        streak: u32,
-    },
-    /// A backend went up or down.
-    Backend {
-        /// Index into [`Config::services`].
-        service: usize,
-        /// Index into the service's backends.
-        backend: usize,
-        /// Whether it passes its checks now. It counts if it is enabled and has a weight besides.
-        up: bool,
-    },
-    /// What is left of a backend's weight changed. One of 0 is treated as drained.
-    Weight {
-        /// Index into [`Config::services`].
-        service: usize,
-        /// Index into the service's backends.
-        backend: usize,
-        /// What it has now; as configured when no check asks for less.
-        weight: u32,
-    },
-    /// A check has not run for so long that its verdict is old, or it has run again.
-    Stale {
-        /// Index into [`Config::checks`].
-        check: usize,
-        /// Whether it is old now.
-        stale: bool,
-        /// How far behind its time the run is or was.
-        behind: Duration,
-    },
-    /// A check that passes warns of something else than before.
-    Warning {
-        /// Index into [`Config::checks`].
-        check: usize,
-        /// Of what; `None` when the reason has gone.
-        warning: Option<Box<str>>,
-    },
-    /// A service's state changed.
-    Service {
-        /// Index into [`Config::services`].
-        service: usize,
-        /// The new state.
-        state: ServiceState,
-        /// Backends that count.
-        available: usize,
-        /// Backends that must count.
-        required: usize,
-    },
-}
-
-/// A check at a glance.
-#[derive(Clone, Debug)]
-pub struct CheckStatus {
-    /// `None` before the first verdict.
-    pub passing: Option<bool>,
-    /// Since when the verdict stands.
-    pub since: Option<Instant>,
-    /// The last run's outcome, when there was one.
-    pub last: Option<ProbeOutcome>,
-    /// Last runs in a row that contradict the verdict; before the first verdict, that agree with each other.
-    pub streak: u32,
-    /// It has not run for so long that its verdict is old.
-    pub stale: bool,
-    /// How far behind its time the last run started.
-    pub lag: Duration,
-    /// What the last run that passed warned of.
-    pub warning: Option<Box<str>>,
-}
-
-/// A backend at a glance.
-#[derive(Clone, Debug)]
-pub struct BackendStatus {
-    /// Whether it passes its checks, as far as known.
-    pub up: bool,
-    /// What is left of its configured weight after what its checks ask for. One of 0 is treated as drained.
-    pub weight: u32,
-    /// Whether an operator drains it: then it does not count.
-    pub drained: bool,
-    /// Whether its checks have said so: one is failing, or all are passing. Else it is as it was, or as new ones start.
-    pub decided: bool,
-    /// Since when it is up or down.
-    pub since: Instant,
-}
-
-/// A service at a glance.
-#[derive(Clone, Debug)]
-pub struct ServiceStatus {
-    /// Up, down, or not known yet.
-    pub state: ServiceState,
-    /// Whether its `disable_file` takes it out of use.
-    pub disabled: bool,
-    /// Since when.
-    pub since: Instant,
-    /// Backends that count.
-    pub available: usize,
-    /// Backends that must count.
-    pub required: usize,
-    /// In the order of the configuration.
-    pub backends: Vec<BackendStatus>,
-}
-
-/// How the checks keep their times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ScheduleStatus {
-    /// Runs that a worker has taken and not finished.
-    pub running: usize,
-    /// Runs that no worker has taken yet.
-    pub queued: usize,
-    /// Start behind due, 99th percentile of the last minute or so.
-    pub lag_p99: Duration,
-    /// Runs that outlasted their limit since the start.
-    pub overdue: u64,
-}
+pub use event::HealthEvent;
+pub use run::{Finding, ProbeOutcome, ProbeRequest, Ticket};
+pub use status::{BackendStatus, CheckStatus, ScheduleStatus, ServiceState, ServiceStatus};
+pub use tripwire::{WireAction, WireState, WireStatus};
 
 /// The state of all checks, backends and services.
 #[derive(Debug, Default)]
@@ -281,6 +51,9 @@ pub struct Health {
     services: Services,
     /// The checks that are the state of each service.
     aliases: BTreeMap<usize, Vec<usize>>,
+    wires: Wires,
+    /// The checks that dial an address.
+    by_address: BTreeMap<IpAddr, Vec<usize>>,
     events: VecDeque<HealthEvent>,
 }
 
@@ -303,6 +76,8 @@ impl Health {
         let reload = Reload { now, old: &self.config, new: &config, announced, statement: &statement };
         self.services.configure(&reload, &mut self.events);
         self.aliases = aliases(&config);
+        self.wires.configure(wires(&config, &self.checks));
+        self.by_address = by_address(&config);
         self.config = config;
         for service in self.aliases.keys().copied().collect::<Vec<usize>>() {
             self.follow(now, service);
@@ -317,6 +92,9 @@ impl Health {
 
     /// Takes a result; one whose ticket is no longer held is ignored.
     pub fn probe_finished(&mut self, now: Instant, ticket: Ticket, outcome: ProbeOutcome) {
+        if outcome.passed && self.checks.find(ticket).is_some() {
+            self.wires.passed(ticket.check);
+        }
         if let Some(change) = self.checks.finished(now, ticket, outcome) {
             self.apply(now, &change);
         }
@@ -330,16 +108,22 @@ impl Health {
             }
         }
         self.checks.rest(now);
+        self.wires.handle_timeout(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.checks.poll_timeout()
+        [self.checks.poll_timeout(), self.wires.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The next probe to hand to the pool.
     pub fn poll_probe(&mut self) -> Option<ProbeRequest> {
         self.checks.poll_probe()
+    }
+
+    /// The next thing to do with a tripwire.
+    pub fn poll_wire(&mut self) -> Option<WireAction> {
+        self.wires.poll_action()
     }
 
     /// The next conclusion. Of one result first the check, then backends, each followed by what it did to its service.
@@ -359,9 +143,24 @@ impl Health {
         self.propagate(now);
     }
 
-    /// Something has happened to the target of this check, which is no verdict: it runs at once, and once more if it passes.
-    pub fn alert(&mut self, now: Instant, check: usize) {
-        self.checks.alert(now, check);
+    /// The connection of a tripwire is made.
+    pub fn wire_opened(&mut self, now: Instant, ticket: Ticket) {
+        self.wires.opened(now, ticket);
+    }
+
+    /// The connection of a tripwire has ended, or could not be made, which is no verdict: its check runs at once, and again
+    /// as long as it passes, a few times.
+    pub fn wire_ended(&mut self, now: Instant, ticket: Ticket) {
+        if let Some(check) = self.wires.ended(now, ticket).and_then(|key| self.checks.index(key)) {
+            self.checks.alert(now, check);
+        }
+    }
+
+    /// The way to this address is another one than it was, or there is none any more: the same for all that dial it.
+    pub fn path_changed(&mut self, now: Instant, address: IpAddr) {
+        for check in self.by_address.get(&address).cloned().unwrap_or_default() {
+            self.checks.alert(now, check);
+        }
     }
 
     /// The state of a service, by its index in the configuration; one that there is not is undecided.
@@ -391,6 +190,11 @@ impl Health {
             lag: state.map(|state| state.lag).unwrap_or_default(),
             warning: state.and_then(|state| state.warning.clone()),
         }
+    }
+
+    /// The tripwire of a check, by its index in the configuration, if it has one.
+    pub fn wire(&self, check: usize) -> Option<WireStatus> {
+        self.wires.status(self.checks.state(check)?.key)
     }
 
     /// How the checks keep their times.
@@ -448,6 +252,23 @@ impl Health {
             }
         }
     }
+}
+
+/// The checks with a tripwire, by their keys.
+fn wires(config: &Config, checks: &Checks) -> BTreeMap<usize, Arc<Probe>> {
+    let wired = config.checks.iter().enumerate().filter(|(_, check)| check.timing.tripwire);
+    wired.filter_map(|(index, check)| Some((checks.state(index)?.key, check.probe.clone()))).collect()
+}
+
+fn by_address(config: &Config) -> BTreeMap<IpAddr, Vec<usize>> {
+    let mut by_address: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+    for (index, check) in config.checks.iter().enumerate() {
+        let address = check.probe.target.ip();
+        if !address.is_unspecified() {
+            by_address.entry(address).or_default().push(index);
+        }
+    }
+    by_address
 }
 
 fn aliases(config: &Config) -> BTreeMap<usize, Vec<usize>> {

@@ -49,6 +49,7 @@ impl World {
             Output::Accept(arrival, id, conn, config) => self.accepted(arrival, id, conn, &config),
             Output::TurnAway(arrival, words) => self.turned_away(arrival, &words),
             Output::Close(id, conn) => self.closed(id, conn),
+            Output::Wire(_) => panic!("a tripwire, and there is none"),
             Output::Link(_) => panic!("an unnumbered peer, and there is none"),
             Output::Gobgp(_) => panic!("a gobgpd, and there is none"),
             Output::Glb(_) => panic!("forwarding tables, and there are none"),

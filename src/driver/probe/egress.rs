@@ -31,7 +31,7 @@ impl fmt::Display for Unsettable {
 impl std::error::Error for Unsettable {}
 
 /// Sets all that is asked for on a socket that has not sent anything, for a target of the family.
-pub(super) fn apply(socket: &Socket, target: SocketAddr, egress: &Egress) -> io::Result<()> {
+pub(in crate::driver) fn apply(socket: &Socket, target: SocketAddr, egress: &Egress) -> io::Result<()> {
     if *egress == Egress::default() {
         return Ok(());
     }

@@ -6,7 +6,7 @@
 
 mod agent;
 mod dns;
-mod egress;
+pub(super) mod egress;
 pub(super) mod exec;
 mod file;
 mod grpc;

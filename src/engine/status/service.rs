@@ -152,25 +152,12 @@ impl Engine {
             verdict: verdict.to_owned(),
             since: status.since.map(|at| clock.timestamp(at)),
             took_us: micros(status.last.as_ref().map(|last| last.took).unwrap_or_default()),
-            detail: self.detail(probe, &status),
+            detail: detail(probe, &status),
             failure: failure.map(|kind| kind.name().to_owned()),
             warning: status.warning.map(String::from),
             stale: status.stale,
             lag_us: micros(status.lag),
             streak: status.streak,
-        }
-    }
-
-    /// What the last run found, in words; of an alias, how its service is.
-    pub(super) fn detail(&self, probe: Option<&Probe>, status: &CheckStatus) -> String {
-        match (probe.map(|probe| &probe.kind), &status.last) {
-            (Some(ProbeKind::Alias(service)), _) => match status.passing {
-                Some(true) => format!("service {service} is up"),
-                Some(false) => format!("service {service} is down"),
-                None => format!("service {service} is undecided"),
-            },
-            (_, Some(last)) => last.detail.to_string(),
-            (_, None) => String::new(),
         }
     }
 
@@ -185,6 +172,19 @@ impl Engine {
             ProbeKind::File(file) => Some(file.path.clone()),
             _ => None,
         }
+    }
+}
+
+/// What the last run found, in words; of an alias, how its service is.
+pub(super) fn detail(probe: Option<&Probe>, status: &CheckStatus) -> String {
+    match (probe.map(|probe| &probe.kind), &status.last) {
+        (Some(ProbeKind::Alias(service)), _) => match status.passing {
+            Some(true) => format!("service {service} is up"),
+            Some(false) => format!("service {service} is down"),
+            None => format!("service {service} is undecided"),
+        },
+        (_, Some(last)) => last.detail.to_string(),
+        (_, None) => String::new(),
     }
 }
 

@@ -9,6 +9,7 @@ mod soak;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::*;
 use crate::config::{

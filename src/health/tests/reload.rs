@@ -2,6 +2,8 @@
 
 use ServiceState::{Down, Undecided, Up};
 
+use std::borrow::Cow;
+
 use super::*;
 
 /// Checks 0, 1 and 2 by the ports 1, 2 and 3; services as given.

@@ -66,6 +66,7 @@ fn operate(config: Config) {
                 Output::Accept(..)
                 | Output::TurnAway(..)
                 | Output::Probe(_)
+                | Output::Wire(_)
                 | Output::Send(..)
                 | Output::Close(..)
                 | Output::Link(_)

@@ -1,0 +1,69 @@
+//! What health concludes.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::ServiceState;
+#[cfg(doc)]
+use crate::config::Config;
+
+/// What health concluded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthEvent {
+    /// A check's verdict changed.
+    Check {
+        /// Index into [`Config::checks`].
+        check: usize,
+        /// The new verdict.
+        passing: bool,
+        /// Of the run that made the difference.
+        detail: Cow<'static, str>,
+        /// How many runs in a row said so.
+        streak: u32,
+    },
+    /// A backend went up or down.
+    Backend {
+        /// Index into [`Config::services`].
+        service: usize,
+        /// Index into the service's backends.
+        backend: usize,
+        /// Whether it passes its checks now. It counts if it is enabled and has a weight besides.
+        up: bool,
+    },
+    /// What is left of a backend's weight changed. One of 0 is treated as drained.
+    Weight {
+        /// Index into [`Config::services`].
+        service: usize,
+        /// Index into the service's backends.
+        backend: usize,
+        /// What it has now; as configured when no check asks for less.
+        weight: u32,
+    },
+    /// A check has not run for so long that its verdict is old, or it has run again.
+    Stale {
+        /// Index into [`Config::checks`].
+        check: usize,
+        /// Whether it is old now.
+        stale: bool,
+        /// How far behind its time the run is or was.
+        behind: Duration,
+    },
+    /// A check that passes warns of something else than before.
+    Warning {
+        /// Index into [`Config::checks`].
+        check: usize,
+        /// Of what; `None` when the reason has gone.
+        warning: Option<Box<str>>,
+    },
+    /// A service's state changed.
+    Service {
+        /// Index into [`Config::services`].
+        service: usize,
+        /// The new state.
+        state: ServiceState,
+        /// Backends that count.
+        available: usize,
+        /// Backends that must count.
+        required: usize,
+    },
+}

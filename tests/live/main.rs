@@ -5,6 +5,7 @@ mod drain;
 mod glb;
 mod restart;
 mod router;
+mod tripwire;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Engine;
 use crate::config::{self, Backend, Probe, ProbeKind};
-use crate::health::{BackendStatus, CheckStatus, ServiceState};
+use crate::health::{BackendStatus, CheckStatus, ServiceState, WireState, WireStatus};
 use crate::wall::{Timestamp, WallClock};
 
 /// One service.
@@ -89,6 +89,32 @@ pub struct CheckLine {
     pub took_us: u64,
     /// Last runs in a row that contradict the verdict.
     pub streak: u32,
+    /// Its tripwire; `null` when it has none.
+    pub tripwire: Option<TripwireLine>,
+}
+
+/// The tripwire of a check.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TripwireLine {
+    /// `open`, `opening`, `resting` after its end, or `off` until the check passes.
+    pub state: String,
+    /// How often it has ended: by the target's habit, or because something had happened.
+    pub ended: u64,
+    /// When it is opened again at the soonest, while it rests.
+    pub rests_until: Option<Timestamp>,
+}
+
+impl TripwireLine {
+    fn new(wire: &WireStatus, clock: &WallClock) -> TripwireLine {
+        let (state, until) = match wire.state {
+            WireState::Off => ("off", None),
+            WireState::Opening => ("opening", None),
+            WireState::Open => ("open", None),
+            WireState::Resting(until) => ("resting", Some(until)),
+        };
+        let rests_until = until.map(|at| clock.timestamp(at));
+        TripwireLine { state: state.to_owned(), ended: wire.ended, rests_until }
+    }
 }
 
 impl Engine {
@@ -158,6 +184,7 @@ impl Engine {
             stale: status.stale,
             lag_us: micros(status.lag),
             streak: status.streak,
+            tripwire: self.health.wire(check.check).map(|wire| TripwireLine::new(&wire, clock)),
         }
     }
 

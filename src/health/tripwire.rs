@@ -80,7 +80,7 @@ impl Wires {
                 Some(wire) if wire.probe == probe => (Some(wire), None),
                 other => (None, other),
             };
-            self.close(dropped);
+            self.close(dropped.as_ref());
             if kept.is_none() {
                 self.rests.set(key, None);
             }
@@ -96,13 +96,13 @@ impl Wires {
         }
         for (key, wire) in before {
             self.rests.set(key, None);
-            self.close(Some(wire));
+            self.close(Some(&wire));
         }
     }
 
-    fn close(&mut self, wire: Option<Wire>) {
+    fn close(&mut self, wire: Option<&Wire>) {
         if let Some(Wire { ticket, state: WireState::Opening | WireState::Open, .. }) = wire {
-            self.actions.push_back(WireAction::Close(ticket));
+            self.actions.push_back(WireAction::Close(*ticket));
         }
     }
 

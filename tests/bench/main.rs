@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "a benchmark has no outside")]
 
 mod checks;
+mod crash;
 mod flap;
 mod gobgp;
 mod lag;
@@ -19,8 +20,9 @@ use options::Options;
 /// A benchmark's name and what runs it.
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     ("latency", |_| latency::run()),
+    ("crash", |_| crash::run()),
     ("routes", routes::run),
     ("flap", flap::run),
     ("gobgp", gobgp::run),

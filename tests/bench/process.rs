@@ -46,6 +46,23 @@ impl Process {
         Process(child)
     }
 
+    /// It, and what it has started and they have.
+    pub fn family(&self) -> Vec<u32> {
+        let mut family = vec![self.0.id()];
+        let mut known = 0;
+        while known < family.len() {
+            let pid = family[known];
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+            let children: Vec<String> = children.collect();
+            family.extend(
+                children.iter().flat_map(|text| text.split_whitespace()).filter_map(|pid| pid.parse::<u32>().ok()),
+            );
+            known += 1;
+        }
+        family
+    }
+
     pub fn usage(&self) -> Usage {
         usage(self.0.id())
     }

@@ -1,7 +1,7 @@
 //! Many routes to one BIRD and to several, and their withdrawal: from Herald and from its peers, in turn.
 
 mod api;
-mod bird;
+pub mod bird;
 mod sender;
 mod table;
 

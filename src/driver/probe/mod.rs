@@ -15,6 +15,7 @@ mod icmp;
 pub(super) mod limit;
 mod ntp;
 mod socket;
+mod stream;
 mod syn;
 mod tcp;
 mod text;

@@ -16,6 +16,7 @@ use ureq::http::{Method, Request, StatusCode};
 use ureq::{Agent, Error};
 
 use super::limit::Limit;
+use super::stream::Tls;
 use super::text::{self, printable};
 use super::{Fault, Run, Verdict, tls, verdict};
 use crate::config::{FailureKind, HttpProbe, Pattern, StatusRange};
@@ -57,9 +58,6 @@ pub(super) fn run(at: &Run<'_>, probe: &HttpProbe, tls: Option<&tls::Client>) ->
     }
     Ok(if status == StatusCode::OK { "200 OK".into() } else { with_reason(status).into() })
 }
-
-/// With whom to speak TLS.
-type Tls = (Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>);
 
 /// One request, on a connection of its own.
 fn ask(

@@ -5,8 +5,6 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use ureq::Error;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -16,6 +14,7 @@ use crate::config::Egress;
 use crate::driver::probe::Run;
 use crate::driver::probe::limit::Limit;
 use crate::driver::probe::socket::Socket;
+use crate::driver::probe::stream::{Stream, Tls};
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +51,7 @@ pub(super) struct Dial {
     pub egress: Egress,
     pub limit: Limit,
     /// With whom to speak TLS; `None` for plain HTTP.
-    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub tls: Option<Tls>,
     /// The request up to and with the empty line.
     pub head: Arc<[u8]>,
 }
@@ -71,25 +70,9 @@ impl Connector for Dial {
     fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Connection>, Error> {
         let socket = Socket::connect(&Run { target: self.target, egress: &self.egress, limit: self.limit })
             .map_err(broken(Phase::Connecting))?;
-        let stream = match &self.tls {
-            None => Stream::Plain(socket),
-            Some((config, name)) => {
-                let mut client = ClientConnection::new(config.clone(), name.clone())?;
-                let mut socket = socket;
-                while client.is_handshaking() {
-                    client.complete_io(&mut socket).map_err(broken(Phase::Handshake))?;
-                }
-                Stream::Tls(Box::new(StreamOwned::new(client, socket)))
-            }
-        };
+        let stream = Stream::new(socket, self.tls.clone()).map_err(broken(Phase::Handshake))?;
         Ok(Some(Connection { stream, buffers: Growing::default(), head: Some(self.head.clone()) }))
     }
-}
-
-#[derive(Debug)]
-enum Stream {
-    Plain(Socket),
-    Tls(Box<StreamOwned<ClientConnection, Socket>>),
 }
 
 /// One connection, used for one request.
@@ -108,24 +91,12 @@ impl Transport for Connection {
     /// Sends the prepared head, in place of the one that ureq wrote: that has lost the order of the headers.
     fn transmit_output(&mut self, _: usize, _: NextTimeout) -> Result<(), Error> {
         let Some(head) = self.head.take() else { return Ok(()) };
-        match &mut self.stream {
-            Stream::Plain(socket) => socket.write_all(&head),
-            Stream::Tls(stream) => stream.write_all(&head).and_then(|()| stream.flush()),
-        }
-        .map_err(broken(Phase::Sending))
+        self.stream.write_all(&head).and_then(|()| self.stream.flush()).map_err(broken(Phase::Sending))
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         let space = self.buffers.input_append_buf();
-        let read = match &mut self.stream {
-            Stream::Plain(socket) => socket.read(space),
-            Stream::Tls(stream) => match stream.read(space) {
-                // Many servers close without close_notify. A body that ends too early shows by its length.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-                read => read,
-            },
-        };
-        let count = read.map_err(broken(Phase::Receiving))?;
+        let count = self.stream.read(space).map_err(broken(Phase::Receiving))?;
         self.buffers.input_appended(count);
         Ok(count > 0)
     }
@@ -135,17 +106,7 @@ impl Transport for Connection {
     }
 
     fn is_tls(&self) -> bool {
-        matches!(self.stream, Stream::Tls(_))
-    }
-}
-
-impl Drop for Connection {
-    /// Takes leave of a TLS server, which might otherwise log the reset as an attack.
-    fn drop(&mut self) {
-        if let Stream::Tls(stream) = &mut self.stream {
-            stream.conn.send_close_notify();
-            let _ = stream.conn.write_tls(&mut stream.sock);
-        }
+        self.stream.session().is_some()
     }
 }
 

@@ -1,0 +1,83 @@
+//! A connection to a target, plain or TLS, under the run's one deadline.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use super::socket::Socket;
+
+/// With whom to speak TLS.
+pub(super) type Tls = (Arc<ClientConfig>, ServerName<'static>);
+
+/// The connection. Dropped, it is reset; a TLS server is told before.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// As it is.
+    Plain(Socket),
+    /// After the handshake.
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+impl Stream {
+    /// Takes over a connection; with `tls` the handshake is done first.
+    ///
+    /// # Errors
+    /// Those of the handshake: of the socket, or a [`rustls::Error`] within.
+    pub(super) fn new(mut socket: Socket, tls: Option<Tls>) -> io::Result<Stream> {
+        let Some((config, name)) = tls else { return Ok(Stream::Plain(socket)) };
+        let mut client = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        while client.is_handshaking() {
+            client.complete_io(&mut socket)?;
+        }
+        Ok(Stream::Tls(Box::new(StreamOwned::new(client, socket))))
+    }
+
+    /// What was agreed upon; `None` without TLS.
+    pub(super) fn session(&self) -> Option<&ClientConnection> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(&stream.conn),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(socket) => socket.read(buffer),
+            Stream::Tls(stream) => match stream.read(buffer) {
+                // Many servers close without close_notify. What ends too early shows by its length.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+                read => read,
+            },
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(socket) => socket.write(octets),
+            Stream::Tls(stream) => stream.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(socket) => socket.flush(),
+            Stream::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+impl Drop for Stream {
+    /// Takes leave of a TLS server, which might otherwise log the reset as an attack.
+    fn drop(&mut self) {
+        if let Stream::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            let _ = stream.conn.write_tls(&mut stream.sock);
+        }
+    }
+}

@@ -10,6 +10,8 @@ mod exec;
 mod http;
 #[path = "probes/pool.rs"]
 mod pool;
+#[path = "probes/talk.rs"]
+mod talk;
 #[path = "probes/tcp.rs"]
 mod tcp;
 #[path = "probes/tls.rs"]

@@ -29,11 +29,19 @@ pub enum Step {
     /// Say these octets.
     Send(Vec<u8>),
     /// Wait until what was said since the last `Send` holds this.
-    Expect(Pattern),
+    Expect {
+        /// This.
+        pattern: Pattern,
+        /// What settles that it will not: then nothing more is waited for. The groups of a regular expression that are
+        /// called `text` and `code` (an octet) say why.
+        refusal: Option<Pattern>,
+    },
+    /// Say these octets, and let the other side hang up. Whether it does, and when, is of no account.
+    Leave(Vec<u8>),
 }
 
-/// The version of a PROXY header, of the kind that says "a health check, by the proxy itself" (v1 `UNKNOWN`, v2 `LOCAL`
-/// would hide the path; so it names the two ends of the connection).
+/// The version of the PROXY header that a connection begins with, as HAProxy has defined it: it names the two ends of the
+/// connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProxyHeader {
     /// A line of text.

@@ -7,6 +7,7 @@ mod exec;
 pub(super) mod http;
 mod material;
 mod packet;
+mod preset;
 mod talk;
 mod timing;
 mod tls;

@@ -65,6 +65,12 @@ impl Limit {
         Limit { start: clock(), timeout }
     }
 
+    /// The same, or this from now if that is sooner.
+    pub(super) fn at_most(self, time: Duration) -> Limit {
+        let timeout = self.timeout.min(self.spent().saturating_add(time));
+        Limit { timeout, ..self }
+    }
+
     /// For the whole run.
     pub(super) fn timeout(self) -> Duration {
         self.timeout

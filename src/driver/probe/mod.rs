@@ -14,6 +14,7 @@ mod http;
 mod icmp;
 pub(super) mod limit;
 mod ntp;
+mod proxy;
 mod socket;
 mod stream;
 mod syn;
@@ -23,6 +24,7 @@ mod tls;
 mod tls_handshake;
 pub(super) mod tunnel;
 mod udp;
+mod validity;
 mod verdict;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! A TCP connection that keeps a deadline.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Type};
@@ -46,6 +47,23 @@ impl Socket {
             return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
         }
         Ok(Socket { inner: socket, limit })
+    }
+}
+
+impl Socket {
+    /// The other side may speak first, or in pieces: acknowledges the handshake and what comes without delay.
+    pub(super) fn listen(&self) -> io::Result<()> {
+        self.inner.set_tcp_quickack(true)
+    }
+
+    /// Our own end.
+    pub(super) fn local(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Gives what is left so much time at most.
+    pub(super) fn hurry(&mut self, most: Duration) {
+        self.limit = self.limit.at_most(most);
     }
 }
 

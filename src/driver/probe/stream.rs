@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -32,6 +33,14 @@ impl Stream {
             client.complete_io(&mut socket)?;
         }
         Ok(Stream::Tls(Box::new(StreamOwned::new(client, socket))))
+    }
+
+    /// Gives what is left so much time at most.
+    pub(super) fn hurry(&mut self, most: Duration) {
+        match self {
+            Stream::Plain(socket) => socket.hurry(most),
+            Stream::Tls(stream) => stream.sock.hurry(most),
+        }
     }
 
     /// What was agreed upon; `None` without TLS.

@@ -1,13 +1,136 @@
-//! `tcp`: the target accepts the connection.
+//! `tcp`: the target accepts the connection, and says what it shall; also the presets that say something of their own.
+
+use std::io::{self, Read, Write};
 
 use super::socket::Socket;
-use super::{Run, Verdict, text, tls};
-use crate::config::TcpProbe;
+use super::stream::Stream;
+use super::verdict::Fault;
+use super::{Run, Verdict, proxy, text, tls};
+use crate::config::{FailureKind, Pattern, Step, TcpProbe};
 
-/// Connects, and resets the connection before the server is bothered with it.
-pub(super) fn run(at: &Run<'_>, _: &TcpProbe, _: Option<&tls::Client>) -> Verdict {
-    match Socket::connect(at) {
-        Ok(_) => Ok("connected".into()),
-        Err(error) => Err(text::failure(&error, at.limit, text::CONNECTING)),
+/// How long the other side may take to hang up.
+const LEAVING: std::time::Duration = std::time::Duration::from_millis(100);
+/// So often a pattern is looked for with every piece that comes; then only when there is much more of it. What it missed by
+/// that is found in the end.
+const EAGER: usize = 64;
+
+/// Connects, and resets the connection before the server is bothered with it; or says what there is to say.
+pub(super) fn run(at: &Run<'_>, probe: &TcpProbe, tls: Option<&tls::Client>) -> Verdict {
+    let mut socket = Socket::connect(at).map_err(|error| text::failure(&error, at.limit, text::CONNECTING))?;
+    if let Some(version) = probe.proxy {
+        let header = socket.local().map(|source| proxy::header(version, source, at.target));
+        let sent = header.and_then(|header| socket.write_all(&header));
+        sent.map_err(|error| text::failure(&error, at.limit, "sending the PROXY header"))?;
+    }
+    if probe.steps.is_empty() && tls.is_none() {
+        return Ok("connected".into());
+    }
+    socket.listen().map_err(|error| text::failure(&error, at.limit, text::CONNECTING))?;
+    let tls = tls.map(|client| Ok::<_, String>((client.config.clone(), client.name(None, at.target)?))).transpose()?;
+    let stream = Stream::new(socket, tls).map_err(|error| text::failure(&error, at.limit, "negotiating TLS"))?;
+    let warning = tls::warning(&stream, probe.tls.as_ref());
+    let mut talk = Talk { at, stream, heard: Vec::new(), most: probe.max_reply };
+    for step in &probe.steps {
+        talk.take(step)?;
+    }
+    let words = match probe.steps.iter().any(|step| matches!(step, Step::Expect { .. })) {
+        true => "answered as expected",
+        false => "connected",
+    };
+    Ok(super::Pass { warning, ..words.into() })
+}
+
+/// A conversation.
+struct Talk<'t> {
+    at: &'t Run<'t>,
+    stream: Stream,
+    /// Since we said something last.
+    heard: Vec<u8>,
+    most: usize,
+}
+
+impl Talk<'_> {
+    fn take(&mut self, step: &Step) -> Result<(), Fault> {
+        match step {
+            Step::Send(octets) => {
+                self.heard.clear();
+                self.say(octets).map_err(|error| text::failure(&error, self.at.limit, "sending"))
+            }
+            Step::Expect { pattern, refusal } => self.expect(pattern, refusal.as_ref()),
+            Step::Leave(octets) => {
+                // The answers that count are in.
+                if self.say(octets).is_ok() {
+                    self.stream.hurry(LEAVING);
+                    let _whatever_it_says = self.stream.read(&mut [0; 512]);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn say(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.stream.write_all(octets)?;
+        self.stream.flush()
+    }
+
+    fn expect(&mut self, pattern: &Pattern, refusal: Option<&Pattern>) -> Result<(), Fault> {
+        let mut looks = 0;
+        let mut looked_at = usize::MAX;
+        let mut piece = [0; 4096];
+        let end = loop {
+            if looked_at != self.heard.len() && (looks < EAGER || self.heard.len() > looked_at + looked_at / 4) {
+                (looks, looked_at) = (looks + 1, self.heard.len());
+                if let Some(settled) = self.judge(pattern, refusal) {
+                    return settled;
+                }
+            }
+            let room = self.most.saturating_sub(self.heard.len()).min(piece.len());
+            if room == 0 {
+                break None;
+            }
+            match self.stream.read(piece.get_mut(..room).unwrap_or_default()) {
+                Ok(0) => break Some(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => self.heard.extend_from_slice(piece.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Some(Err(error)),
+            }
+        };
+        if let Some(settled) = self.judge(pattern, refusal) {
+            return settled;
+        }
+        Err(self.disappointment(pattern, end))
+    }
+
+    /// Whether what was heard settles it.
+    fn judge(&self, pattern: &Pattern, refusal: Option<&Pattern>) -> Option<Result<(), Fault>> {
+        if pattern.is_in(&self.heard) {
+            return Some(Ok(()));
+        }
+        let Some(Pattern::Regex(refusal)) = refusal else { return None };
+        let captures = refusal.captures(&self.heard)?;
+        let said = captures.name("text").map(|text| text::printable(text.as_bytes()));
+        let code = captures.name("code").and_then(|code| code.as_bytes().first()).map(|code| format!("result {code}"));
+        Some(Err(format!("refused: {}", said.or(code).unwrap_or_default()).into()))
+    }
+
+    /// Why the answer is not what it should be. `end` is `None` when it was too long.
+    fn disappointment(&self, pattern: &Pattern, end: Option<io::Result<()>>) -> Fault {
+        let wanted = text::printable(pattern.to_string().as_bytes());
+        let said = match self.heard.as_slice() {
+            [] => String::new(),
+            heard => format!("; it said \"{}\"", text::printable(heard)),
+        };
+        match end {
+            Some(Err(error)) => {
+                let fault = match error.kind() {
+                    io::ErrorKind::UnexpectedEof => {
+                        Fault::new(FailureKind::Closed, format!("connection closed while waiting for {wanted}"))
+                    }
+                    _ => text::failure(&error, self.at.limit, &format!("waiting for {wanted}")),
+                };
+                Fault { words: format!("{}{said}", fault.words).into(), ..fault }
+            }
+            _ => format!("{} octets without {wanted}{said}", self.heard.len()).into(),
+        }
     }
 }

@@ -85,6 +85,17 @@ pub(super) fn words(error: &io::Error) -> Cow<'static, str> {
     }
 }
 
+/// A time as one would say it.
+pub(super) fn about(seconds: u64) -> String {
+    let say = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
+    match Duration::from_secs(seconds).as_secs() {
+        s if s < 120 => say(s, "second"),
+        s if s < 120 * 60 => say(s / 60, "minute"),
+        s if s < 48 * 3600 => say(s / 3600, "hour"),
+        s => say(s / 86400, "day"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
@@ -18,9 +17,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::text::{printable, words};
+use super::stream::Stream;
+use super::text::{about, printable, words};
+use super::validity;
 use super::verdict::Fault;
 use crate::config::{Config, Diagnostic, FailureKind, FileRole, Position, TlsProfile};
+use crate::driver::{clock, wall_clock};
 
 /// What a check of one profile speaks TLS with.
 #[derive(Clone, Debug)]
@@ -280,13 +282,10 @@ fn reason(error: &rustls::Error) -> Cow<'static, str> {
     }
 }
 
-/// A time as one would say it.
-fn about(seconds: u64) -> String {
-    let say = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
-    match Duration::from_secs(seconds).as_secs() {
-        s if s < 120 => say(s, "second"),
-        s if s < 120 * 60 => say(s / 60, "minute"),
-        s if s < 48 * 3600 => say(s / 3600, "hour"),
-        s => say(s / 86400, "day"),
-    }
+/// What people should know of the certificates that a server has shown.
+pub(super) fn warning(stream: &Stream, profile: Option<&TlsProfile>) -> Option<String> {
+    let min_validity = profile?.min_validity?;
+    let now = wall_clock().timestamp(clock()).since_epoch();
+    let remaining = validity::remaining(stream.session()?.peer_certificates()?, now)?;
+    validity::warning(remaining, min_validity)
 }

@@ -1,11 +1,11 @@
 //! The keys of checks that talk over TCP: `tcp`, `agent`, and the named presets.
 
 use super::material::{Material, sent};
-use super::tls;
+use super::{preset, tls};
 use crate::config::parse::findings::Findings;
 use crate::config::parse::schema;
 use crate::config::parse::table::{Item, Section};
-use crate::config::{AgentProbe, Pattern, ProxyHeader, Step, TcpProbe};
+use crate::config::{AgentProbe, ProxyHeader, Step, TcpProbe};
 
 /// More makes no greeting.
 const MAX_STEPS: usize = 32;
@@ -31,7 +31,7 @@ pub(super) fn preset(
     findings: &mut Findings,
 ) -> Option<TcpProbe> {
     let (proxy, tls) = around(table, material, findings)?;
-    Some(TcpProbe { name, proxy, tls, steps: preset_steps(name), ..TcpProbe::CONNECT })
+    Some(TcpProbe { name, proxy, tls, steps: preset::steps(name), ..TcpProbe::CONNECT })
 }
 
 /// What the connection begins with.
@@ -48,7 +48,8 @@ fn around(table: &Section, material: &mut Material, findings: &mut Findings) -> 
 fn step(table: &Section, material: &mut Material, findings: &mut Findings) -> Option<Vec<Step>> {
     let send = sent(table, findings);
     let expect = super::optional(table.get("expect").map(|item| material.pattern(&item, findings)));
-    Some(send?.map(Step::Send).into_iter().chain(expect?.map(Step::Expect)).collect())
+    let expect = expect?.map(|pattern| Step::Expect { pattern, refusal: None });
+    Some(send?.map(Step::Send).into_iter().chain(expect).collect())
 }
 
 fn steps(table: &Section, item: &Item, material: &mut Material, findings: &mut Findings) -> Option<Vec<Step>> {
@@ -80,14 +81,4 @@ pub(super) fn agent(table: &Section, findings: &mut Findings) -> Option<AgentPro
     let words = [("fail", false), ("ignore", true)];
     let ignore_unreachable = table.get("unreachable").map_or(Some(false), |item| item.choice(&words, findings));
     Some(AgentProbe { send: send?, ignore_unreachable: ignore_unreachable? })
-}
-
-/// What a server of this kind says when it is well, to somebody who has not logged in.
-fn preset_steps(name: &str) -> Vec<Step> {
-    let expect = |octets: &[u8]| Step::Expect(Pattern::Contains(octets.to_vec()));
-    let send = |octets: &[u8]| Step::Send(octets.to_vec());
-    match name {
-        "redis" => vec![send(b"PING\r\n"), expect(b"+PONG\r\n")],
-        _ => Vec::new(),
-    }
 }

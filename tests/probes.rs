@@ -6,6 +6,8 @@ mod support;
 
 #[path = "probes/exec.rs"]
 mod exec;
+#[path = "probes/file.rs"]
+mod file;
 #[path = "probes/http.rs"]
 mod http;
 #[path = "probes/pool.rs"]

@@ -308,6 +308,8 @@ pub enum FileRole {
     ClientKey,
     /// The first word of `command`: something that can be executed.
     Command,
+    /// `user`: not a file, but who a program runs as; the path is the name.
+    User,
     /// `password_file`: a secret, for [`Config::give_secrets`].
     Password,
 }

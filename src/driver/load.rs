@@ -11,7 +11,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::probe::tunnel;
+use super::probe::{tunnel, user};
 use super::secret;
 use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Gobgp, Position, Secret, Source, Texts};
 
@@ -291,6 +291,7 @@ fn look_at(reference: &FileReference, secrets: &mut BTreeMap<PathBuf, Secret>) -
         // The handshakes' own loader says more about these.
         FileRole::ClientCertificate | FileRole::ClientKey => Ok(()),
         FileRole::Command => look_at_command(&reference.path),
+        FileRole::User => user::look(&reference.path.to_string_lossy()),
         FileRole::Password => {
             secret::read(&reference.path).map(|secret| drop(secrets.insert(reference.path.clone(), secret)))
         }

@@ -59,6 +59,8 @@ pub struct ProbeOutcome {
     pub is_final: bool,
     /// It found nothing that counts: verdict and weight stay as they were, and where there is none it passed.
     pub is_silent: bool,
+    /// What a program said, when there is more of it than `detail`: its end, a few KiB at most.
+    pub output: Option<Box<str>>,
     /// For people: `200 OK`, `connection refused`, the last line of a program's output.
     pub detail: Cow<'static, str>,
     /// From the worker's start to its end.
@@ -91,6 +93,7 @@ impl ProbeOutcome {
             warning: None,
             is_final: false,
             is_silent: false,
+            output: None,
             detail: detail.into(),
             took,
         }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use herald::config::{ExecProbe, ProbeKind};
+use herald::config::{ExecProbe, ExitCodes, ProbeKind, Weight};
 use herald::health::ProbeOutcome;
 
 use crate::support::{PLENTY, SHORT, eventually, fails, millis, passes, run};
@@ -43,7 +43,7 @@ fn nothing_is_run_by_a_shell_and_little_is_handed_down() {
     passes(&exec(&["/bin/echo", "$PATH;", "* \"two words\""], PLENTY), "$PATH; * \"two words\"");
     let environment = sh("env | grep -v '^\\(PWD\\|SHLVL\\|_\\|OLDPWD\\)=' | sort | tr '\\n' ' '");
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    passes(&environment, &format!("HERALD_ADDRESS=192.0.2.7 HERALD_PORT=8080 PATH={path}"));
+    passes(&environment, &format!("HERALD_ADDRESS=192.0.2.7 HERALD_FAMILY=ipv4 HERALD_PORT=8080 PATH={path}"));
     passes(&sh("cat; echo end of input"), "end of input");
 }
 
@@ -176,4 +176,65 @@ fn output_closed_early_is_no_end_and_no_reason_to_spin() {
 #[test]
 fn a_stopped_program_is_killed_too() {
     fails(&exec(&["/bin/sh", "-c", "kill -STOP $$"], SHORT), "timed out after 200 ms while the program ran");
+}
+
+fn with(script: &str, exit_codes: ExitCodes) -> ProbeOutcome {
+    let command = vec!["/bin/sh".into(), "-c".into(), script.into()];
+    let probe = ExecProbe { exit_codes, ..ExecProbe::new(command) };
+    run("127.0.0.1:80".parse().unwrap(), ProbeKind::Exec(probe), PLENTY)
+}
+
+#[test]
+fn exit_codes_of_nagios() {
+    let nagios = |script: &str| with(script, ExitCodes::Nagios(40));
+    let outcome = nagios("echo 'DISK OK - free | /=1;2;3'; echo more");
+    passes(&outcome, "DISK OK - free");
+    assert_eq!((outcome.weight, outcome.output.as_deref()), (None, Some("DISK OK - free | /=1;2;3\nmore")));
+    let outcome = nagios("echo DISK WARNING; exit 1");
+    passes(&outcome, "DISK WARNING");
+    assert_eq!((outcome.weight, outcome.output), (Some(Weight::Percent(40)), None));
+    for code in [2, 3, 4, 255] {
+        fails(&nagios(&format!("echo DISK BAD; exit {code}")), "DISK BAD");
+    }
+    fails(&nagios("kill -9 $$"), "killed by signal 9");
+    // Without plugins' manners, 1 is a failure.
+    fails(&with("exit 1", ExitCodes::Plain), "exit status 1");
+}
+
+#[test]
+fn exit_codes_that_are_weights() {
+    for (code, weight) in [(0, None), (2, Some(Weight::Absolute(0))), (255, Some(Weight::Absolute(253)))] {
+        let outcome = with(&format!("exit {code}"), ExitCodes::Weight);
+        assert_eq!((outcome.passed, outcome.weight), (true, weight), "{code}");
+    }
+    fails(&with("exit 1", ExitCodes::Weight), "exit status 1");
+}
+
+#[test]
+fn the_output_is_kept_bounded_and_visible() {
+    let outcome = with(
+        "i=0; while [ $i -lt 5000 ]; do echo line$i; i=$((i+1)); done; printf '\\033[31mred\\n'",
+        ExitCodes::Plain,
+    );
+    let output = outcome.output.unwrap();
+    assert!(output.len() < 5000 && output.ends_with("line4999\n\\u{1b}[31mred"), "{output}");
+}
+
+/// As root it becomes another; otherwise only ourselves will do.
+#[test]
+fn programs_run_as_the_user_that_they_shall() {
+    let root = rustix::process::geteuid().is_root();
+    let (user, ids) = if root {
+        ("nobody".to_owned(), "65534 65534 65534".to_owned())
+    } else {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        (uid.to_string(), format!("{uid} {gid}"))
+    };
+    let command = vec!["/bin/sh".into(), "-c".into(), "echo $(id -u) $(id -g) $(id -G)".into()];
+    let probe = ExecProbe { user: Some(user), ..ExecProbe::new(command) };
+    let outcome = run("127.0.0.1:80".parse().unwrap(), ProbeKind::Exec(probe), PLENTY);
+    assert!(outcome.passed && outcome.detail.starts_with(&ids), "{outcome:?}");
+    let probe = ExecProbe { user: Some("no-such-user".into()), ..ExecProbe::new(vec!["/bin/true".into()]) };
+    let outcome = run("127.0.0.1:80".parse().unwrap(), ProbeKind::Exec(probe), PLENTY);
+    fails(&outcome, "there is no user no-such-user on this host");
 }

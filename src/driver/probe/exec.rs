@@ -18,8 +18,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, 
 
 use super::limit::{Limit, Over};
 use super::text::{printable, timed_out, words};
-use super::{Fault, Run, Verdict};
-use crate::config::{ExecProbe, FailureKind};
+use super::user::Identity;
+use super::{Fault, Pass, Run, Verdict};
+use crate::config::{ExecProbe, ExitCodes, FailureKind, Weight};
 
 /// How much of the output is kept: its end.
 const KEPT: usize = 4096;
@@ -37,7 +38,7 @@ static STUCK: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 static ORPHANED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Runs the program to its end, or to the end of its time.
-pub(super) fn run(at: &Run<'_>, probe: &ExecProbe) -> Verdict {
+pub(super) fn run(at: &Run<'_>, probe: &ExecProbe, user: Option<Identity>) -> Verdict {
     let Run { target, limit, .. } = *at;
     let Some((program, arguments)) = probe.command.split_first() else {
         return Err(Fault::new(FailureKind::Internal, "internal error: no command"));
@@ -48,13 +49,34 @@ pub(super) fn run(at: &Run<'_>, probe: &ExecProbe) -> Verdict {
         .env_clear()
         .env("PATH", PATH)
         .env("HERALD_ADDRESS", target.ip().to_string())
-        .env("HERALD_PORT", target.port().to_string());
-    let (end, last) = execute(command, limit, true);
-    match end {
-        Ok(status) if status.success() => Ok(last.unwrap_or_else(|| "exit status 0".to_owned()).into()),
-        Ok(status) => Err(last.unwrap_or_else(|| describe(status)).into()),
-        Err(fault) => Err(fault),
+        .env("HERALD_PORT", target.port().to_string())
+        .env("HERALD_FAMILY", if target.is_ipv4() { "ipv4" } else { "ipv6" });
+    if let Some(Identity { uid, gid }) = user {
+        // As root, the supplementary groups go too.
+        command.uid(uid).gid(gid);
     }
+    let (end, mut tail) = execute(command, limit, true);
+    let output = tail.several_lines();
+    match end {
+        Ok(status) => match judge(status, probe.exit_codes, &mut tail) {
+            Ok(pass) => Ok(Pass { output, ..pass }),
+            Err(fault) => Err(Fault { output, ..fault }),
+        },
+        Err(fault) => Err(Fault { output, ..fault }),
+    }
+}
+
+/// What an exit status means.
+fn judge(status: ExitStatus, codes: ExitCodes, tail: &mut Tail) -> Verdict {
+    let line = if let ExitCodes::Nagios(_) = codes { tail.status_line() } else { tail.last_line() };
+    let words = line.unwrap_or_else(|| describe(status));
+    let weight = match (codes, status.code()) {
+        (_, Some(0)) => None,
+        (ExitCodes::Nagios(percent), Some(1)) => Some(Weight::Percent(percent)),
+        (ExitCodes::Weight, Some(code @ 2..)) => u32::try_from(code - 2).ok().map(Weight::Absolute),
+        _ => return Err(words.into()),
+    };
+    Ok(Pass { weight, ..words.into() })
 }
 
 /// Runs a command line to its end, or to the end of its time: then all that it has begun is killed. What it leaves behind
@@ -65,8 +87,8 @@ pub(super) fn run(at: &Run<'_>, probe: &ExecProbe) -> Verdict {
 pub(in crate::driver) fn shell(line: &str, timeout: Duration) -> Result<(), String> {
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(line);
-    let (end, last) = execute(command, Limit::new(timeout), false);
-    let last = last.map(|last| format!(": {last}")).unwrap_or_default();
+    let (end, mut tail) = execute(command, Limit::new(timeout), false);
+    let last = tail.last_line().map(|last| format!(": {last}")).unwrap_or_default();
     match end {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{}{last}", describe(status))),
@@ -74,8 +96,8 @@ pub(in crate::driver) fn shell(line: &str, timeout: Duration) -> Result<(), Stri
     }
 }
 
-/// How a program ended, or why that is not known, and the last line of its output.
-type Execution = (Result<ExitStatus, Fault>, Option<String>);
+/// How a program ended, or why that is not known, and the end of its output.
+type Execution = (Result<ExitStatus, Fault>, Tail);
 
 /// Runs a command to its end, or to the end of its time. `all` says that its whole group ends with it in any case.
 fn execute(command: Command, limit: Limit, all: bool) -> Execution {
@@ -85,7 +107,7 @@ fn execute(command: Command, limit: Limit, all: bool) -> Execution {
         Ok(started) => started,
         Err(error) => {
             let words = format!("cannot run {}: {}", printable(program.as_bytes()), words(&error));
-            return (Err(Fault::new(FailureKind::Internal, words)), None);
+            return (Err(Fault::new(FailureKind::Internal, words)), Tail::default());
         }
     };
     let mut tail = Tail::default();
@@ -108,7 +130,7 @@ fn execute(command: Command, limit: Limit, all: bool) -> Execution {
             running.reap().ok_or_else(|| Fault::new(FailureKind::Internal, "cannot learn the program's exit status"))
         }
     };
-    (end, last)
+    (end, tail)
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -272,6 +294,21 @@ impl Tail {
         let surplus = (self.0.len() + bytes.len()).saturating_sub(KEPT);
         self.0.drain(..surplus);
         self.0.extend(bytes);
+    }
+
+    /// The first line, up to the performance data: what plugins of Nagios say.
+    fn status_line(&mut self) -> Option<String> {
+        let kept = self.0.make_contiguous();
+        let line = kept.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+        Some(printable(line.split(|&byte| byte == b'|').next().unwrap_or(line)))
+    }
+
+    /// All of it, fit for people, if it is more than one line.
+    fn several_lines(&mut self) -> Option<Box<str>> {
+        let kept = self.0.make_contiguous();
+        let lines: Vec<String> =
+            kept.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).map(printable).collect();
+        (lines.len() > 1).then(|| lines.join("\n").into())
     }
 
     fn last_line(&mut self) -> Option<String> {

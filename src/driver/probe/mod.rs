@@ -24,6 +24,7 @@ mod tls;
 mod tls_handshake;
 pub(super) mod tunnel;
 mod udp;
+pub(super) mod user;
 mod validity;
 mod verdict;
 
@@ -34,11 +35,13 @@ use crate::config::{Config, Diagnostic, Egress, FailureKind, Probe, ProbeKind, T
 use crate::health::{ProbeOutcome, ProbeRequest};
 
 use limit::Limit;
+use user::Users;
 use verdict::{Fault, Pass, Verdict};
 
 /// Runs probes; what they share is loaded once. Build a new one with each configuration.
 pub struct Prober {
     tls: BTreeMap<TlsProfile, tls::Client>,
+    users: Users,
     ears: Option<tunnel::Ears>,
 }
 
@@ -58,7 +61,11 @@ impl Prober {
     ///
     /// Every file that cannot be used, at the place in the configuration that names it; and that nobody may listen.
     pub fn new(config: &Config) -> Result<Prober, Vec<Diagnostic>> {
-        Ok(Prober { tls: tls::load(config)?, ears: tunnel::load(config).map_err(|fault| vec![fault])? })
+        Ok(Prober {
+            tls: tls::load(config)?,
+            users: Users::load(config),
+            ears: tunnel::load(config).map_err(|fault| vec![fault])?,
+        })
     }
 
     /// One run, in the calling thread; returns when it is done or its time is up, give or take a few milliseconds.
@@ -71,12 +78,12 @@ impl Prober {
             Ok(_) if took > request.timeout => {
                 ProbeOutcome::failed(FailureKind::Timeout, text::timed_out(request.timeout, "finishing"), took)
             }
-            Ok(Pass { words, weight, warning, is_final, is_silent }) => {
+            Ok(Pass { words, weight, warning, is_final, is_silent, output }) => {
                 let warning = warning.map(String::into_boxed_str);
-                ProbeOutcome { weight, warning, is_final, is_silent, ..ProbeOutcome::passed(words, took) }
+                ProbeOutcome { weight, warning, is_final, is_silent, output, ..ProbeOutcome::passed(words, took) }
             }
-            Err(Fault { kind, words, is_final }) => {
-                ProbeOutcome { is_final, ..ProbeOutcome::failed(kind, words, took) }
+            Err(Fault { kind, words, is_final, output }) => {
+                ProbeOutcome { is_final, output, ..ProbeOutcome::failed(kind, words, took) }
             }
         }
     }
@@ -100,7 +107,7 @@ impl Prober {
             ProbeKind::Icmp(icmp) => icmp::run(at, icmp),
             ProbeKind::Syn => syn::run(at),
             ProbeKind::Ntp(ntp) => ntp::run(at, ntp),
-            ProbeKind::Exec(exec) => exec::run(at, exec),
+            ProbeKind::Exec(exec) => exec::run(at, exec, self.users.of(exec)?),
             ProbeKind::File(file) => file::run(file),
             ProbeKind::Agent(agent) => agent::run(at, agent),
             ProbeKind::Tunnel(encapsulation) => tunnel::run(at, *encapsulation, self.ears.as_ref()),

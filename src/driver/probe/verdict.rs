@@ -21,6 +21,8 @@ pub(super) struct Pass {
     pub is_final: bool,
     /// It says nothing at all: everything stays as it was.
     pub is_silent: bool,
+    /// Of a program, when there is more than the words.
+    pub output: Option<Box<str>>,
 }
 
 /// A run that failed.
@@ -32,18 +34,20 @@ pub(super) struct Fault {
     pub words: Cow<'static, str>,
     /// The backend itself has said so: no further runs are needed to believe it.
     pub is_final: bool,
+    /// Of a program, when there is more than the words.
+    pub output: Option<Box<str>>,
 }
 
 impl Fault {
     /// For a reason that is not simply the answer.
     pub(super) fn new(kind: FailureKind, words: impl Into<Cow<'static, str>>) -> Fault {
-        Fault { kind, words: words.into(), is_final: false }
+        Fault { kind, words: words.into(), is_final: false, output: None }
     }
 }
 
 impl<T: Into<Cow<'static, str>>> From<T> for Pass {
     fn from(words: T) -> Pass {
-        Pass { words: words.into(), weight: None, warning: None, is_final: false, is_silent: false }
+        Pass { words: words.into(), weight: None, warning: None, is_final: false, is_silent: false, output: None }
     }
 }
 

@@ -76,6 +76,9 @@ pub struct CheckLine {
     /// Why the last run failed, by kind: `refused`, `timeout` and the like; `null` when it passed.
     #[serde(default)]
     pub failure: Option<String>,
+    /// What a program said in its last run, when that is more than `detail`.
+    #[serde(default)]
+    pub output: Option<String>,
     /// What the last run that passed warned of.
     #[serde(default)]
     pub warning: Option<String>,
@@ -180,6 +183,7 @@ impl Engine {
             took_us: micros(status.last.as_ref().map(|last| last.took).unwrap_or_default()),
             detail: detail(probe, &status),
             failure: failure.map(|kind| kind.name().to_owned()),
+            output: status.last.and_then(|last| last.output).map(String::from),
             warning: status.warning.map(String::from),
             stale: status.stale,
             lag_us: micros(status.lag),

@@ -27,7 +27,11 @@ pub(super) fn exec(table: &Section, material: &mut Material, findings: &mut Find
         command.push(word.to_owned());
     }
     let exit_codes = exit_codes(table, findings);
-    let user = optional(table.get("user").map(|item| user(&item, findings)));
+    let user = optional(table.get("user").map(|item| {
+        let name = user(&item, findings)?;
+        material.name_user(&name, &item);
+        Some(name)
+    }));
     path?;
     Some(ExecProbe { command, exit_codes: exit_codes?, user: user? })
 }

@@ -31,6 +31,11 @@ impl Material {
         Some(path)
     }
 
+    /// A user that the driver looks up before the configuration is taken.
+    pub(super) fn name_user(&mut self, name: &str, item: &Item) {
+        self.references.insert((FileRole::User, PathBuf::from(name), item.place));
+    }
+
     /// The files, each where it is named first.
     pub(super) fn finish(self, findings: &Findings) -> Vec<FileReference> {
         let mut references: Vec<_> = self.references.into_iter().collect();

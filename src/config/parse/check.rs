@@ -1,6 +1,7 @@
 //! `[checks.NAME]`, checks written in place, and which backend uses which.
 
 mod alias;
+mod answer;
 mod dns;
 mod egress;
 mod exec;

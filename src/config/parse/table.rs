@@ -137,6 +137,29 @@ impl<'t> Item<'t> {
         self.value.is_str()
     }
 
+    pub(super) fn is_boolean(&self) -> bool {
+        matches!(self.value, DeValue::Boolean(_))
+    }
+
+    /// A text, number or truth value as JSON.
+    pub(super) fn json(&self, findings: &mut Findings) -> Option<String> {
+        let value = match self.value {
+            DeValue::String(text) => Some(serde_json::Value::from(text.as_ref())),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(serde_json::Value::from)
+            }
+            DeValue::Float(number) => {
+                number.as_str().parse().ok().and_then(serde_json::Number::from_f64).map(Into::into)
+            }
+            DeValue::Boolean(value) => Some(serde_json::Value::from(*value)),
+            _ => None,
+        };
+        match value {
+            Some(value) => Some(value.to_string()),
+            None => self.wrong_type("a text, a number or a truth value", findings),
+        }
+    }
+
     pub(super) fn is_list(&self) -> bool {
         self.value.is_array()
     }

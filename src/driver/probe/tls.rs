@@ -2,26 +2,30 @@
 //!
 //! Sessions are never resumed: a resumed handshake shows no certificate, and one that has expired would stay green.
 
+mod identity;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+pub(super) use self::identity::Asked;
 use super::stream::Stream;
 use super::text::{about, printable, words};
 use super::validity;
 use super::verdict::Fault;
-use crate::config::{Config, Diagnostic, FailureKind, FileRole, Position, TlsProfile};
+use crate::config::{ClientIdentity, Config, Diagnostic, FailureKind, FileRole, Position, TlsProfile};
 use crate::driver::{clock, wall_clock};
 
 /// What a check of one profile speaks TLS with.
@@ -52,56 +56,102 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// One client per profile in use; profiles that trust the same share their configuration.
+/// One client per profile in use; profiles that trust and show the same share their configuration.
 pub(super) fn load(config: &Config) -> Result<BTreeMap<TlsProfile, Client>, Vec<Diagnostic>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut by_trust = BTreeMap::new();
+    let mut loader = Loader { provider, trusts: BTreeMap::new(), identities: BTreeMap::new(), made: BTreeMap::new() };
     let mut clients = BTreeMap::new();
     for profile in config.checks.iter().filter_map(|check| check.probe.kind.tls()) {
-        let ca_file = profile.ca_file.as_deref().filter(|_| profile.verify);
-        let made = by_trust.entry((profile.verify, ca_file)).or_insert_with(|| {
-            let verifier: Arc<dyn ServerCertVerifier> = match (profile.verify, ca_file) {
-                (false, _) => Arc::new(AcceptAny(provider.clone())),
-                (true, Some(path)) => Arc::new(Trust::only(path, &provider)?),
-                (true, None) => Arc::new(Trust::system(&provider)?),
-            };
-            client_config(&provider, verifier)
-        });
-        let made: &Result<Arc<ClientConfig>, String> = made;
-        if let (Ok(config), false) = (made, clients.contains_key(profile)) {
-            let client = Client { config: config.clone(), server_name: profile.server_name.clone() };
-            clients.insert(profile.clone(), client);
+        if let (false, Some(config)) = (clients.contains_key(profile), loader.client(profile)) {
+            clients.insert(profile.clone(), Client { config, server_name: profile.server_name.clone() });
         }
     }
-    let faults = by_trust.into_iter().filter_map(|((_, path), made)| Some((path, made.err()?)));
-    let diagnostics: Vec<Diagnostic> = faults.flat_map(|(path, fault)| diagnose(config, path, &fault)).collect();
+    let diagnostics = loader.faults(config);
     if diagnostics.is_empty() { Ok(clients) } else { Err(diagnostics) }
+}
+
+/// Which authorities are trusted: none needed, these, or the system's.
+type TrustKey = (bool, Option<PathBuf>);
+
+/// Everything that has been loaded, and what could not be.
+struct Loader {
+    provider: Arc<CryptoProvider>,
+    trusts: BTreeMap<TrustKey, Result<Arc<dyn ServerCertVerifier>, String>>,
+    identities: BTreeMap<ClientIdentity, Result<Arc<dyn ResolvesClientCert>, identity::Fault>>,
+    made: BTreeMap<(TrustKey, Option<ClientIdentity>), Arc<ClientConfig>>,
+}
+
+impl Loader {
+    /// Nothing when something of it cannot be loaded.
+    fn client(&mut self, profile: &TlsProfile) -> Option<Arc<ClientConfig>> {
+        let trust = (profile.verify, profile.ca_file.clone().filter(|_| profile.verify));
+        let provider = &self.provider;
+        let verifier = self.trusts.entry(trust.clone()).or_insert_with(|| {
+            Ok(match &trust {
+                (false, _) => Arc::new(AcceptAny(provider.clone())),
+                (true, Some(path)) => Arc::new(Trust::only(path, provider)?),
+                (true, None) => Arc::new(Trust::system(provider)?),
+            })
+        });
+        let shown = profile.identity.as_ref().map(|identity| {
+            self.identities.entry(identity.clone()).or_insert_with(|| identity::load(identity, provider)).as_ref().ok()
+        });
+        let (verifier, shown) = match (verifier, shown) {
+            (Ok(verifier), None) => (verifier.clone(), None),
+            (Ok(verifier), Some(Some(shown))) => (verifier.clone(), Some(shown.clone())),
+            _ => return None,
+        };
+        let key = (trust, profile.identity.clone());
+        if let Some(known) = self.made.get(&key) {
+            return Some(known.clone());
+        }
+        let made = client_config(provider, verifier, shown).ok()?;
+        self.made.insert(key, made.clone());
+        Some(made)
+    }
+
+    fn faults(&self, config: &Config) -> Vec<Diagnostic> {
+        let trusts = self.trusts.iter().filter_map(|((_, path), made)| {
+            let fault = made.as_ref().err()?;
+            Some(diagnose(config, (FileRole::CertificateAuthority, "ca_file"), path.as_deref(), fault))
+        });
+        let identities = self.identities.iter().filter_map(|(identity, made)| match made.as_ref().err()? {
+            identity::Fault::Certificate(fault) => {
+                let role = (FileRole::ClientCertificate, "client_certificate");
+                Some(diagnose(config, role, Some(&identity.certificate), fault))
+            }
+            identity::Fault::Key(fault) => {
+                Some(diagnose(config, (FileRole::ClientKey, "client_key"), Some(&identity.key), fault))
+            }
+        });
+        trusts.chain(identities).flatten().collect()
+    }
 }
 
 fn client_config(
     provider: &Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
-) -> Result<Arc<ClientConfig>, String> {
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+    shown: Option<Arc<dyn ResolvesClientCert>>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match shown {
+        None => builder.with_no_client_auth(),
+        Some(shown) => builder.with_client_cert_resolver(shown),
+    };
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
 /// The fault at every place that names the file.
-fn diagnose(config: &Config, path: Option<&Path>, fault: &str) -> Vec<Diagnostic> {
+fn diagnose(config: &Config, (role, key): (FileRole, &str), path: Option<&Path>, fault: &str) -> Vec<Diagnostic> {
     let message = match path {
-        Some(path) => format!("ca_file \"{}\": {fault}", path.display()),
+        Some(path) => format!("{key} \"{}\": {fault}", path.display()),
         None => fault.to_owned(),
     };
-    let places = config
-        .references
-        .iter()
-        .filter(|named| named.role == FileRole::CertificateAuthority && Some(named.path.as_path()) == path);
+    let places = config.references.iter().filter(|named| named.role == role && Some(named.path.as_path()) == path);
     let mut found: Vec<Diagnostic> =
         places.map(|place| Diagnostic { position: place.position.clone(), message: message.clone() }).collect();
     if found.is_empty() {
@@ -285,7 +335,11 @@ fn reason(error: &rustls::Error) -> Cow<'static, str> {
 /// What people should know of the certificates that a server has shown.
 pub(super) fn warning(stream: &Stream, profile: Option<&TlsProfile>) -> Option<String> {
     let min_validity = profile?.min_validity?;
-    let now = wall_clock().timestamp(clock()).since_epoch();
-    let remaining = validity::remaining(stream.session()?.peer_certificates()?, now)?;
+    let remaining = validity::remaining(stream.session()?.peer_certificates()?, now())?;
     validity::warning(remaining, min_validity)
+}
+
+/// Since 1970, as certificates count.
+pub(super) fn now() -> Duration {
+    wall_clock().timestamp(clock()).since_epoch()
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::material::Material;
+use super::answer::{self, Expect};
+use super::material::{Material, octets};
 use super::tls;
 use crate::config::parse::findings::{Findings, quote};
-use crate::config::parse::schema;
 use crate::config::parse::table::{Item, Section, optional};
-use crate::config::{GrpcProbe, HttpProbe, HttpVersion, Pattern, StatusRange};
+use crate::config::{GrpcProbe, HttpProbe, HttpVersion, StatusRange};
 
 /// Reading it takes memory in every worker at once.
 const MAX_BODY: u64 = 16 << 20;
@@ -25,30 +25,32 @@ pub(super) fn probe(
     let path = table.get("path").map_or(Some("/"), |item| path(&item, findings));
     let host = optional(table.get("host").map(|item| host(&item, findings)));
     let headers = table.get("headers").map_or(Some(Vec::new()), |item| headers(&item, findings));
-    let expect = match table.get("expect") {
-        None => Some((default_status(), None)),
-        Some(item) => expect(&item, material, findings),
-    };
+    let version = [("1.0", HttpVersion::Http10), ("1.1", HttpVersion::Http11)];
+    let version = table.get("http_version").map_or(Some(HttpVersion::Http11), |item| item.choice(&version, findings));
+    let content = table.get("body").map_or(Some(Vec::new()), |item| octets(&item, findings));
+    let expect =
+        table.get("expect").map_or_else(|| Some(Expect::default()), |item| Expect::read(&item, material, findings));
+    let degraded = optional(table.get("degraded").map(|item| answer::degraded(&item, material, findings)));
     let max_body = table.get("max_body").map_or(Some(DEFAULT_MAX_BODY), |item| item.integer(1..=MAX_BODY, findings));
     let tls = if https { tls::profile(table, material, findings).map(Some) } else { Some(None) };
-    let (status, body) = expect?;
-    if let (Some("HEAD"), Some(_), Some(item)) = (method, &body, table.get("expect")) {
+    let expect = expect?;
+    if let (Some("HEAD"), true, Some(item)) = (method, expect.wants_body(), table.get("expect")) {
         findings.error(item.place, "the answer to HEAD has no body to expect anything of (RFC 9110 §9.3.2)");
     }
     Some(HttpProbe {
         tls: tls?,
-        version: HttpVersion::Http11,
+        version: version?,
         method: method?.to_owned(),
         path: path?.to_owned(),
         host: host?.map(str::to_owned),
         headers: headers?,
-        content: Vec::new(),
-        status,
-        header: Vec::new(),
-        body,
-        digest: None,
-        json: Vec::new(),
-        degraded: None,
+        content: content?,
+        status: expect.status,
+        header: expect.header,
+        body: expect.body,
+        digest: expect.digest,
+        json: expect.json,
+        degraded: degraded?,
         max_body: max_body?,
         redirects: 0,
     })
@@ -62,12 +64,8 @@ pub(super) fn grpc(table: &Section, material: &mut Material, findings: &mut Find
     Some(GrpcProbe { tls: tls?, host: host?.map(str::to_owned), service: service?.to_owned() })
 }
 
-fn default_status() -> Vec<StatusRange> {
-    vec![StatusRange { first: 200, last: 299 }]
-}
-
 /// A token (RFC 9110 §5.6.2).
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
@@ -160,24 +158,8 @@ fn headers(item: &Item, findings: &mut Findings) -> Option<Vec<(String, String)>
     valid.then_some(headers)
 }
 
-fn expect(
-    item: &Item,
-    material: &mut Material,
-    findings: &mut Findings,
-) -> Option<(Vec<StatusRange>, Option<Pattern>)> {
-    let table = item.section(&schema::EXPECT, findings)?;
-    let status = table.get("status").map_or_else(|| Some(default_status()), |item| statuses(&item, findings));
-    let body = optional(table.get("body").map(|item| material.text(&item, findings)));
-    let regex = optional(table.get("body_regex").map(|item| material.regex(&item, findings)));
-    if let (true, Some(item)) = (table.has("body"), table.get("body_regex")) {
-        findings.error(item.key_place, "`body` and `body_regex` exclude each other");
-    }
-    let (body, regex) = (body?, regex?);
-    Some((status?, body.or(regex)))
-}
-
 /// Such as `["200-299", 301]`.
-fn statuses(item: &Item, findings: &mut Findings) -> Option<Vec<StatusRange>> {
+pub(super) fn statuses(item: &Item, findings: &mut Findings) -> Option<Vec<StatusRange>> {
     let items = item.list(findings)?;
     if items.is_empty() {
         findings.error(item.place, "`status` must not be empty");

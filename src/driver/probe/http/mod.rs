@@ -3,12 +3,13 @@
 //! ureq reads the answer; how to connect, what to send, how long to wait and whom to trust is decided here and in
 //! [`transport`], and where a redirect may lead in [`redirect`]. Each run has an agent of its own, which costs a microsecond and cannot keep anything.
 
+mod answer;
 mod redirect;
 mod transport;
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::io::{self, Read};
+use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
@@ -18,8 +19,8 @@ use ureq::{Agent, Error};
 use super::limit::Limit;
 use super::stream::Tls;
 use super::text::{self, printable};
-use super::{Fault, Run, Verdict, tls, verdict};
-use crate::config::{FailureKind, HttpProbe, Pattern, StatusRange};
+use super::{Fault, Pass, Run, Verdict, tls, verdict};
+use crate::config::{FailureKind, HttpProbe, HttpVersion};
 
 use transport::{Broken, Dial, Phase};
 
@@ -37,8 +38,9 @@ pub(super) fn run(at: &Run<'_>, probe: &HttpProbe, tls: Option<&tls::Client>) ->
     };
     let mut path = Cow::Borrowed(probe.path.as_str());
     let mut left = probe.redirects;
-    let mut response = loop {
-        let response = ask(at, probe, &path, tls.clone())?;
+    let warning = Arc::new(OnceLock::new());
+    let response = loop {
+        let response = ask(at, probe, &path, tls.clone(), warning.clone())?;
         // 304 and its kind lead nowhere.
         if probe.redirects == 0 || !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             break response;
@@ -48,15 +50,8 @@ pub(super) fn run(at: &Run<'_>, probe: &HttpProbe, tls: Option<&tls::Client>) ->
         let location = location.ok_or_else(|| format!("status {} without a Location", response.status().as_u16()))?;
         path = Cow::Owned(redirect::path(target, probe, &path, location.as_bytes())?);
     };
-    let status = response.status();
-    if !probe.status.iter().any(|range| range.contains(status.as_u16())) {
-        return Err(format!("status {}, expected {}", with_reason(status), ranges(&probe.status)).into());
-    }
-    if let Some(wanted) = &probe.body {
-        let mut body = response.body_mut().as_reader();
-        judge_body(&mut body, wanted, probe.max_body, limit)?;
-    }
-    Ok(if status == StatusCode::OK { "200 OK".into() } else { with_reason(status).into() })
+    let pass = answer::judge(response, probe, limit)?;
+    Ok(Pass { warning: warning.get().cloned(), ..pass })
 }
 
 /// One request, on a connection of its own.
@@ -65,11 +60,14 @@ fn ask(
     probe: &HttpProbe,
     path: &str,
     tls: Option<Tls>,
+    warning: Arc<OnceLock<String>>,
 ) -> Result<ureq::http::Response<ureq::Body>, Fault> {
     let Run { target, egress, limit } = *at;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let head: Arc<[u8]> = head(target, probe, path).into_bytes().into();
-    let dial = Dial { target, egress: egress.clone(), limit, tls, head };
+    let mut head = head(target, probe, path).into_bytes();
+    head.extend_from_slice(&probe.content);
+    let profile = probe.tls.clone();
+    let dial = Dial { target, egress: egress.clone(), limit, tls, profile, warning, request: head.into() };
     let agent = Agent::with_parts(agent_config().clone(), dial.clone(), dial);
     // ureq only needs to know whether the answer has a body: `transport` sends what `head` says.
     let method = if probe.method == "HEAD" { Method::HEAD } else { Method::GET };
@@ -98,7 +96,8 @@ fn agent_config() -> &'static ureq::config::Config {
 /// The request, as an operator would write it. The operator's own headers take the place of ours.
 fn head(target: SocketAddr, probe: &HttpProbe, path: &str) -> String {
     let mut head = String::with_capacity(256);
-    let _ = write!(head, "{} {path} HTTP/1.1\r\n", probe.method);
+    let version = if probe.version == HttpVersion::Http10 { "1.0" } else { "1.1" };
+    let _ = write!(head, "{} {path} HTTP/{version}\r\n", probe.method);
     let given = |name: &str| probe.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
     if !given("host") {
         let default_port = if probe.tls.is_some() { 443 } else { 80 };
@@ -118,8 +117,8 @@ fn head(target: SocketAddr, probe: &HttpProbe, path: &str) -> String {
         }
     }
     // A method that announces content says that there is none (RFC 9110, section 8.6).
-    if matches!(probe.method.as_str(), "POST" | "PUT" | "PATCH") && !given("content-length") {
-        head.push_str("Content-Length: 0\r\n");
+    if !probe.content.is_empty() || matches!(probe.method.as_str(), "POST" | "PUT" | "PATCH") {
+        let _ = write!(head, "Content-Length: {}\r\n", probe.content.len());
     }
     for (name, value) in &probe.headers {
         let _ = write!(head, "{name}: {value}\r\n");
@@ -132,47 +131,6 @@ fn with_reason(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
-    }
-}
-
-fn ranges(expected: &[StatusRange]) -> String {
-    let one = |range: &StatusRange| match range.first == range.last {
-        true => range.first.to_string(),
-        false => format!("{}-{}", range.first, range.last),
-    };
-    expected.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// Reads until the text is found, the body ends, or `most` bytes are read. An expression needs all of them.
-fn judge_body(body: &mut dyn Read, wanted: &Pattern, most: u64, limit: Limit) -> Result<(), Fault> {
-    let mut read = Vec::new();
-    let mut rest = body.take(most);
-    let mut piece = [0; 8192];
-    let complete = loop {
-        let count = match rest.read(&mut piece) {
-            Ok(0) => break (read.len() as u64) < most,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(failure(&Error::from(error), limit, true)),
-        };
-        let before = read.len();
-        read.extend_from_slice(piece.get(..count).unwrap_or_default());
-        if let Pattern::Contains(text) = wanted {
-            // The text may have begun in what was there before.
-            let from = before.saturating_sub(text.len().saturating_sub(1));
-            if wanted.is_in(read.get(from..).unwrap_or_default()) {
-                return Ok(());
-            }
-        }
-    };
-    let (found, what) = match wanted {
-        Pattern::Contains(text) => (text.is_empty(), format!("contain {}", printable(wanted.to_string().as_bytes()))),
-        Pattern::Regex(_) => (wanted.is_in(&read), format!("match {}", printable(wanted.to_string().as_bytes()))),
-    };
-    match (found, complete) {
-        (true, _) => Ok(()),
-        (false, true) => Err(format!("body does not {what}").into()),
-        (false, false) => Err(format!("body does not {what} in its first {most} bytes").into()),
     }
 }
 

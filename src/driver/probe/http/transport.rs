@@ -3,18 +3,18 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ureq::Error;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-use crate::config::Egress;
-use crate::driver::probe::Run;
+use crate::config::{Egress, TlsProfile};
 use crate::driver::probe::limit::Limit;
 use crate::driver::probe::socket::Socket;
 use crate::driver::probe::stream::{Stream, Tls};
+use crate::driver::probe::{Run, tls};
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,12 @@ pub(super) struct Dial {
     pub limit: Limit,
     /// With whom to speak TLS; `None` for plain HTTP.
     pub tls: Option<Tls>,
-    /// The request up to and with the empty line.
-    pub head: Arc<[u8]>,
+    /// How certificates are looked at.
+    pub profile: Option<TlsProfile>,
+    /// Where what is found then goes.
+    pub warning: Arc<OnceLock<String>>,
+    /// The whole request.
+    pub request: Arc<[u8]>,
 }
 
 impl Resolver for Dial {
@@ -71,7 +75,11 @@ impl Connector for Dial {
         let socket = Socket::connect(&Run { target: self.target, egress: &self.egress, limit: self.limit })
             .map_err(broken(Phase::Connecting))?;
         let stream = Stream::new(socket, self.tls.clone()).map_err(broken(Phase::Handshake))?;
-        Ok(Some(Connection { stream, buffers: Growing::default(), head: Some(self.head.clone()) }))
+        if let Some(warning) = tls::warning(&stream, self.profile.as_ref()) {
+            // One before a redirect says the same.
+            let _first = self.warning.set(warning);
+        }
+        Ok(Some(Connection { stream, buffers: Growing::default(), request: Some(self.request.clone()) }))
     }
 }
 
@@ -80,7 +88,7 @@ impl Connector for Dial {
 pub(super) struct Connection {
     stream: Stream,
     buffers: Growing,
-    head: Option<Arc<[u8]>>,
+    request: Option<Arc<[u8]>>,
 }
 
 impl Transport for Connection {
@@ -88,10 +96,10 @@ impl Transport for Connection {
         &mut self.buffers
     }
 
-    /// Sends the prepared head, in place of the one that ureq wrote: that has lost the order of the headers.
+    /// Sends the prepared request, in place of the one that ureq wrote: that has lost the order of the headers.
     fn transmit_output(&mut self, _: usize, _: NextTimeout) -> Result<(), Error> {
-        let Some(head) = self.head.take() else { return Ok(()) };
-        self.stream.write_all(&head).and_then(|()| self.stream.flush()).map_err(broken(Phase::Sending))
+        let Some(request) = self.request.take() else { return Ok(()) };
+        self.stream.write_all(&request).and_then(|()| self.stream.flush()).map_err(broken(Phase::Sending))
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {

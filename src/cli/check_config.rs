@@ -1,5 +1,6 @@
 //! `herald check-config`: is this configuration valid, and what would it do?
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -52,12 +53,13 @@ fn summary(path: &Path, config: &Config) -> String {
     let uses = config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.checks.len()).sum();
     let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
     let mut kinds: Vec<String> = Vec::new();
-    for kind in ["tcp", "http", "https", "exec", "gue", "fou"] {
-        match config.checks.iter().filter(|check| check.probe.kind.name() == kind).count() {
-            0 => {}
-            count => kinds.push(format!("{count} {kind}")),
-        }
+    let mut by_kind: BTreeMap<&str, usize> = BTreeMap::new();
+    for check in &config.checks {
+        *by_kind.entry(check.probe.kind.name()).or_default() += 1;
     }
+    kinds.extend(by_kind.iter().map(|(kind, count)| format!("{count} {kind}")));
+    let is_local = config.checks.iter().any(|check| check.probe.kind.is_local());
+    let programs = if is_local { config.exec_worker_count() } else { 0 };
     let ipv4_aggregates = config.aggregates.keys().filter(|prefix| prefix.address().is_ipv4()).count();
     let aggregates = config.aggregates.len();
     let gobgp = config.gobgp.as_ref().map(|gobgp| format!("by its API at {}", gobgp.api));
@@ -71,13 +73,14 @@ fn summary(path: &Path, config: &Config) -> String {
         ("services", config.services.len(), String::new()),
         ("backends", backends, String::new()),
         ("checks", config.checks.len(), check_note(&kinds, config.checks.len(), uses)),
-        ("workers", config.worker_count(), worker_note(config)),
+        ("workers", config.worker_count(), worker_note(config.daemon.workers, config.worker_demand())),
+        ("exec workers", programs, worker_note(config.daemon.exec_workers, config.exec_demand())),
     ];
     let mut text = format!("{}: the configuration is valid\n", path.display());
     // Few have any of these.
-    let is_rare = |what: &str| ["aggregates", "gobgpd", "GLB tables"].contains(&what);
+    let is_rare = |what: &str| ["aggregates", "gobgpd", "GLB tables", "exec workers"].contains(&what);
     for (what, count, note) in rows.into_iter().filter(|row| row.1 > 0 || !is_rare(row.0)) {
-        let line = format!("  {what:<10}  {count:>6}  {note}");
+        let line = format!("  {what:<12}  {count:>6}  {note}");
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
@@ -91,12 +94,12 @@ fn check_note(kinds: &[String], checks: usize, uses: usize) -> String {
     }
 }
 
-fn worker_note(config: &Config) -> String {
-    let how = match config.daemon.workers {
+fn worker_note(workers: Workers, demand: usize) -> String {
+    let how = match workers {
         Workers::Auto => "chosen automatically",
         Workers::Fixed(_) => "as configured",
     };
-    format!("{how}; {} would be busy if every check timed out at once", config.worker_demand())
+    format!("{how}; {demand} would be busy if every check timed out at once")
 }
 
 #[cfg(test)]
@@ -110,14 +113,15 @@ mod tests {
         let config = config::parse(&[Source { name: "f".into(), text }]).unwrap();
         let expected = "\
 /etc/herald/herald.toml: the configuration is valid
-  peers            4  3 external, 1 internal
-  gobgpd           1  by its API at 127.0.0.1:50051
-  VIPs             3  1 IPv4, 2 IPv6
-  aggregates       1  1 IPv4, 0 IPv6
-  services         2
-  backends         3
-  checks           5  2 tcp, 1 http, 1 https, 1 exec
-  workers          5  chosen automatically; 5 would be busy if every check timed out at once
+  peers              4  3 external, 1 internal
+  gobgpd             1  by its API at 127.0.0.1:50051
+  VIPs               3  1 IPv4, 2 IPv6
+  aggregates         1  1 IPv4, 0 IPv6
+  services           2
+  backends           3
+  checks             5  1 exec, 1 http, 1 https, 2 tcp
+  workers            4  chosen automatically; 4 would be busy if every check timed out at once
+  exec workers       1  chosen automatically; 1 would be busy if every check timed out at once
 ";
         assert_eq!(summary(Path::new("/etc/herald/herald.toml"), &config), expected);
     }

@@ -24,6 +24,9 @@ Examples:
   herald status
   herald status --json | jq '.vips[] | select(.state != \"announced\")'";
 
+/// Above, lag is shown, in microseconds.
+const LAG_SHOWN_US: u64 = 100_000;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Print one JSON object instead
@@ -140,6 +143,18 @@ impl<'a> Page<'a> {
         if pool.workers < pool.demand {
             let head = self.paint(Mood::Unsure, "pool is small");
             self.line(&format!("{head}: {} workers, {} in the worst case", pool.workers, pool.demand));
+        }
+        if pool.exec_workers < pool.exec_demand {
+            let head = self.paint(Mood::Unsure, "pool for programs is small");
+            self.line(&format!("{head}: {} workers, {} in the worst case", pool.exec_workers, pool.exec_demand));
+        }
+        if pool.hung > 0 {
+            let head = self.paint(Mood::Bad, "workers hang");
+            self.line(&format!("{head}: {} in the system, replaced by others", pool.hung));
+        }
+        if pool.lag_p99_us > LAG_SHOWN_US {
+            let head = self.paint(Mood::Unsure, "checks are late");
+            self.line(&format!("{head}: one in a hundred starts {} ms or more after its time", pool.lag_p99_us / 1000));
         }
     }
 

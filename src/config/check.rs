@@ -44,6 +44,17 @@ pub struct Probe {
     pub kind: ProbeKind,
 }
 
+impl Probe {
+    /// What it looks at, for people: an address, the path of a file, or a service.
+    pub fn place(&self) -> String {
+        match &self.kind {
+            ProbeKind::File(file) => file.path.display().to_string(),
+            ProbeKind::Alias(service) => format!("service {service}"),
+            _ => self.target.to_string(),
+        }
+    }
+}
+
 /// The kinds of probe.
 #[expect(clippy::large_enum_variant, reason = "there is one of each probe, behind an Arc")]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +110,16 @@ impl ProbeKind {
             ProbeKind::Tunnel(Encapsulation::Gue) => "gue",
             ProbeKind::Tunnel(Encapsulation::Fou) => "fou",
         }
+    }
+
+    /// Whether workers run it: all but `alias`.
+    pub fn is_run(&self) -> bool {
+        !matches!(self, ProbeKind::Alias(_))
+    }
+
+    /// Whether it looks at this host, and not at another: programs and files.
+    pub fn is_local(&self) -> bool {
+        matches!(self, ProbeKind::Exec(_) | ProbeKind::File(_))
     }
 
     /// With whom it speaks TLS, if it does.

@@ -16,6 +16,7 @@ pub mod parse;
 pub mod peer;
 pub mod restart;
 pub mod transport;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,6 +43,7 @@ pub use parse::{Texts, find_gobgp, parse, parse_attributes, parse_incomplete, pa
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use restart::RestartTime;
 pub use transport::{Password, Reach, Secret, Transport};
+pub use workers::{MAX_EXEC_WORKERS, MAX_WORKERS, Workers};
 
 use crate::prefix::Prefix;
 
@@ -78,8 +80,10 @@ pub struct Config {
 pub struct Daemon {
     /// Where `herald status` and the like connect.
     pub control_socket: PathBuf,
-    /// Size of the check pool.
+    /// Threads for checks that talk to others.
     pub workers: Workers,
+    /// Threads for those of this host: programs and files.
+    pub exec_workers: Workers,
     /// How long the first announcement waits for first verdicts at most.
     pub startup_deadline: Duration,
     /// How long GRACEFUL_SHUTDOWN stands before the withdrawal at a clean stop; zero withdraws at once.
@@ -97,6 +101,7 @@ impl Default for Daemon {
         Daemon {
             control_socket: PathBuf::from("/run/herald/control.sock"),
             workers: Workers::Auto,
+            exec_workers: Workers::Auto,
             startup_deadline: Duration::from_secs(30),
             shutdown_drain: Duration::from_secs(2),
             drain_time: Duration::from_secs(10),
@@ -136,18 +141,6 @@ impl LogLevel {
         }
     }
 }
-
-/// `workers`: how many threads run checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workers {
-    /// Enough that every check may time out at once, see [`Config::worker_demand`].
-    Auto,
-    /// So many; 1 to [`MAX_WORKERS`].
-    Fixed(usize),
-}
-
-/// The largest pool.
-pub const MAX_WORKERS: usize = 4096;
 
 /// `[[service]]`: a port on one or more VIPs, and the backends behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -383,20 +376,5 @@ impl Config {
         let peers = self.bgp.iter().flat_map(|bgp| &bgp.peers);
         let templates = self.bgp.iter().flat_map(|bgp| &bgp.ranges).map(|range| &range.template);
         peers.chain(templates).filter_map(|peer| peer.session.graceful_restart).max()
-    }
-
-    /// How many workers every check timing out at once would keep busy: the sum of timeout over interval,
-    /// where a check that may outlast its interval counts as one, rounded up.
-    pub fn worker_demand(&self) -> usize {
-        let share = |timing: &Timing| (timing.timeout.as_secs_f64() / timing.interval.as_secs_f64()).min(1.0);
-        self.checks.iter().map(|check| share(&check.timing)).sum::<f64>().ceil() as usize
-    }
-
-    /// The size of the pool: fixed, or the demand; at least 8, at most [`MAX_WORKERS`], never more than checks.
-    pub fn worker_count(&self) -> usize {
-        match self.daemon.workers {
-            Workers::Fixed(count) => count,
-            Workers::Auto => self.worker_demand().clamp(8, MAX_WORKERS).min(self.checks.len().max(1)),
-        }
     }
 }

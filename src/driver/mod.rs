@@ -19,6 +19,7 @@ pub mod load;
 mod log;
 mod notice;
 pub mod pool;
+mod pools;
 pub mod probe;
 mod queue;
 mod reactor;
@@ -32,6 +33,7 @@ pub mod status;
 mod sys;
 mod timer;
 mod watch;
+mod watchdog;
 mod wires;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -4,21 +4,24 @@ mod glb;
 mod gobgp;
 mod health;
 pub(crate) mod restart;
+pub(crate) mod workers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use log::Level;
 
 use crate::announce::{AggregateCause, AggregateEvent, AggregateState, VipCause, VipEvent, VipState};
 use crate::bgp::peer::{self, PeerStatus, State};
-use crate::config::{self, Config, Diagnostic, ProbeKind};
+use crate::config::{self, Config, Diagnostic};
 use crate::discovery;
 use crate::engine::aggregate::AggregateReason;
 use crate::engine::drain::DrainNotice;
 use crate::engine::{self, PeerReload, Refusal, RefusalReason, status::Reason};
+use workers::Workers;
 
 /// Something that operators shall hear of.
 #[derive(Clone, Debug)]
@@ -58,15 +61,8 @@ pub(crate) enum Notice {
     StopTimedOut,
     /// The daemon ends.
     Stopped,
-    /// So many workers hang in the system and cannot be ended.
-    WorkersHang(usize),
-    /// A larger pool was asked for than the system gives.
-    WorkersMissing {
-        /// Workers that there are.
-        started: usize,
-        /// The system's word.
-        error: String,
-    },
+    /// Of those who run the checks.
+    Workers(Workers),
     /// A session is up, and what its two ends have settled.
     Established(Arc<config::Peer>, Option<Box<PeerStatus>>),
     /// Routers can connect here.
@@ -106,11 +102,7 @@ impl Subjects {
     fn check(&self, index: usize) -> Option<String> {
         let probe = &self.config.checks.get(index)?.probe;
         let (name, advisory) = self.check_names.get(&index)?;
-        let of = match &probe.kind {
-            ProbeKind::File(file) => file.path.display().to_string(),
-            ProbeKind::Alias(service) => format!("service {service}"),
-            _ => probe.target.to_string(),
-        };
+        let of = probe.place();
         Some(format!("{name} of {of}{}", if *advisory { " (advisory)" } else { "" }))
     }
 }
@@ -173,14 +165,7 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         Notice::Stopping(signal) => (Level::Info, format!("{signal}: withdrawing all routes and stopping")),
         Notice::StoppingAtOnce(signal) => (Level::Warn, format!("{signal} again: stopping at once")),
         Notice::StopTimedOut => (Level::Warn, "stopping although not everything could be sent to all peers".to_owned()),
-        Notice::WorkersHang(count) => {
-            let count = plural(*count, "worker hangs", "workers hang");
-            (Level::Warn, format!("{count} in the system and cannot be ended; the process ends all the same"))
-        }
-        Notice::WorkersMissing { started, error } => {
-            let count = plural(*started, "worker", "workers");
-            (Level::Warn, format!("cannot start more than {count}: {error}"))
-        }
+        Notice::Workers(notice) => workers::line(notice),
         Notice::Established(peer, status) => (Level::Info, established(peer, status.as_deref())),
         Notice::Listening(address) => (Level::Info, format!("listening on {address}")),
         Notice::ListenFailed(address, error) => {
@@ -243,6 +228,10 @@ pub(crate) fn counts(config: &Config) -> String {
         plural(config.worker_count(), "worker", "workers"),
     ]
     .join(", ")
+}
+
+fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn plural(count: usize, one: &str, many: &str) -> String {

@@ -11,8 +11,8 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::clock;
 use super::probe::limit;
-use super::queue::Queue;
-use crate::config::FailureKind;
+use super::queue::{Lane, Queue};
+use crate::config::{FailureKind, Probe};
 use crate::health::{ProbeOutcome, ProbeRequest, Ticket};
 
 /// Runs one probe in the calling thread.
@@ -34,6 +34,8 @@ pub enum Report {
     Started(Ticket, Instant),
     /// The run is over.
     Finished(Ticket, ProbeOutcome),
+    /// A worker of this name that was replaced has come back after so long, and ended.
+    Returned(String, Duration),
 }
 
 /// Enough for a TLS handshake in a debug build twice over; only what is touched takes memory.
@@ -42,16 +44,62 @@ const STACK: usize = 256 * 1024;
 const NICE: i32 = 10;
 /// How long [`Pool::stop`] waits for the workers.
 const STOPPING: Duration = Duration::from_secs(1);
+/// A run that is so much over its time hangs in the system: another worker takes the place of the one that is at it.
+pub const HANGING: Duration = Duration::from_secs(1);
+/// So many workers are replaced at most at a time, and never more than there are.
+const REPLACEMENTS: usize = 256;
+/// Of so many workers one is kept free of runs that are known to take long, up to a number.
+const RESERVE_SHARE: usize = 8;
+const RESERVE_MOST: usize = 64;
 
 /// The threads, and the channels to and from them.
 pub struct Pool {
+    name: &'static str,
     prober: RunProbe,
     reports: Receiver<Report>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<Thread>,
     worker: Worker,
     started: usize,
+    /// Threads begun since the start, for their names.
+    numbered: usize,
     /// Disconnected when the last worker has ended: each holds a sender.
     ended: Receiver<()>,
+}
+
+/// A worker that hangs in the system, as operators hear of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hanging {
+    /// The thread's name.
+    pub worker: String,
+    /// What it runs.
+    pub probe: Arc<Probe>,
+    /// Since when.
+    pub since: Instant,
+    /// Whether another one has taken its place; not once too many hang.
+    pub replaced: bool,
+}
+
+struct Thread {
+    name: String,
+    handle: JoinHandle<()>,
+    slot: Arc<Mutex<Slot>>,
+}
+
+/// What one worker is at.
+#[derive(Default)]
+struct Slot {
+    run: Option<Current>,
+    /// Another one has its place: it ends when it is back.
+    is_replaced: bool,
+    /// It has been told of that it hangs.
+    is_told: bool,
+}
+
+struct Current {
+    probe: Arc<Probe>,
+    since: Instant,
+    timeout: Duration,
+    lane: Lane,
 }
 
 enum Job {
@@ -73,11 +121,14 @@ struct Shared {
     wake: Box<dyn Fn() + Send + Sync>,
     woken: AtomicBool,
     busy: AtomicUsize,
+    /// Workers that hang and have been replaced.
+    hanging: AtomicUsize,
     stopping: Arc<AtomicBool>,
 }
 
 impl Pool {
-    /// Starts `workers` threads. If the system gives fewer the pool goes on with those, and says so in the log.
+    /// Starts `workers` threads, called `name` and a number. If the system gives fewer the pool goes on with those, and says
+    /// so in the log.
     ///
     /// `wake` is called from a worker when a result wants prompt attention: it must make the loop [`drain`](Self::drain)
     /// soon. It is not called again before the loop has.
@@ -85,17 +136,23 @@ impl Pool {
     /// # Errors
     ///
     /// Not a single thread could be started.
-    pub fn start(workers: usize, prober: RunProbe, wake: impl Fn() + Send + Sync + 'static) -> io::Result<Pool> {
+    pub fn start(
+        name: &'static str,
+        workers: usize,
+        prober: RunProbe,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Pool> {
         let (reports_sent, reports) = unbounded();
         let (alive, ended) = unbounded();
         let shared = Arc::new(Shared {
             wake: Box::new(wake),
             woken: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
+            hanging: AtomicUsize::new(0),
             stopping: Arc::new(AtomicBool::new(false)),
         });
         let worker = Worker { jobs: Arc::new(Queue::new()), reports: reports_sent, shared, alive: Some(alive) };
-        let mut pool = Pool { prober, reports, workers: Vec::new(), worker, started: 0, ended };
+        let mut pool = Pool { name, prober, reports, workers: Vec::new(), worker, started: 0, numbered: 0, ended };
         match pool.resize(workers.max(1)) {
             Err(error) if pool.started == 0 => Err(error),
             Err(error) => {
@@ -108,7 +165,8 @@ impl Pool {
 
     /// Hands a probe to the next free worker, with the prober of this moment. Never blocks.
     pub fn submit(&self, request: ProbeRequest) {
-        self.worker.jobs.push(Job::Run(request, self.prober.clone()));
+        let lane = if request.slow { Lane::Slow } else { Lane::Fast };
+        self.worker.jobs.push(Job::Run(request, self.prober.clone()), lane);
     }
 
     /// What later submissions run; after a reload. What was submitted keeps the prober it was submitted with.
@@ -135,21 +193,62 @@ impl Pool {
     ///
     /// Not every thread could be started; those that could are at work.
     pub fn resize(&mut self, workers: usize) -> io::Result<()> {
-        self.workers.retain(|worker| !worker.is_finished());
+        self.workers.retain(|worker| !worker.handle.is_finished());
         while self.started < workers {
-            let worker = self.worker.clone();
-            let named = thread::Builder::new().name(format!("check-{}", self.started)).stack_size(STACK);
-            self.workers.push(named.spawn(move || worker.work())?);
+            self.add()?;
             self.started += 1;
         }
         while self.started > workers.max(1) {
-            self.worker.jobs.push(Job::Retire);
+            self.worker.jobs.push(Job::Retire, Lane::Fast);
             self.started -= 1;
         }
+        let reserve = (self.started / RESERVE_SHARE).clamp(1, RESERVE_MOST);
+        self.worker.jobs.set_slow_most(self.started.saturating_sub(reserve));
         Ok(())
     }
 
-    /// How many threads there are, without those told to end.
+    fn add(&mut self) -> io::Result<()> {
+        let (worker, slot) = (self.worker.clone(), Arc::new(Mutex::new(Slot::default())));
+        let name = format!("{}-{}", self.name, self.numbered);
+        let (own_slot, own_name) = (slot.clone(), name.clone());
+        let named = thread::Builder::new().name(name.clone()).stack_size(STACK);
+        let handle = named.spawn(move || worker.work(&own_name, &own_slot))?;
+        self.workers.push(Thread { name, handle, slot });
+        self.numbered += 1;
+        Ok(())
+    }
+
+    /// Looks for workers whose run is over its time by [`HANGING`] and puts others in their places, as far as that goes. Each
+    /// is told once. O(workers): for when a run has not come back, not for every turn.
+    pub fn replace_hanging(&mut self, now: Instant) -> Vec<Hanging> {
+        let mut found = Vec::new();
+        let mut room = REPLACEMENTS.min(self.started).saturating_sub(self.hanging());
+        for index in 0..self.workers.len() {
+            let Some(Thread { name, slot, .. }) = self.workers.get(index) else { break };
+            let (name, slot) = (name.clone(), slot.clone());
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(run) = slot.run.as_ref().filter(|_| !slot.is_told) else { continue };
+            let limit = run.since.checked_add(run.timeout).and_then(|limit| limit.checked_add(HANGING));
+            if limit.is_none_or(|limit| now < limit) {
+                continue;
+            }
+            let (probe, since, lane) = (run.probe.clone(), run.since, run.lane);
+            slot.is_told = true;
+            let replaced = room > 0 && self.add().is_ok();
+            if replaced {
+                room -= 1;
+                slot.is_replaced = true;
+                self.worker.shared.hanging.fetch_add(1, Ordering::Relaxed);
+                self.worker.shared.busy.fetch_sub(1, Ordering::Relaxed);
+                self.worker.jobs.release(lane);
+            }
+            drop(slot);
+            found.push(Hanging { worker: name, probe, since, replaced });
+        }
+        found
+    }
+
+    /// How many threads there are, without those told to end and those that have been replaced.
     pub fn workers(&self) -> usize {
         self.started
     }
@@ -157,6 +256,11 @@ impl Pool {
     /// How many of them are running a probe now.
     pub fn busy(&self) -> usize {
         self.worker.shared.busy.load(Ordering::Relaxed)
+    }
+
+    /// How many threads hang in the system and have been replaced.
+    pub fn hanging(&self) -> usize {
+        self.worker.shared.hanging.load(Ordering::Relaxed)
     }
 
     /// Ends all workers: what waits is not begun, what runs is broken off, programs are killed. Takes a second at most;
@@ -175,8 +279,8 @@ impl Pool {
         let mut left = 0;
         for worker in self.workers.drain(..) {
             // A worker that has let go of its sender has nothing left to do but to end.
-            if everybody || worker.is_finished() {
-                let _ = worker.join();
+            if everybody || worker.handle.is_finished() {
+                let _ = worker.handle.join();
             } else {
                 left += 1;
             }
@@ -194,19 +298,28 @@ impl Drop for Pool {
 }
 
 impl Worker {
-    fn work(self) {
+    fn work(self, name: &str, slot: &Mutex<Slot>) {
         // Where even this is forbidden, checks run at the loop's priority.
         let _ = rustix::process::setpriority_process(None, NICE);
         limit::cancel_on(self.shared.stopping.clone());
-        while let Some(Job::Run(request, prober)) = self.jobs.pop() {
+        let slot = || slot.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((Job::Run(request, prober), lane)) = self.jobs.pop() {
+            let since = clock();
+            slot().run = Some(Current { probe: request.probe.clone(), since, timeout: request.timeout, lane });
             self.shared.busy.fetch_add(1, Ordering::Relaxed);
-            self.run(&request, &prober);
+            self.run(since, &request, &prober);
+            let Slot { is_replaced, .. } = std::mem::take(&mut *slot());
+            if is_replaced {
+                self.shared.hanging.fetch_sub(1, Ordering::Relaxed);
+                let _ = self.reports.send(Report::Returned(name.to_owned(), clock().saturating_duration_since(since)));
+                return;
+            }
             self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+            self.jobs.release(lane);
         }
     }
 
-    fn run(&self, request: &ProbeRequest, prober: &RunProbe) {
-        let started = clock();
+    fn run(&self, started: Instant, request: &ProbeRequest, prober: &RunProbe) {
         // The channel has no bound, and its other end lives as long as the pool.
         let _ = self.reports.send(Report::Started(request.ticket, started));
         let outcome = catch_unwind(AssertUnwindSafe(|| prober(request))).unwrap_or_else(|panic| {

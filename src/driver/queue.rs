@@ -4,6 +4,9 @@
 //! one thread is being roused at any time; when it is up it takes a job, and has the next one roused if there is more.
 //! Until then, those that are awake already may have taken it all. Who lay down last is called first: its stack is
 //! still in the cache.
+//!
+//! Jobs that are known to take long have a lane of their own: only so many of them are at work at a time, and they come
+//! after all others. However many wait, somebody is free for the rest.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +18,19 @@ pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
 }
 
+/// Which way a job takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Fast,
+    Slow,
+}
+
 struct State<T> {
     items: VecDeque<T>,
+    slow: VecDeque<T>,
+    /// Slow jobs at work, and how many may be.
+    slow_running: usize,
+    slow_most: usize,
     /// Threads that lie down; the last is called first.
     idle: Vec<Arc<Sleeper>>,
     /// Somebody was called and is not up yet. While jobs wait and threads lie down, this is true.
@@ -43,9 +57,25 @@ impl Sleeper {
 }
 
 impl<T> State<T> {
+    fn has_work(&self) -> bool {
+        !self.items.is_empty() || (!self.slow.is_empty() && self.slow_running < self.slow_most)
+    }
+
+    fn take(&mut self) -> Option<(T, Lane)> {
+        if let Some(item) = self.items.pop_front() {
+            return Some((item, Lane::Fast));
+        }
+        if self.slow_running >= self.slow_most {
+            return None;
+        }
+        let item = self.slow.pop_front()?;
+        self.slow_running += 1;
+        Some((item, Lane::Slow))
+    }
+
     /// Whom to call now, after the lock is released.
     fn next_to_call(&mut self) -> Option<Arc<Sleeper>> {
-        if self.rousing || self.items.is_empty() {
+        if self.rousing || !self.has_work() {
             return None;
         }
         let sleeper = self.idle.pop()?;
@@ -56,7 +86,15 @@ impl<T> State<T> {
 
 impl<T> Queue<T> {
     pub(super) fn new() -> Queue<T> {
-        let state = State { items: VecDeque::new(), idle: Vec::new(), rousing: false, closed: false };
+        let state = State {
+            items: VecDeque::new(),
+            slow: VecDeque::new(),
+            slow_running: 0,
+            slow_most: usize::MAX,
+            idle: Vec::new(),
+            rousing: false,
+            closed: false,
+        };
         Queue { state: Mutex::new(state) }
     }
 
@@ -65,10 +103,30 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job at the end.
-    pub(super) fn push(&self, item: T) {
+    /// Adds a job at the end of its lane.
+    pub(super) fn push(&self, item: T, lane: Lane) {
+        self.change(|state| match lane {
+            Lane::Fast => state.items.push_back(item),
+            Lane::Slow => state.slow.push_back(item),
+        });
+    }
+
+    /// How many slow jobs may be at work at a time; at least one.
+    pub(super) fn set_slow_most(&self, most: usize) {
+        self.change(|state| state.slow_most = most.max(1));
+    }
+
+    /// A job that was taken from this lane is done, or given up.
+    pub(super) fn release(&self, lane: Lane) {
+        if lane == Lane::Slow {
+            self.change(|state| state.slow_running = state.slow_running.saturating_sub(1));
+        }
+    }
+
+    /// After a change there may be work for somebody.
+    fn change(&self, change: impl FnOnce(&mut State<T>)) {
         let mut state = self.lock();
-        state.items.push_back(item);
+        change(&mut state);
         let sleeper = state.next_to_call();
         drop(state);
         if let Some(sleeper) = sleeper {
@@ -77,7 +135,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes the first job, waiting for one; `None` once the queue is closed.
-    pub(super) fn pop(&self) -> Option<T> {
+    pub(super) fn pop(&self) -> Option<(T, Lane)> {
         let mut sleeper = None;
         loop {
             let mut state = self.lock();
@@ -87,7 +145,7 @@ impl<T> Queue<T> {
             if state.closed {
                 return None;
             }
-            if let Some(item) = state.items.pop_front() {
+            if let Some(item) = state.take() {
                 let next = state.next_to_call();
                 drop(state);
                 if let Some(next) = next {
@@ -107,7 +165,8 @@ impl<T> Queue<T> {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let (items, idle) = (std::mem::take(&mut state.items), std::mem::take(&mut state.idle));
+        let items = (std::mem::take(&mut state.items), std::mem::take(&mut state.slow));
+        let idle = std::mem::take(&mut state.idle);
         drop(state);
         drop(items);
         idle.iter().for_each(|sleeper| sleeper.call());
@@ -124,13 +183,15 @@ mod tests {
     fn no_job_is_left_lying() {
         const JOBS: usize = 20_000;
         let queue = Queue::new();
+        queue.set_slow_most(2);
         let sum = AtomicUsize::new(0);
         let left = AtomicUsize::new(JOBS);
         thread::scope(|scope| {
             for _ in 0..6 {
                 scope.spawn(|| {
-                    while let Some(job) = queue.pop() {
+                    while let Some((job, lane)) = queue.pop() {
                         sum.fetch_add(job, Ordering::Relaxed);
+                        queue.release(lane);
                         if left.fetch_sub(1, Ordering::SeqCst) == 1 {
                             queue.close();
                         }
@@ -138,7 +199,7 @@ mod tests {
                 });
             }
             for job in 0..JOBS {
-                queue.push(job);
+                queue.push(job, if job % 3 == 0 { Lane::Slow } else { Lane::Fast });
                 if job % 7 == 0 {
                     thread::yield_now(); // lets them lie down
                 }
@@ -161,9 +222,48 @@ mod tests {
                 });
             }
             for _ in 0..200 {
-                (0..8).for_each(|job| queue.push(job));
+                (0..8).for_each(|job| queue.push(job, Lane::Fast));
                 begun.wait();
             }
+            queue.close();
+        });
+    }
+
+    /// Slow jobs that block leave the others a way, and go on when there is room again.
+    #[test]
+    fn slow_jobs_leave_room() {
+        let queue = Queue::new();
+        queue.set_slow_most(2);
+        let (started, go) = (AtomicUsize::new(0), std::sync::Barrier::new(3));
+        let quick = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while let Some((_, lane)) = queue.pop() {
+                        match lane {
+                            Lane::Slow => {
+                                started.fetch_add(1, Ordering::SeqCst);
+                                go.wait();
+                            }
+                            Lane::Fast => drop(quick.fetch_add(1, Ordering::SeqCst)),
+                        }
+                        queue.release(lane);
+                    }
+                });
+            }
+            (0..4).for_each(|job| queue.push(job, Lane::Slow));
+            let until = |done: &dyn Fn() -> bool| {
+                while !done() {
+                    thread::yield_now();
+                }
+            };
+            until(&|| started.load(Ordering::SeqCst) == 2);
+            (0..1000).for_each(|job| queue.push(job, Lane::Fast));
+            until(&|| quick.load(Ordering::SeqCst) == 1000);
+            assert_eq!(started.load(Ordering::SeqCst), 2, "no more than that");
+            go.wait();
+            until(&|| started.load(Ordering::SeqCst) == 4);
+            go.wait();
             queue.close();
         });
     }

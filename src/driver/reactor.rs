@@ -7,6 +7,7 @@
 
 mod requests;
 mod tables;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -27,8 +28,10 @@ use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
 use super::load::Origin;
 use super::notice::restart::Restart;
+use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};
-use super::pool::{Pool, Report};
+use super::pool::{Report, RunProbe};
+use super::pools::Pools;
 use super::reload::{Loaded, Loader, Refused};
 use super::scribe::Scribe;
 use super::signal::Signals;
@@ -36,6 +39,7 @@ use super::state::ConfigState;
 use super::status::ListenLine;
 use super::timer::Timer;
 use super::watch::Watcher;
+use super::watchdog;
 use super::wires::{WireEvent, Wires};
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
@@ -44,6 +48,7 @@ use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
 use crate::glb;
 use crate::wall::Timestamp;
+use workers::Oversight;
 
 const WAKE: Token = Token(0);
 const TIMER: Token = Token(1);
@@ -93,7 +98,8 @@ pub(crate) struct Reactor {
     mail: Sender<Mail>,
     waker: Arc<Waker>,
     engine: Engine,
-    pool: Pool,
+    pools: Pools,
+    oversight: Oversight,
     connections: Connections,
     gobgp: ApiLink,
     links: Links,
@@ -144,7 +150,8 @@ impl Reactor {
         let for_workers = waker.clone();
         // The eventfd of a waker can only be full of wakes.
         let wake = move || drop(for_workers.wake());
-        let pool = Pool::start(config.worker_count(), Arc::new(move |request| prober.run(request)), wake)?;
+        let prober: RunProbe = Arc::new(move |request| prober.run(request));
+        let pools = Pools::start(&config, &prober, wake)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
@@ -166,7 +173,8 @@ impl Reactor {
             mail,
             waker,
             engine,
-            pool,
+            pools,
+            oversight: Oversight::new(clock(), &config),
             connections,
             gobgp,
             links,
@@ -212,6 +220,7 @@ impl Reactor {
     /// # Errors
     /// When the system does not let the loop wait for events.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        watchdog::ready();
         let mut events = Events::with_capacity(256);
         let mut result = Ok(());
         while self.stop != Stop::Done {
@@ -227,9 +236,9 @@ impl Reactor {
             self.scribe.note(Notice::Restart(Restart::Writing { path, outcome: Err(error) }));
         }
         self.writer.finish();
-        let hanging = self.pool.stop();
+        let hanging = self.pools.stop();
         if hanging > 0 {
-            self.scribe.note(Notice::WorkersHang(hanging));
+            self.scribe.note(Notice::Workers(Workers::Left(hanging)));
         }
         self.control.stop();
         self.scribe.note(Notice::Stopped);
@@ -285,9 +294,11 @@ impl Reactor {
         if self.timeout_at().is_some_and(|at| at <= now) {
             self.take_reports();
             self.feed(now, Input::Timeout);
+            self.watch_checks(now);
             let overdue = self.engine.poll_timeout().is_some_and(|at| at <= now);
             self.breath = overdue.then(|| now + BREATH);
         }
+        self.look_at_workers(now);
         self.go_on_stopping(now);
         self.look_at_tables(now);
         if self.keeper.deadline().is_some_and(|at| at <= now) {
@@ -307,18 +318,26 @@ impl Reactor {
     fn deadline(&self) -> Option<Instant> {
         let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
         let own = [self.connections.deadline(), self.doors.deadline(), self.keeper.deadline(), self.watcher.deadline()];
-        own.into_iter().chain([self.timeout_at(), stop]).flatten().min()
+        let checks = [self.pools.deadline(), self.oversight.watchdog.deadline(), self.timeout_at()];
+        own.into_iter().chain(checks).chain([stop]).flatten().min()
     }
 
     /// Results of checks, all that are there: what they change goes out together.
     fn take_reports(&mut self) {
         let now = clock();
         let mut any = false;
-        for report in self.pool.drain() {
+        for report in self.pools.drain() {
             any = true;
             let input = match report {
                 Report::Started(ticket, at) => Input::ProbeStarted(ticket, at),
-                Report::Finished(ticket, outcome) => Input::ProbeFinished(ticket, outcome),
+                Report::Finished(ticket, outcome) => {
+                    self.oversight.watchdog.completed(now);
+                    Input::ProbeFinished(ticket, outcome)
+                }
+                Report::Returned(worker, after) => {
+                    self.scribe.note(Notice::Workers(Workers::Returned { worker, after }));
+                    continue;
+                }
             };
             self.engine.handle(now, input);
         }
@@ -336,7 +355,7 @@ impl Reactor {
     fn drain(&mut self, now: Instant) {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Probe(request) => self.pool.submit(request),
+                Output::Probe(request) => self.pools.submit(request),
                 Output::Wire(action) => self.wires.apply(action),
                 Output::Connect(peer, id, config) => self.connections.open(peer, id, config),
                 Output::Accept(arrival, peer, id, config) => self.connections.accept(arrival, peer, id, config),

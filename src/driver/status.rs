@@ -48,6 +48,18 @@ pub struct PoolLine {
     pub demand: usize,
     /// Threads that run a check.
     pub busy: usize,
+    /// Threads for programs and files.
+    #[serde(default)]
+    pub exec_workers: usize,
+    /// Those that all of these timing out at once would keep busy.
+    #[serde(default)]
+    pub exec_demand: usize,
+    /// Those that run one.
+    #[serde(default)]
+    pub exec_busy: usize,
+    /// Threads that hang in the system, and have been replaced by others.
+    #[serde(default)]
+    pub hung: usize,
     /// Checks that wait for a thread.
     pub queued: usize,
     /// Start behind due of the last minute or so, 99th percentile, in microseconds.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::ProbeOutcome;
 use super::schedule::Pace;
-use crate::config::{Check, OnStale, ProbeKind, Timing, Weight, Window};
+use crate::config::{Check, OnStale, Timing, Weight, Window};
 
 /// What the runs so far say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl CheckState {
 
     /// Whether workers run it.
     pub(super) fn is_run(&self) -> bool {
-        !matches!(self.check.probe.kind, ProbeKind::Alias(_))
+        self.check.probe.kind.is_run()
     }
 
     /// The same probe with another timing: history stays, times to come change.

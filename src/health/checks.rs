@@ -225,6 +225,7 @@ impl Checks {
                 probe: state.check.probe.clone(),
                 timeout: state.check.timing.timeout,
                 due: state.due,
+                slow: state.last.as_ref().is_some_and(|last| last.failure == Some(FailureKind::Timeout)),
                 expected: settled.map(|passed| Finding { passed, weight: state.weight.filter(|_| passed) }),
             });
         }

@@ -31,6 +31,8 @@ pub struct ProbeRequest {
     pub timeout: Duration,
     /// When the run should have started: what a worker is behind this is lag.
     pub due: Instant,
+    /// The last run took all its time: this one may, too.
+    pub slow: bool,
     /// A result that says this changes nothing and needs no prompt attention; `None`: any result does.
     pub expected: Option<Finding>,
 }

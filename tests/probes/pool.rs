@@ -6,7 +6,7 @@ use std::thread;
 
 use herald::config::{Config, ExecProbe, ProbeKind, TcpProbe};
 use herald::driver::clock;
-use herald::driver::pool::{Pool, Report, RunProbe};
+use herald::driver::pool::{HANGING, Hanging, Pool, Report, RunProbe};
 use herald::driver::probe::Prober;
 use herald::health::{Finding, ProbeOutcome, ProbeRequest, Ticket};
 
@@ -45,6 +45,7 @@ fn take(pool: &Pool, count: usize) -> Vec<(Ticket, ProbeOutcome)> {
                     assert!(started.contains(&ticket));
                     finished.push((ticket, outcome));
                 }
+                Report::Returned(worker, after) => panic!("{worker} hung for {after:?}"),
             }
         }
         finished.len() >= count
@@ -59,7 +60,7 @@ fn a_panic_is_a_failed_check_and_the_worker_lives() {
         assert!(request.ticket != Ticket::new(1, 0), "no number {}", 1);
         outcome(true)
     });
-    let pool = Pool::start(1, run, || {}).unwrap();
+    let pool = Pool::start("check", 1, run, || {}).unwrap();
     for number in [0, 1, 2] {
         pool.submit(job(number, None));
     }
@@ -74,7 +75,7 @@ fn a_panic_is_a_failed_check_and_the_worker_lives() {
 fn only_what_differs_wakes_and_only_once() {
     let wakes = Arc::new(AtomicUsize::new(0));
     let counted = wakes.clone();
-    let pool = Pool::start(2, passing(), move || {
+    let pool = Pool::start("check", 2, passing(), move || {
         counted.fetch_add(1, Ordering::SeqCst);
     })
     .unwrap();
@@ -98,7 +99,7 @@ fn a_wake_follows_its_report_and_comes_again_once_a_drain_has_begun() {
     let (wake, woken) = mpsc::channel();
     let (go_on, held) = mpsc::channel();
     let (wake, held) = (Mutex::new(wake), Mutex::new(held));
-    let pool = Pool::start(1, passing(), move || {
+    let pool = Pool::start("check", 1, passing(), move || {
         let _ = wake.lock().unwrap().send(());
         let _ = held.lock().unwrap().recv_timeout(PLENTY);
     })
@@ -121,7 +122,7 @@ fn no_wake_is_lost() {
     const ROUNDS: usize = 20_000;
     let (wake, woken) = mpsc::channel();
     let wake = Mutex::new(wake);
-    let pool = Pool::start(4, passing(), move || {
+    let pool = Pool::start("check", 4, passing(), move || {
         let _ = wake.lock().unwrap().send(());
     })
     .unwrap();
@@ -156,7 +157,7 @@ fn workers_are_named_and_yield_to_the_loop() {
         ProbeOutcome::passed(format!("{name} {}", nice()), millis(0))
     });
     let before = nice();
-    let pool = Pool::start(1, run, || {}).unwrap();
+    let pool = Pool::start("check", 1, run, || {}).unwrap();
     pool.submit(job(0, None));
     assert_eq!(take(&pool, 1)[0].1.detail, "check-0 10");
     assert_eq!(nice(), before);
@@ -172,7 +173,7 @@ fn it_grows_and_shrinks_and_takes_a_new_prober() {
         }
         outcome(false)
     });
-    let mut pool = Pool::start(1, run, || {}).unwrap();
+    let mut pool = Pool::start("check", 1, run, || {}).unwrap();
     (0..3).for_each(|number| pool.submit(job(number, None)));
     eventually("one works", || pool.busy() == 1);
     pool.resize(3).unwrap();
@@ -199,7 +200,7 @@ fn stopping_leaves_no_thread_whatever_they_do() {
     let pid = tempfile::NamedTempFile::new().unwrap();
     let script = format!("echo $$ > {}; sleep 1000", pid.path().display());
     let exec = ExecProbe::new(vec!["/bin/sh".into(), "-c".into(), script]);
-    let pool = Pool::start(5, real(), || {}).unwrap();
+    let pool = Pool::start("check", 5, real(), || {}).unwrap();
     pool.submit(request(hole.address, ProbeKind::Tcp(TcpProbe::CONNECT), PLENTY * 6));
     pool.submit(request(silent.address, ProbeKind::Http(http()), PLENTY * 6));
     pool.submit(request(silent.address, ProbeKind::Exec(exec), PLENTY * 6));
@@ -222,7 +223,7 @@ fn what_waits_is_not_begun_once_it_stops() {
         thread::park_timeout(millis(100));
         outcome(true)
     });
-    let pool = Pool::start(1, run, || {}).unwrap();
+    let pool = Pool::start("check", 1, run, || {}).unwrap();
     (0..100).for_each(|number| pool.submit(job(number, None)));
     eventually("the first runs", || pool.busy() == 1);
     assert_eq!(pool.stop(), 0);
@@ -237,7 +238,7 @@ fn a_worker_that_hangs_is_left_after_a_second() {
         let _ = held.lock().unwrap().recv_timeout(PLENTY);
         outcome(true)
     });
-    let pool = Pool::start(3, run, || {}).unwrap();
+    let pool = Pool::start("check", 3, run, || {}).unwrap();
     pool.submit(job(0, None));
     eventually("one hangs", || pool.busy() == 1);
     let begun = clock();
@@ -248,10 +249,92 @@ fn a_worker_that_hangs_is_left_after_a_second() {
 
 #[test]
 fn a_thousand_workers_start_and_end() {
-    let pool = Pool::start(1000, passing(), || {}).unwrap();
+    let pool = Pool::start("check", 1000, passing(), || {}).unwrap();
     assert_eq!(pool.workers(), 1000);
     (0..2000).for_each(|number| pool.submit(job(number, Some(true))));
     take(&pool, 2000);
     assert!(threads().iter().any(|name| name.starts_with("check-99")));
     assert_eq!(pool.stop(), 0);
+}
+
+/// A worker hangs in the system: its place is taken, and it goes when it is back.
+#[test]
+fn what_hangs_is_named_replaced_and_gone_when_it_is_back() {
+    let (let_go, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let run: RunProbe = Arc::new(move |request| {
+        if request.ticket == Ticket::new(7, 0) {
+            let _ = held.lock().unwrap().recv_timeout(PLENTY);
+        }
+        outcome(true)
+    });
+    let mut pool = Pool::start("check", 1, run, || {}).unwrap();
+    pool.submit(ProbeRequest { timeout: millis(100), ..job(7, None) });
+    pool.submit(job(8, None));
+    eventually("one is busy", || pool.busy() == 1);
+    let now = clock();
+    assert_eq!(pool.replace_hanging(now), [], "its time is not up");
+    let found = pool.replace_hanging(now + millis(100) + HANGING);
+    let [Hanging { worker, replaced: true, .. }] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((worker.as_str(), pool.hanging(), pool.workers()), ("check-0", 1, 1));
+    assert_eq!(pool.replace_hanging(now + millis(5000)), [], "told once");
+    // The other one goes on with what waits.
+    eventually("the next run is done", || {
+        pool.drain().any(|report| matches!(report, Report::Finished(ticket, _) if ticket == Ticket::new(8, 0)))
+    });
+    let_go.send(()).unwrap();
+    eventually("it comes back and goes", || {
+        pool.drain().any(|report| matches!(&report, Report::Returned(worker, _) if worker == "check-0"))
+    });
+    assert_eq!((pool.hanging(), pool.busy()), (0, 0));
+    pool.submit(job(9, None));
+    take(&pool, 1);
+    assert_eq!(pool.stop(), 0);
+}
+
+/// When all of them hang, and their places' takers too, that is said, and no more are started.
+#[test]
+fn there_is_an_end_to_replacing() {
+    let (let_go, held) = crossbeam_channel::unbounded::<()>();
+    let run: RunProbe = Arc::new(move |_| {
+        let _ = held.recv_timeout(PLENTY);
+        outcome(true)
+    });
+    let mut pool = Pool::start("check", 2, run, || {}).unwrap();
+    (0..6).for_each(|number| pool.submit(ProbeRequest { timeout: millis(1), ..job(number, None) }));
+    eventually("both are busy", || pool.busy() == 2);
+    let late = clock() + PLENTY;
+    assert_eq!(pool.replace_hanging(late).iter().filter(|found| found.replaced).count(), 2);
+    eventually("the others are busy", || pool.busy() == 2);
+    let found = pool.replace_hanging(late + PLENTY);
+    assert_eq!(found.iter().map(|found| found.replaced).collect::<Vec<_>>(), [false, false]);
+    (0..6).for_each(|_| let_go.send(()).unwrap());
+    eventually("all is done", || pool.hanging() == 0 && pool.busy() == 0);
+    assert_eq!(pool.stop(), 0);
+}
+
+/// Runs that are known to be slow leave a worker to the others.
+#[test]
+fn slow_runs_keep_to_their_lane() {
+    let (let_go, held) = crossbeam_channel::unbounded::<()>();
+    let run: RunProbe = Arc::new(move |request| {
+        if request.slow {
+            let _ = held.recv_timeout(PLENTY);
+        }
+        outcome(true)
+    });
+    let pool = Pool::start("check", 8, run, || {}).unwrap();
+    (0..100).for_each(|number| pool.submit(ProbeRequest { slow: true, ..job(number, None) }));
+    eventually("all but one are busy", || pool.busy() == 7);
+    (100..200).for_each(|number| pool.submit(job(number, None)));
+    let mut done = 0;
+    eventually("the others are done", || {
+        done += pool.drain().filter(|report| matches!(report, Report::Finished(..))).count();
+        done == 100
+    });
+    (0..100).for_each(|_| let_go.send(()).unwrap());
+    eventually("the slow ones too", || {
+        done += pool.drain().filter(|report| matches!(report, Report::Finished(..))).count();
+        done == 200
+    });
 }

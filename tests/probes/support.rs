@@ -184,6 +184,7 @@ pub(crate) fn request(target: SocketAddr, kind: ProbeKind, timeout: Duration) ->
         probe: Arc::new(Probe { target, egress: Egress::default(), kind }),
         timeout,
         due: clock(),
+        slow: false,
         expected: None,
     }
 }

@@ -275,7 +275,7 @@ fn two_hundred_side_by_side() {
         count.fetch_add(1, Ordering::SeqCst);
         prober.run(request)
     });
-    let pool = Pool::start(RUNS, prober, || {}).unwrap();
+    let pool = Pool::start("check", RUNS, prober, || {}).unwrap();
     requests.into_iter().for_each(|request| pool.submit(request));
     let (mut passed, mut failed) = (0, 0);
     eventually("all results are there", || {
@@ -300,7 +300,7 @@ fn a_stop_ends_what_waits() {
     let silent = Decapsulator::start("127.0.0.1:0", |_, _, _| {});
     let request = request(silent.address, GUE, PLENTY * 6);
     let prober = Prober::new(&config(&request)).unwrap();
-    let pool = Pool::start(1, Arc::new(move |request: &_| prober.run(request)), || {}).unwrap();
+    let pool = Pool::start("check", 1, Arc::new(move |request: &_| prober.run(request)), || {}).unwrap();
     pool.submit(request);
     eventually("it waits", || pool.busy() == 1);
     let begun = clock();

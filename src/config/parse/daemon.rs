@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::findings::{Findings, Place};
 use super::schema;
 use super::table::{Item, Section};
-use crate::config::{Daemon, LogLevel, MAX_WORKERS, Workers};
+use crate::config::{Daemon, LogLevel, MAX_EXEC_WORKERS, MAX_WORKERS, Workers};
 
 /// What fits the address of a Unix socket (`sun_path`), with its final zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -14,13 +14,14 @@ const MAX_SOCKET_PATH: usize = 107;
 /// Where warnings about `[daemon]` point.
 pub(super) struct Places {
     pub(super) workers: Place,
+    pub(super) exec_workers: Place,
     pub(super) startup_deadline: Place,
 }
 
 pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, Places) {
     let mut daemon = Daemon::default();
     let top = Place { file: 0, offset: 0 };
-    let mut places = Places { workers: top, startup_deadline: top };
+    let mut places = Places { workers: top, exec_workers: top, startup_deadline: top };
     let table = root.and_then(|root| root.get("daemon")).and_then(|item| item.section(&schema::DAEMON, findings));
     let Some(table) = table else { return (daemon, places) };
     if let Some(path) = table.get("control_socket").and_then(|item| absolute_path(&item, findings)) {
@@ -32,7 +33,11 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
     }
     if let Some(item) = table.get("workers") {
         places.workers = item.place;
-        daemon.workers = workers(&item, findings).unwrap_or(daemon.workers);
+        daemon.workers = workers(&item, MAX_WORKERS, findings).unwrap_or(daemon.workers);
+    }
+    if let Some(item) = table.get("exec_workers") {
+        places.exec_workers = item.place;
+        daemon.exec_workers = workers(&item, MAX_EXEC_WORKERS, findings).unwrap_or(daemon.exec_workers);
     }
     let hour = Duration::from_secs(3600);
     if let Some(item) = table.get("startup_deadline") {
@@ -55,11 +60,11 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
     (daemon, places)
 }
 
-fn workers(item: &Item, findings: &mut Findings) -> Option<Workers> {
+fn workers(item: &Item, most: usize, findings: &mut Findings) -> Option<Workers> {
     if item.is_string() {
         return item.choice(&[("auto", Workers::Auto)], findings);
     }
-    let count = item.integer(1..=MAX_WORKERS as u32, findings)?;
+    let count = item.integer(1..=u32::try_from(most).unwrap_or(u32::MAX), findings)?;
     Some(Workers::Fixed(count as usize))
 }
 

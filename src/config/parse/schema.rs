@@ -14,7 +14,16 @@ pub(super) static ROOT: Schema =
 
 pub(super) static DAEMON: Schema = Schema {
     title: "[daemon]",
-    keys: &["control_socket", "workers", "startup_deadline", "shutdown_drain", "drain_time", "state_file", "log"],
+    keys: &[
+        "control_socket",
+        "workers",
+        "exec_workers",
+        "startup_deadline",
+        "shutdown_drain",
+        "drain_time",
+        "state_file",
+        "log",
+    ],
 };
 
 pub(super) static BGP: Schema = Schema {

@@ -1,10 +1,8 @@
 //! Checks, backends and services.
 
-use std::time::Duration;
-
 use log::Level;
 
-use super::{Subjects, plural};
+use super::{Subjects, plural, whole_millis};
 use crate::health::{HealthEvent, ServiceState};
 
 /// What an event has in common with others that may come by the thousand.
@@ -85,8 +83,4 @@ pub(super) fn line(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, S
         }
     };
     Some(line)
-}
-
-fn whole_millis(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

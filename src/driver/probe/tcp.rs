@@ -56,7 +56,7 @@ impl Talk<'_> {
                 self.heard.clear();
                 self.say(octets).map_err(|error| text::failure(&error, self.at.limit, "sending"))
             }
-            Step::Expect { pattern, refusal } => self.expect(pattern, refusal.as_ref()),
+            Step::Expect { pattern, refusal } => self.wait_for(pattern, refusal.as_ref()),
             Step::Leave(octets) => {
                 // The answers that count are in.
                 if self.say(octets).is_ok() {
@@ -73,7 +73,7 @@ impl Talk<'_> {
         self.stream.flush()
     }
 
-    fn expect(&mut self, pattern: &Pattern, refusal: Option<&Pattern>) -> Result<(), Fault> {
+    fn wait_for(&mut self, pattern: &Pattern, refusal: Option<&Pattern>) -> Result<(), Fault> {
         let mut looks = 0;
         let mut looked_at = usize::MAX;
         let mut piece = [0; 4096];

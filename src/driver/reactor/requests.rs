@@ -9,10 +9,12 @@ use crate::driver::control::Ask;
 use crate::driver::control_change::Change;
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
+use crate::driver::notice::workers::Workers;
+use crate::driver::pool::RunProbe;
 use crate::driver::reload::{Loaded, Refused, What, broken};
 use crate::driver::signal::Request;
 use crate::driver::status::{PoolLine, Status};
-use crate::driver::{clock, wall_clock};
+use crate::driver::{clock, wall_clock, watchdog};
 use crate::engine::Input;
 use crate::engine::drain::Drain;
 
@@ -75,9 +77,13 @@ impl Reactor {
             engine: self.engine.status(&wall),
             listen: self.doors.lines(),
             pool: PoolLine {
-                workers: self.pool.workers(),
+                workers: self.pools.network().workers(),
                 demand: self.config.worker_demand(),
-                busy: self.pool.busy(),
+                busy: self.pools.network().busy(),
+                exec_workers: self.pools.local().workers(),
+                exec_demand: self.config.exec_demand(),
+                exec_busy: self.pools.local().busy(),
+                hung: self.pools.network().hanging() + self.pools.local().hanging(),
                 queued: schedule.queued,
                 lag_p99_us: u64::try_from(schedule.lag_p99.as_micros()).unwrap_or(u64::MAX),
                 overdue: schedule.overdue,
@@ -90,6 +96,7 @@ impl Reactor {
         let now = clock();
         match (request, self.stop) {
             (Request::Stop(signal), Stop::No) => {
+                watchdog::stopping();
                 self.scribe.note(Notice::Stopping(signal));
                 self.doors.close_all();
                 self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + STOP_PATIENCE);
@@ -112,6 +119,7 @@ impl Reactor {
 
     /// Stops for a restart.
     fn leave(&mut self, now: Instant) {
+        watchdog::stopping();
         self.scribe.note(Notice::Restart(Restart::Leaving(self.engine.heirs())));
         self.legacy = Some(self.engine.saved(&wall_clock(), self.keeper.boot_id()));
         self.feed(now, Input::Leave);
@@ -148,10 +156,12 @@ impl Reactor {
         let now = clock();
         // What the engine still has to say means the old configuration's indexes.
         self.drain(now);
-        self.pool.set_prober(Arc::new(move |request| prober.run(request)));
-        if let Err(error) = self.pool.resize(config.worker_count()) {
-            self.scribe.note(Notice::WorkersMissing { started: self.pool.workers(), error: error.to_string() });
+        let prober: RunProbe = Arc::new(move |request| prober.run(request));
+        if let Err(error) = self.pools.configure(&config, &prober) {
+            let started = self.pools.network().workers() + self.pools.local().workers();
+            self.scribe.note(Notice::Workers(Workers::Missing { started, error: error.to_string() }));
         }
+        self.oversight.configure(&config);
         if config.daemon.control_socket != self.config.daemon.control_socket {
             self.scribe.note(Notice::NeedsRestart("daemon.control_socket"));
         }

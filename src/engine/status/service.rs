@@ -167,11 +167,7 @@ impl Engine {
         };
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let probe = self.config.checks.get(check.check).map(|check| &*check.probe);
-        let target = probe.map(|probe| match &probe.kind {
-            ProbeKind::File(file) => file.path.display().to_string(),
-            ProbeKind::Alias(service) => service.to_string(),
-            _ => probe.target.to_string(),
-        });
+        let target = probe.map(Probe::place);
         let failure = status.last.as_ref().and_then(|last| last.failure);
         CheckLine {
             name: check.name.to_string(),

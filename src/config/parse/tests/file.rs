@@ -6,7 +6,7 @@ use super::*;
 fn daemon_and_top_level_errors() {
     let daemon = |lines: &str| format!("{BASE}[daemon]\n{lines}\n");
     for (text, expected) in [
-        (daemon("workers = 0"), "20:11: `workers` must be from 1 to 4096, not 0"),
+        (daemon("workers = 0"), "20:11: `workers` must be from 1 to 12288, not 0"),
         (daemon("workers = 'automatic'"), "20:11: `workers` must be \"auto\", not `automatic`"),
         (daemon("control_socket = 'x'"), "20:18: `control_socket` must be an absolute path"),
         (

@@ -1,0 +1,119 @@
+//! What systemd is told: that we are ready, that we stop, and, where it wants to know (`WatchdogSec=`), that checks are
+//! being completed. A daemon that turns but checks nothing is as good as dead.
+
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+
+/// For so long at least nothing need be completed before the checks are taken for stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// When the watchdog is fed.
+pub(super) struct Watchdog {
+    /// How often; `None` when nobody wants that.
+    every: Option<Duration>,
+    next: Instant,
+    pulse: Pulse,
+}
+
+/// Whether checks are being completed.
+#[derive(Debug)]
+struct Pulse {
+    /// When one was last completed, or nothing was under way.
+    last: Instant,
+    is_stuck: bool,
+}
+
+/// What there is to say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// No check has been completed for so long, and some wait: the watchdog is not fed any more.
+    Stuck(Duration),
+    /// Checks are completed again.
+    Back,
+}
+
+impl Watchdog {
+    /// As the environment asks for.
+    pub(super) fn new(now: Instant) -> Watchdog {
+        // A third: it may be late once, and is fed in time.
+        let every = sd_notify::watchdog_enabled().map(|limit| limit / 3);
+        Watchdog { every, next: now, pulse: Pulse { last: now, is_stuck: false } }
+    }
+
+    /// A run has come back.
+    pub(super) fn completed(&mut self, now: Instant) {
+        self.pulse.last = now;
+    }
+
+    /// When to look next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.every.map(|_| self.next)
+    }
+
+    /// Feeds the watchdog if it is time and there is reason to. `under_way` are runs that wait or are at work; `longest` is
+    /// what a run may take.
+    pub(super) fn feed(&mut self, now: Instant, under_way: usize, longest: Duration) -> Option<Beat> {
+        let every = self.every.filter(|_| now >= self.next)?;
+        self.next = now.checked_add(every).unwrap_or(now);
+        let beat = self.pulse.look(now, under_way, longest);
+        if !self.pulse.is_stuck {
+            say(NotifyState::Watchdog);
+        }
+        beat
+    }
+}
+
+impl Pulse {
+    fn look(&mut self, now: Instant, under_way: usize, longest: Duration) -> Option<Beat> {
+        if under_way == 0 {
+            self.last = now;
+        }
+        let silent = now.saturating_duration_since(self.last);
+        let was_stuck = std::mem::replace(&mut self.is_stuck, silent > PATIENCE.max(longest * 2));
+        match (was_stuck, self.is_stuck) {
+            (false, true) => Some(Beat::Stuck(silent)),
+            (true, false) => Some(Beat::Back),
+            _ => None,
+        }
+    }
+}
+
+/// The first configuration is in force, and sockets are open.
+pub(super) fn ready() {
+    say(NotifyState::Ready);
+}
+
+/// The end begins.
+pub(super) fn stopping() {
+    say(NotifyState::Stopping);
+}
+
+fn say(state: NotifyState<'_>) {
+    // Without systemd nobody listens.
+    let _unheard = sd_notify::notify(&[state]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timers::origin;
+
+    #[test]
+    fn only_completed_checks_are_a_pulse() {
+        let (start, second) = (origin(), Duration::from_secs(1));
+        let mut pulse = Pulse { last: start, is_stuck: false };
+        let at = |seconds: u32| start + second * seconds;
+        // Nothing to do is no fault, however long.
+        assert_eq!(pulse.look(at(1000), 0, second), None);
+        // Something waits, and nothing is completed.
+        assert_eq!(pulse.look(at(1010), 5, second), None);
+        assert_eq!(pulse.look(at(1011), 5, second), Some(Beat::Stuck(second * 11)));
+        assert_eq!(pulse.look(at(1020), 5, second), None, "told once");
+        pulse.last = at(1021);
+        assert_eq!(pulse.look(at(1021), 5, second), Some(Beat::Back));
+        // A run that may take a minute is not stuck after twenty seconds.
+        assert_eq!(pulse.look(at(1041), 5, second * 60), None);
+        assert_eq!(pulse.look(at(1142), 5, second * 60), Some(Beat::Stuck(second * 121)));
+    }
+}

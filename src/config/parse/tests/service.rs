@@ -64,7 +64,10 @@ fn check_errors() {
             "10:10: the answer to HEAD has no body to expect anything of (RFC 9110 §9.3.2)",
         ),
         (with("type", "max_body = 0"), "10:12: `max_body` must be from 1 to 16777216, not 0"),
-        (with("type", "verify = false"), "10:1: `verify` does not apply to a check of type http, only to https, tls, tcp, grpc, smtp, redis, ldap"),
+        (
+            with("type", "verify = false"),
+            "10:1: `verify` does not apply to a check of type http, only to https, tls, tcp, grpc, smtp, redis, ldap",
+        ),
         (
             changed("\"http\"", "\"tcp\"\npath = '/'"),
             "10:1: `path` does not apply to a check of type tcp, only to http, https",

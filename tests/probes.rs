@@ -4,10 +4,16 @@
 #[path = "probes/support.rs"]
 mod support;
 
+#[path = "probes/datagrams.rs"]
+mod datagrams;
+#[path = "probes/dns.rs"]
+mod dns;
 #[path = "probes/exec.rs"]
 mod exec;
 #[path = "probes/http.rs"]
 mod http;
+#[path = "probes/ntp.rs"]
+mod ntp;
 #[path = "probes/pool.rs"]
 mod pool;
 #[path = "probes/tcp.rs"]
@@ -16,3 +22,5 @@ mod tcp;
 mod tls;
 #[path = "probes/tunnels.rs"]
 mod tunnels;
+#[path = "probes/udp.rs"]
+mod udp;

@@ -360,7 +360,7 @@ mod tests {
         for octets in [&b""[..], b"\x01", b"\x01a", b"\x05abc", b"\xc0"] {
             assert_eq!(name(octets, 0), Err(Broken::Short), "{octets:?}");
         }
-        let pointers: Vec<u8> = (0..300u16).flat_map(|number| (0xc000 | 2 * number).to_be_bytes()).collect();
+        let pointers: Vec<u8> = (0..300u16).flat_map(|number| (0xc000 | (2 * number)).to_be_bytes()).collect();
         let octets = [&b"\x00\x00"[..], &pointers].concat();
         assert_eq!(name(&octets, 2 * MAX_POINTERS), Ok((".".into(), 2 * MAX_POINTERS + 2)));
         assert_eq!(name(&octets, 2 * MAX_POINTERS + 4), Err(Broken::Name));

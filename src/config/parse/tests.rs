@@ -5,6 +5,7 @@ mod forwarding;
 mod glb;
 mod gobgp;
 mod group;
+mod packet;
 mod peer;
 mod service;
 mod shipped;

@@ -124,6 +124,8 @@ pub(super) fn failure(error: &io::Error, limit: Limit, doing: &str) -> Fault {
         // RFC 792, RFC 4443 §3.1: the target itself says so.
         Some(libc::ECONNREFUSED) => Fault::new(FailureKind::Refused, "port unreachable"),
         Some(libc::ENOPROTOOPT) => Fault::new(FailureKind::Refused, "protocol unreachable"),
+        // RFC 4443 §3.1, codes 1, 5 and 6, and a route of ours that prohibits it.
+        Some(libc::EACCES) => Fault::new(FailureKind::Unreachable, "administratively prohibited"),
         Some(libc::EHOSTUNREACH | libc::ENETUNREACH) => text::failure(error, limit, text::CONNECTING),
         _ => text::failure(error, limit, doing),
     }

@@ -52,7 +52,7 @@ fn summary(path: &Path, config: &Config) -> String {
     let uses = config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.checks.len()).sum();
     let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
     let mut kinds: Vec<String> = Vec::new();
-    for kind in ["tcp", "http", "https", "exec", "gue", "fou"] {
+    for kind in ["tcp", "http", "https", "dns", "udp", "ntp", "exec", "gue", "fou"] {
         match config.checks.iter().filter(|check| check.probe.kind.name() == kind).count() {
             0 => {}
             count => kinds.push(format!("{count} {kind}")),
@@ -115,9 +115,9 @@ mod tests {
   VIPs             3  1 IPv4, 2 IPv6
   aggregates       1  1 IPv4, 0 IPv6
   services         2
-  backends         3
-  checks           5  2 tcp, 1 http, 1 https, 1 exec
-  workers          5  chosen automatically; 5 would be busy if every check timed out at once
+  backends         4
+  checks           9  2 tcp, 1 http, 1 https, 1 dns, 2 udp, 1 ntp, 1 exec
+  workers          9  chosen automatically; 9 would be busy if every check timed out at once
 ";
         assert_eq!(summary(Path::new("/etc/herald/herald.toml"), &config), expected);
     }

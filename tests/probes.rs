@@ -4,12 +4,18 @@
 #[path = "probes/support.rs"]
 mod support;
 
+#[path = "probes/datagrams.rs"]
+mod datagrams;
+#[path = "probes/dns.rs"]
+mod dns;
 #[path = "probes/exec.rs"]
 mod exec;
 #[path = "probes/file.rs"]
 mod file;
 #[path = "probes/http.rs"]
 mod http;
+#[path = "probes/ntp.rs"]
+mod ntp;
 #[path = "probes/pool.rs"]
 mod pool;
 #[path = "probes/talk.rs"]
@@ -20,3 +26,5 @@ mod tcp;
 mod tls;
 #[path = "probes/tunnels.rs"]
 mod tunnels;
+#[path = "probes/udp.rs"]
+mod udp;

@@ -109,19 +109,22 @@ mod tests {
 
     #[test]
     fn the_summary_is_aligned_and_complete() {
-        let text = include_str!("../../etc/herald.example.toml").to_owned();
+        let text = "[bgp]\nlocal_as = 65001\nrouter_id = '10.0.0.1'\n\
+                    [[bgp.peer]]\nname = 'tor'\naddress = '10.0.0.2'\npeer_as = 65000\n\
+                    [[service]]\nname = 'web'\nvips = ['192.0.2.1', '2001:db8::1']\nport = 80\n\
+                    check = [{ type = 'tcp' }, { type = 'http' }, { type = 'exec', command = ['/bin/true'] }]\n\
+                    [[service.backend]]\naddress = '10.1.0.1'\n[[service.backend]]\naddress = '10.1.0.2'\n";
+        let text = text.to_owned();
         let config = config::parse(&[Source { name: "f".into(), text }]).unwrap();
         let expected = "\
 /etc/herald/herald.toml: the configuration is valid
-  peers              4  3 external, 1 internal
-  gobgpd             1  by its API at 127.0.0.1:50051
-  VIPs               3  1 IPv4, 2 IPv6
-  aggregates         1  1 IPv4, 0 IPv6
-  services           2
-  backends           3
-  checks             5  1 exec, 1 http, 1 https, 2 tcp
+  peers              1  1 external, 0 internal
+  VIPs               2  1 IPv4, 1 IPv6
+  services           1
+  backends           2
+  checks             6  2 exec, 2 http, 2 tcp
   workers            4  chosen automatically; 4 would be busy if every check timed out at once
-  exec workers       1  chosen automatically; 1 would be busy if every check timed out at once
+  exec workers       2  chosen automatically; 2 would be busy if every check timed out at once
 ";
         assert_eq!(summary(Path::new("/etc/herald/herald.toml"), &config), expected);
     }

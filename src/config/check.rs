@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use dns::{DnsProbe, DnsTransport};
+pub use dns::{DnsProbe, DnsTransport, Rcode, RecordType};
 pub use egress::Egress;
 pub use exec::{ExecProbe, ExitCodes, FileProbe};
 pub use http::{Degraded, GrpcProbe, HeaderMatch, HttpProbe, HttpVersion, JsonMatch, StatusRange};

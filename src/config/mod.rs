@@ -31,8 +31,8 @@ pub use capabilities::{Capabilities, Confederation, Relation, Role};
 pub use check::{
     AgentProbe, Check, ClientIdentity, Degraded, DnsProbe, DnsTransport, Egress, Encapsulation, ExecProbe, ExitCodes,
     FailureKind, FailureKinds, FileProbe, GrpcProbe, HeaderMatch, HttpProbe, HttpVersion, IcmpProbe, JsonMatch,
-    NtpProbe, OnStale, Pattern, Probe, ProbeKind, ProxyHeader, StatusRange, Step, TcpProbe, Timing, TlsProfile,
-    UdpProbe, Weight, Window,
+    NtpProbe, OnStale, Pattern, Probe, ProbeKind, ProxyHeader, Rcode, RecordType, StatusRange, Step, TcpProbe, Timing,
+    TlsProfile, UdpProbe, Weight, Window,
 };
 pub use combine::Combine;
 pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};

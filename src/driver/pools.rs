@@ -2,9 +2,11 @@
 //! thousand programs are another burden than a thousand dead backends, and a file may lie on a disk that hangs.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pool::{HANGING, Hanging, Pool, Report, RunProbe};
+use super::probe::Prober;
 use crate::config::Config;
 use crate::health::{ProbeRequest, ScheduleStatus};
 
@@ -24,11 +26,12 @@ impl Pools {
     /// Not a single thread could be started for one of them.
     pub(super) fn start(
         config: &Config,
-        prober: &RunProbe,
+        prober: Arc<Prober>,
         wake: impl Fn() + Clone + Send + Sync + 'static,
     ) -> io::Result<Pools> {
+        let prober = runs(prober);
         let network = Pool::start("check", config.worker_count(), prober.clone(), wake.clone())?;
-        let local = Pool::start("exec", config.exec_worker_count(), prober.clone(), wake)?;
+        let local = Pool::start("exec", config.exec_worker_count(), prober, wake)?;
         Ok(Pools { network, local, overdue: 0, look_at: None })
     }
 
@@ -41,9 +44,10 @@ impl Pools {
     ///
     /// # Errors
     /// As [`Pool::resize`], of the first of them.
-    pub(super) fn configure(&mut self, config: &Config, prober: &RunProbe) -> io::Result<()> {
+    pub(super) fn configure(&mut self, config: &Config, prober: Arc<Prober>) -> io::Result<()> {
+        let prober = runs(prober);
         self.network.set_prober(prober.clone());
-        self.local.set_prober(prober.clone());
+        self.local.set_prober(prober);
         let network = self.network.resize(config.worker_count());
         network.and(self.local.resize(config.exec_worker_count()))
     }
@@ -91,6 +95,10 @@ impl Pools {
     pub(super) fn stop(self) -> usize {
         self.network.stop() + self.local.stop()
     }
+}
+
+fn runs(prober: Arc<Prober>) -> RunProbe {
+    Arc::new(move |request| prober.run(request))
 }
 
 /// How late starts may be before people hear of it: at least this, or a tenth of the shortest interval.

@@ -30,7 +30,7 @@ use super::load::Origin;
 use super::notice::restart::Restart;
 use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};
-use super::pool::{Report, RunProbe};
+use super::pool::Report;
 use super::pools::Pools;
 use super::reload::{Loaded, Loader, Refused};
 use super::scribe::Scribe;
@@ -150,8 +150,7 @@ impl Reactor {
         let for_workers = waker.clone();
         // The eventfd of a waker can only be full of wakes.
         let wake = move || drop(for_workers.wake());
-        let prober: RunProbe = Arc::new(move |request| prober.run(request));
-        let pools = Pools::start(&config, &prober, wake)?;
+        let pools = Pools::start(&config, prober, wake)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "targets/answer.rs"]
+mod answer;
 #[path = "targets/config.rs"]
 mod config;
 #[path = "targets/gobgp.rs"]
@@ -48,6 +50,11 @@ fn config_seeds() {
 #[test]
 fn table_seeds() {
     feed("table", table::run);
+}
+
+#[test]
+fn answer_seeds() {
+    feed("answer", answer::run);
 }
 
 fn feed(target: &str, run: fn(&[u8])) {

@@ -38,6 +38,7 @@ mod passwords;
 mod ranges;
 mod reach;
 mod reload;
+mod resolvers;
 mod restart;
 mod sessions;
 mod speak;

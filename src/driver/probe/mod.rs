@@ -5,7 +5,8 @@
 //! no process. What a backend sends reaches people only through `text::printable`.
 
 mod agent;
-mod dns;
+mod datagram;
+pub mod dns;
 pub(super) mod egress;
 pub(super) mod exec;
 mod file;

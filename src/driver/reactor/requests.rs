@@ -1,6 +1,5 @@
 //! What operators and other threads ask of the loop: mail, signals, reloads, and the end.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Mail, Reactor, STOP_PATIENCE, Stop, poster};
@@ -10,7 +9,6 @@ use crate::driver::control_change::Change;
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
 use crate::driver::notice::workers::Workers;
-use crate::driver::pool::RunProbe;
 use crate::driver::reload::{Loaded, Refused, What, broken};
 use crate::driver::signal::Request;
 use crate::driver::status::{PoolLine, Status};
@@ -156,8 +154,7 @@ impl Reactor {
         let now = clock();
         // What the engine still has to say means the old configuration's indexes.
         self.drain(now);
-        let prober: RunProbe = Arc::new(move |request| prober.run(request));
-        if let Err(error) = self.pools.configure(&config, &prober) {
+        if let Err(error) = self.pools.configure(&config, prober) {
             let started = self.pools.network().workers() + self.pools.local().workers();
             self.scribe.note(Notice::Workers(Workers::Missing { started, error: error.to_string() }));
         }

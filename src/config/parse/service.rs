@@ -58,9 +58,9 @@ fn read_service(table: &Section, checks: &mut Checks, places: &mut Places, findi
         table.get("required").map_or(Some(Required::Backends(1)), |item| required(&item, "backends", findings));
     let uses = checks.read_uses(table, findings);
     let combine = table.get("combine").map_or(Some((Combine::All, None)), |item| check::combine(&item, findings));
-    let disable = optional(table.get("disable_file").map(|item| checks.disable_file(&item, findings)));
     let ground = Ground { port, vips: vips.as_deref().unwrap_or_default(), uses: uses.as_deref(), combine };
     let backends = read_backends(table, &ground, checks, findings);
+    let disable = optional(table.get("disable_file").map(|item| checks.disable_file(&item, findings)));
     Some(Service {
         name: name?.into(),
         vips: vips?,

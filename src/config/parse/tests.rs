@@ -172,7 +172,7 @@ fn values_arrive() {
     assert_eq!((vip.attributes.med, degraded.med, degraded.as_path_prepend), (Some(50), Some(1000), Some(3)));
     assert_eq!(vip.attributes.communities, ["65000:300".parse().unwrap()]);
     assert_eq!(degraded.communities, ["graceful-shutdown".parse().unwrap()]);
-    assert_eq!(config.references.len(), 2);
+    assert_eq!(config.references.len(), 3);
 }
 
 #[test]

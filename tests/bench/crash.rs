@@ -156,7 +156,7 @@ fn anycast_healthchecker(dir: &Path, backend: SocketAddr) -> Option<Announcer> {
     let config = format!(
         "include \"{prefixes}\";\nrouter id 10.0.0.1;\nprotocol device {{}}\nprotocol static {{ ipv4; route {VIP}/32 blackhole; }}\n\
          protocol bgp tor {{ local 127.0.0.1 as 65001; neighbor 127.0.0.1 port {} as 65000; multihop; connect delay time 1;\n\
-         ipv4 {{ import none; export where net ~ ACAST_PS_ADVERTISE; next hop self; }}; }}\n",
+         ipv4 {{ import none; export where net ~ ACAST_PS_ADVERTISE; next hop address 10.0.0.1; }}; }}\n",
         router.address.port()
     );
     let (process, _control) = bird::start(dir, "anycast", &config);

@@ -11,6 +11,7 @@ mod latency;
 mod options;
 mod process;
 mod proxy;
+mod rack;
 mod router;
 mod routes;
 mod web;
@@ -20,9 +21,10 @@ use options::Options;
 /// A benchmark's name and what runs it.
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     ("latency", |_| latency::run()),
     ("crash", |_| crash::run()),
+    ("rack", |_| rack::run()),
     ("routes", routes::run),
     ("flap", flap::run),
     ("gobgp", gobgp::run),

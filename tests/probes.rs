@@ -18,6 +18,8 @@ mod http;
 mod ntp;
 #[path = "probes/pool.rs"]
 mod pool;
+#[path = "probes/raw.rs"]
+mod raw;
 #[path = "probes/talk.rs"]
 mod talk;
 #[path = "probes/tcp.rs"]

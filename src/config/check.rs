@@ -134,6 +134,31 @@ impl ProbeKind {
     }
 }
 
+/// What a check needs that the system may refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Listening for echo replies: CAP_NET_RAW.
+    Tunnel,
+    /// A socket for echo requests: `net.ipv4.ping_group_range`, or CAP_NET_RAW.
+    Icmp,
+    /// A raw socket of TCP: CAP_NET_RAW.
+    Syn,
+    /// Setting a firewall mark: CAP_NET_ADMIN or CAP_NET_RAW.
+    Mark,
+}
+
+impl Need {
+    /// Whether this probe has it.
+    pub fn is_of(self, probe: &Probe) -> bool {
+        match self {
+            Need::Tunnel => matches!(probe.kind, ProbeKind::Tunnel(_)),
+            Need::Icmp => matches!(probe.kind, ProbeKind::Icmp(_)),
+            Need::Syn => matches!(probe.kind, ProbeKind::Syn),
+            Need::Mark => probe.egress.mark.is_some(),
+        }
+    }
+}
+
 /// How TLS is spoken, and how the server's certificate is judged.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TlsProfile {

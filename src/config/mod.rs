@@ -30,7 +30,7 @@ pub use bgp::{Bgp, HoldTime, NextHop4, NextHop6, PeerAs};
 pub use capabilities::{Capabilities, Confederation, Relation, Role};
 pub use check::{
     AgentProbe, Check, ClientIdentity, Degraded, DnsProbe, DnsTransport, Egress, Encapsulation, ExecProbe, ExitCodes,
-    FailureKind, FailureKinds, FileProbe, GrpcProbe, HeaderMatch, HttpProbe, HttpVersion, IcmpProbe, JsonMatch,
+    FailureKind, FailureKinds, FileProbe, GrpcProbe, HeaderMatch, HttpProbe, HttpVersion, IcmpProbe, JsonMatch, Need,
     NtpProbe, OnStale, Pattern, Probe, ProbeKind, ProxyHeader, Rcode, RecordType, StatusRange, Step, TcpProbe, Timing,
     TlsProfile, UdpProbe, Weight, Window,
 };
@@ -68,9 +68,9 @@ pub struct Config {
     pub glb: Option<Arc<Glb>>,
     /// Files that the configuration names: the driver looks at them before it takes the configuration.
     pub references: Vec<FileReference>,
-    /// The first place that asks for a check of kind [`ProbeKind::Tunnel`]: the driver looks whether it may listen for
-    /// echo replies before it takes the configuration. `None` when there is no such check.
-    pub tunnels: Option<Position>,
+    /// What checks need that the system may refuse, and the first place that asks for each: the driver looks before it takes
+    /// the configuration.
+    pub needs: BTreeMap<Need, Position>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Diagnostic>,
 }

@@ -140,12 +140,12 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
     let (vips, vip_places) = vip::read(&roots, &service_places, ways, &mut findings);
     let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, ways, &mut findings);
     checks.look_at_aliases(&services, &service_places.names, &mut findings);
-    let (checks, check_references, tunnels) = checks.finish(&mut findings);
+    let (checks, check_references, needs) = checks.finish(&mut findings);
     references.extend(check_references);
 
     let (glb, warnings) = (glb.map(Arc::new), Vec::new());
     let mut config =
-        Config { daemon, bgp, gobgp, checks, services, vips, aggregates, glb, references, tunnels, warnings };
+        Config { daemon, bgp, gobgp, checks, services, vips, aggregates, glb, references, needs, warnings };
     let nothing = roots.iter().all(|root| ["bgp", "gobgp", "glb", "service"].iter().all(|key| !root.has(key)));
     if nothing && !findings.is_incomplete() {
         let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \

@@ -11,7 +11,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::probe::{tunnel, user};
+use super::probe::{needs, user};
 use super::secret;
 use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Gobgp, Position, Secret, Source, Texts};
 
@@ -165,7 +165,7 @@ fn validate(sources: &[Source], texts: &Texts) -> Result<Config, Vec<Diagnostic>
     let mut config = config::parse_with(sources, texts)?;
     let mut secrets = BTreeMap::new();
     let faults = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets));
-    let mut errors: Vec<_> = faults.chain(tunnel::look(&config).err()).collect();
+    let mut errors: Vec<_> = faults.chain(needs::look(&config)).collect();
     errors.sort();
     config.give_secrets(&secrets);
     // Without a name there is none to tell, and that is no reason to refuse a configuration.

@@ -21,7 +21,7 @@ use super::findings::{Findings, Place, quote};
 use super::table::{Item, Section, optional};
 use super::{name, schema};
 use crate::config::{
-    Check, CheckRef, Combine, Egress, Encapsulation, FileReference, Position, Probe, ProbeKind, Service, Timing,
+    Check, CheckRef, Combine, Egress, Encapsulation, FileReference, Need, Position, Probe, ProbeKind, Service, Timing,
 };
 use crate::prefix::Prefix;
 
@@ -67,8 +67,8 @@ pub(super) struct Checks {
     checks: Vec<Check>,
     check_ids: BTreeMap<(usize, SocketAddr, Egress), usize>,
     material: Material,
-    /// The first place that asks for a tunnel.
-    tunnel: Option<Place>,
+    /// The first place that asks for each.
+    needs: BTreeMap<Need, Place>,
     /// Of checks of the VIP itself: prefixes that are no address, as reported.
     no_address: BTreeSet<(Place, Prefix)>,
     /// Which service each alias is of, and where it says so.
@@ -198,13 +198,14 @@ impl Checks {
         alias::look(&self.aliases, &self.checks, services, names, findings);
     }
 
-    /// A tunnel is asked for here.
-    pub(super) fn note_tunnel(&mut self, place: Place) {
-        self.tunnel = Some(self.tunnel.map_or(place, |first| first.min(place)));
+    /// This is asked for here.
+    pub(super) fn note(&mut self, need: Need, place: Place) {
+        let first = self.needs.entry(need).or_insert(place);
+        *first = place.min(*first);
     }
 
-    /// Reports what nothing uses, and gives out the checks, the files that they name, and where there are tunnels.
-    pub(super) fn finish(self, findings: &mut Findings) -> (Vec<Check>, Vec<FileReference>, Option<Position>) {
+    /// Reports what nothing uses, and gives out the checks, the files that they name, and what they need.
+    pub(super) fn finish(self, findings: &mut Findings) -> (Vec<Check>, Vec<FileReference>, BTreeMap<Need, Position>) {
         for (name, named) in &self.named {
             if !named.used && !findings.is_incomplete() {
                 findings.error(named.place, format!("no service or backend uses check {}", quote(name)));
@@ -212,9 +213,10 @@ impl Checks {
         }
         let references = self.material.finish(findings);
         // One that no backend uses is not run.
-        let is_run = self.checks.iter().any(|check| matches!(check.probe.kind, ProbeKind::Tunnel(_)));
-        let tunnel = self.tunnel.filter(|_| is_run).map(|place| findings.position(place));
-        (self.checks, references, tunnel)
+        let is_run = |need: Need| self.checks.iter().any(|check| need.is_of(&check.probe));
+        let needs = self.needs.iter().filter(|(need, _)| is_run(**need));
+        let needs = needs.map(|(need, place)| (*need, findings.position(*place))).collect();
+        (self.checks, references, needs)
     }
 
     fn read_check(&mut self, item: &Item, own_name: Option<&str>, findings: &mut Findings) -> Option<CheckUse> {
@@ -236,11 +238,22 @@ impl Checks {
         let kind = self.kind(&table, type_name, findings)?;
         let own_port = match kind {
             ProbeKind::Tunnel(encapsulation) => {
-                self.note_tunnel(type_place);
+                self.note(Need::Tunnel, type_place);
                 Some(encapsulation.default_port())
+            }
+            ProbeKind::Icmp(_) => {
+                self.note(Need::Icmp, type_place);
+                None
+            }
+            ProbeKind::Syn => {
+                self.note(Need::Syn, type_place);
+                None
             }
             _ => None,
         };
+        if let Some(item) = table.get("mark") {
+            self.note(Need::Mark, item.place);
+        }
         let target = match kind {
             ProbeKind::File(_) | ProbeKind::Alias(_) => Target::Nothing,
             _ => target?,

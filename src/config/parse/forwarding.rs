@@ -10,7 +10,7 @@ use super::findings::{Findings, Place, quote};
 use super::json::{Object, Value};
 use super::{address, is_new};
 use crate::config::glb::{ForwardingTable, Slot, TableBackend};
-use crate::config::{CheckRef, Encapsulation, HttpProbe, ProbeKind, Protocol, StatusRange, TcpProbe, Timing};
+use crate::config::{CheckRef, Encapsulation, HttpProbe, Need, ProbeKind, Protocol, StatusRange, TcpProbe, Timing};
 use crate::prefix::{Prefix, PrefixError};
 
 /// In milliseconds; for both the longest is a day.
@@ -263,7 +263,7 @@ impl Reader<'_, '_> {
                 _ => Some(ProbeKind::Tunnel(Encapsulation::Fou)),
             };
             if let (Some(ProbeKind::Tunnel(_)), Some(value)) = (&kind, object.get(key)) {
-                self.checks.note_tunnel(value.place());
+                self.checks.note(Need::Tunnel, value.place());
             }
             uses.extend(kind.map(|kind| self.checks.ready(key, kind, self.timing, port, object.place)));
         }

@@ -8,7 +8,7 @@ use super::check::{self, CheckUse, Checks, EgressKeys, Stand};
 use super::findings::{Findings, Place, quote};
 use super::table::{Item, Section, optional};
 use super::{address, is_new, name, schema};
-use crate::config::{Backend, Combine, Protocol, Required, Service};
+use crate::config::{Backend, Combine, Need, Protocol, Required, Service};
 use crate::prefix::Prefix;
 
 /// Where warnings about services point, and what stands on which VIP.
@@ -173,6 +173,9 @@ fn read_backend(
     let combine = table.get("combine").map_or(ground.combine, |item| check::combine(&item, findings));
     let address = SocketAddr::new(address?, port?);
     let (egress, combine) = (egress?, combine?);
+    if let Some(item) = table.get("mark") {
+        checks.note(Need::Mark, item.place);
+    }
     let stand = Stand { backend: address, vips: ground.vips, vip_port: ground.port?, egress: &egress };
     let checks = checks.place(uses.unwrap_or_default(), &stand, findings);
     let counting = checks.iter().filter(|check| !check.advisory).count();

@@ -27,9 +27,20 @@ pub(super) struct Datagram {
 }
 
 impl Datagram {
+    /// For UDP.
     pub(super) fn connect(at: &Run<'_>) -> io::Result<Datagram> {
+        let socket = Datagram::open(at, Type::DGRAM, Protocol::UDP)?;
+        // With nobody there, a port of our own host may be given to us as the source port: we would hear ourselves.
+        if at.target.port() >= 1024 && socket.inner.local_addr()?.as_socket() == Some(at.target) {
+            return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
+        }
+        Ok(socket)
+    }
+
+    /// For any protocol of single packets.
+    pub(super) fn open(at: &Run<'_>, kind: Type, protocol: Protocol) -> io::Result<Datagram> {
         let Run { target, egress, limit } = *at;
-        let inner = socket2::Socket::new(Domain::for_address(target), Type::DGRAM, Some(Protocol::UDP))?;
+        let inner = socket2::Socket::new(Domain::for_address(target), kind, Some(protocol))?;
         // Without this only a closed port is told, and not that a router knows no way (ip(7)).
         match target {
             SocketAddr::V4(_) => setsockopt(&inner, sockopt::Ipv4RecvErr, &true)?,
@@ -37,11 +48,17 @@ impl Datagram {
         }
         egress::apply(&inner, target, egress)?;
         inner.connect(&target.into())?;
-        // With nobody there, a port of our own host may be given to us as the source port: we would hear ourselves.
-        if target.port() >= 1024 && inner.local_addr()?.as_socket() == Some(target) {
-            return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
-        }
         Ok(Datagram { inner, limit })
+    }
+
+    /// Our own end.
+    pub(super) fn local(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The socket itself, to set something.
+    pub(super) fn socket(&self) -> &socket2::Socket {
+        &self.inner
     }
 
     /// One datagram. It does not wait: the socket's buffer has room for any.

@@ -5,6 +5,7 @@
 //! no process. What a backend sends reaches people only through `text::printable`.
 
 mod agent;
+mod checksum;
 mod datagram;
 pub mod dns;
 pub(super) mod egress;
@@ -14,6 +15,7 @@ mod grpc;
 mod http;
 mod icmp;
 pub(super) mod limit;
+pub(super) mod needs;
 mod ntp;
 mod proxy;
 mod socket;
@@ -23,7 +25,7 @@ mod tcp;
 mod text;
 mod tls;
 mod tls_handshake;
-pub(super) mod tunnel;
+mod tunnel;
 mod udp;
 pub(super) mod user;
 mod validity;

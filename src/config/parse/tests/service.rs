@@ -1,6 +1,7 @@
 //! Checks, services, backends and VIPs.
 
 use super::*;
+use crate::config::Need;
 
 #[test]
 fn check_errors() {
@@ -221,14 +222,14 @@ fn a_tunnel_has_a_port_of_its_own() {
     let ports: Vec<(&str, u16)> =
         config.checks.iter().map(|check| (check.probe.kind.name(), check.probe.target.port())).collect();
     assert_eq!(ports, [("http", 80), ("gue", 19523), ("fou", 19522), ("gue", 6080), ("tcp", 80)]);
-    assert_eq!(config.tunnels.unwrap().to_string(), "f:15:19");
+    assert_eq!(config.needs[&Need::Tunnel].to_string(), "f:15:19");
     assert_eq!(warnings(&text), [""; 0]);
 }
 
 /// The first place counts, whatever is read first; a check that nobody uses is no reason to ask for anything.
 #[test]
 fn where_the_first_tunnel_is() {
-    let place = |text: &str| config(text).tunnels.map(|position| position.to_string());
+    let place = |text: &str| config(text).needs.get(&Need::Tunnel).map(ToString::to_string);
     assert_eq!(place(BASE), None);
     let in_place = with("checks =", "check = [{ type = 'fou' }]");
     let named = in_place.replace("[\"web\"]", "[\"web\", \"a\"]") + "[checks.a]\ntype = 'gue'\n";

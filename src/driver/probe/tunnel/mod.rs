@@ -17,13 +17,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::limit::{Limit, Over};
 use super::text;
 use super::{Fault, Run, Verdict, egress};
-use crate::config::{Config, Diagnostic, Encapsulation, FailureKind, Position, ProbeKind};
+use crate::config::{Config, Diagnostic, Encapsulation, FailureKind, Need, Position, ProbeKind};
 
 pub(super) use self::ears::Ears;
 use self::ears::{Families, Waiting};
 
 /// Whether the system lets us listen for replies, if a check of the configuration needs that. Nothing stays open.
-pub(in crate::driver) fn look(config: &Config) -> Result<(), Diagnostic> {
+pub(in crate::driver::probe) fn look(config: &Config) -> Result<(), Diagnostic> {
     load(config).map(drop)
 }
 
@@ -40,7 +40,7 @@ pub(super) fn load(config: &Config) -> Result<Option<Ears>, Diagnostic> {
     }
     Ears::open(families).map(Some).map_err(|error| {
         let nowhere = || Position { file: "tunnel".into(), line: 1, column: 1 };
-        let position = config.tunnels.clone().unwrap_or_else(nowhere);
+        let position = config.needs.get(&Need::Tunnel).cloned().unwrap_or_else(nowhere);
         Diagnostic { position, message: cannot_listen(&error) }
     })
 }

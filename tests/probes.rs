@@ -30,3 +30,5 @@ mod tls;
 mod tunnels;
 #[path = "probes/udp.rs"]
 mod udp;
+#[path = "probes/web.rs"]
+mod web;

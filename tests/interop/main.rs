@@ -8,6 +8,7 @@
 mod harness {
     pub(crate) mod bird;
     pub(crate) mod capture;
+    pub(crate) mod cases;
     pub(crate) mod frr;
     pub(crate) mod gobgp;
     pub(crate) mod herald;
@@ -44,6 +45,7 @@ mod sessions;
 mod speak;
 mod stop;
 mod story;
+mod talk;
 mod tunnels;
 mod unnumbered;
 mod wire;

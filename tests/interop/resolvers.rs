@@ -1,16 +1,16 @@
 //! Checks of type `dns`, `udp` and `ntp`, end to end: Debian's unbound and chrony, the real daemon, and the router's table.
 
-use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
 
 use crate::harness::bird::{self, Bird};
+use crate::harness::cases::{Case, case, config, routes, wait_for};
 use crate::harness::herald::Herald;
 use crate::harness::lab::Namespace;
 use crate::harness::process::Process;
-use crate::harness::router::{Neighbour, Router, Table};
+use crate::harness::router::{Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
 
@@ -19,64 +19,9 @@ const SERVER: [&str; 2] = ["10.98.0.11", "fd00:98::11"];
 /// Another address of Herald's host, which the resolver does not serve.
 const STRANGER: &str = "10.98.0.2";
 
-const TIMING: &str = "interval = \"500ms\"\ntimeout = \"400ms\"\nrise = 1\nfall = 1\n";
-
-/// A check, and what must be said of it.
-struct Case {
-    address: &'static str,
-    check: String,
-    up: bool,
-    /// What its detail begins with.
-    detail: &'static str,
-}
-
-fn case(address: &'static str, check: &str, up: bool, detail: &'static str) -> Case {
-    Case { address, check: check.to_owned(), up, detail }
-}
-
 /// Linux tells one asker of one closed port or unknown network a second, and here are many.
 fn tell_all_errors(namespace: &Namespace) {
     namespace.run("sysctl", &["-q", "-w", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"]);
-}
-
-/// A service for each case, on a VIP of its own.
-fn config(neighbour: &Neighbour, cases: &[Case]) -> String {
-    let mut text = site::bgp(neighbour, "");
-    for (number, Case { address, check, .. }) in cases.iter().enumerate() {
-        write!(
-            text,
-            "\n[checks.check-{number}]\n{check}\n{TIMING}\n[[service]]\nname = \"case-{number}\"\n\
-             vips = [\"{}\"]\nport = 53\nchecks = [\"check-{number}\"]\n[[service.backend]]\naddress = \"{address}\"\n",
-            vip(number)
-        )
-        .unwrap();
-    }
-    text
-}
-
-fn vip(number: usize) -> String {
-    format!("192.0.2.{}", number + 1)
-}
-
-/// Waits until each of them is up or down, and for the right reason.
-fn wait_for(herald: &Herald, cases: &[Case]) {
-    for (number, case) in cases.iter().enumerate() {
-        wait::until(&format!("{}: {}", case.check, case.detail), || {
-            let status = herald.status()?;
-            let backend = &status["services"][number]["backends"][0];
-            let detail = backend["checks"][0]["detail"].as_str().unwrap_or_default();
-            let state = if case.up { "up" } else { "down" };
-            let is_right = backend["state"] == state && detail.starts_with(case.detail);
-            if is_right { Ok(()) } else { Err(backend.to_string()) }
-        });
-    }
-}
-
-/// The routes of those that are up.
-fn routes(neighbour: &Neighbour, bird: &Bird, cases: &[Case]) -> Table {
-    let up = cases.iter().enumerate().filter(|(_, case)| case.up);
-    let prefixes: Vec<String> = up.map(|(number, _)| vip(number) + "/32").collect();
-    site::plain_table(neighbour, bird, &prefixes.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// A program in a directory of its own, with a configuration.

@@ -12,11 +12,11 @@ use herald::health::ProbeOutcome;
 use crate::support::{PLENTY, SHORT, Server, Talk, fails, millis, nobody, passes, run};
 
 fn expect(text: &str) -> Step {
-    Step::Expect { pattern: Pattern::Contains(text.into()), refusal: None }
+    Step::Expect { pattern: Pattern::Contains(text.into()), refusal: None, enough: None }
 }
 
 fn regex(expression: &str) -> Step {
-    Step::Expect { pattern: Pattern::Regex(regex::bytes::Regex::new(expression).unwrap()), refusal: None }
+    Step::Expect { pattern: Pattern::Regex(regex::bytes::Regex::new(expression).unwrap()), refusal: None, enough: None }
 }
 
 fn send(text: &str) -> Step {
@@ -124,7 +124,7 @@ fn octets_that_are_no_text() {
         talk.say([0, 1, 0xff]);
         talk.linger();
     });
-    let hex = |octets: &[u8]| Step::Expect { pattern: Pattern::Contains(octets.to_vec()), refusal: None };
+    let hex = |octets: &[u8]| Step::Expect { pattern: Pattern::Contains(octets.to_vec()), refusal: None, enough: None };
     passes(&ask(&server, talk(vec![hex(&[1, 0xff])]), PLENTY), "answered as expected");
     let outcome = ask(&server, talk(vec![hex(&[2, 0xff])]), SHORT);
     fails(&outcome, "timed out after 200 ms while waiting for 0x02ff; it said \"\\0\\u{1}\u{fffd}\"");

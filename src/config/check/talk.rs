@@ -35,6 +35,8 @@ pub enum Step {
         /// What settles that it will not: then nothing more is waited for. The groups of a regular expression that are
         /// called `text` and `code` (an octet) say why.
         refusal: Option<Pattern>,
+        /// What settles that all is well: then nothing more is said.
+        enough: Option<Pattern>,
     },
     /// Say these octets, and let the other side hang up. Whether it does, and when, is of no account.
     Leave(Vec<u8>),

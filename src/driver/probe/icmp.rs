@@ -55,7 +55,7 @@ pub(super) fn run(at: &Run<'_>, probe: &IcmpProbe) -> Verdict {
 }
 
 fn is_over(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<super::limit::Over>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<super::limit::Over>())
 }
 
 fn failure(error: &io::Error, at: &Run<'_>) -> Fault {

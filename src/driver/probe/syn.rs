@@ -146,7 +146,7 @@ fn segment(source: SocketAddr, target: SocketAddr, sequence: u32) -> Vec<u8> {
     segment.extend(target.port().to_be_bytes());
     segment.extend(sequence.to_be_bytes());
     segment.extend(0u32.to_be_bytes());
-    segment.extend([(LENGTH / 4 << 4) as u8, SYN]);
+    segment.extend([((LENGTH / 4) << 4) as u8, SYN]);
     segment.extend(WINDOW.to_be_bytes());
     segment.extend([0; 4]);
     segment.extend(MSS);

@@ -29,9 +29,12 @@ pub(super) fn run(at: &Run<'_>, probe: &TcpProbe, tls: Option<&tls::Client>) -> 
     let tls = tls.map(|client| Ok::<_, String>((client.config.clone(), client.name(None, at.target)?))).transpose()?;
     let stream = Stream::new(socket, tls).map_err(|error| text::failure(&error, at.limit, "negotiating TLS"))?;
     let warning = tls::warning(&stream, probe.tls.as_ref());
-    let mut talk = Talk { at, stream, heard: Vec::new(), most: probe.max_reply };
+    let preset = (probe.name != TcpProbe::CONNECT.name).then_some(probe.name);
+    let mut talk = Talk { at, preset, stream, heard: Vec::new(), most: probe.max_reply };
     for step in &probe.steps {
-        talk.take(step)?;
+        if talk.take(step)? {
+            break;
+        }
     }
     let words = match probe.steps.iter().any(|step| matches!(step, Step::Expect { .. })) {
         true => "answered as expected",
@@ -43,6 +46,8 @@ pub(super) fn run(at: &Run<'_>, probe: &TcpProbe, tls: Option<&tls::Client>) -> 
 /// A conversation.
 struct Talk<'t> {
     at: &'t Run<'t>,
+    /// Whose words it is about, where an operator has not chosen them.
+    preset: Option<&'static str>,
     stream: Stream,
     /// Since we said something last.
     heard: Vec<u8>,
@@ -50,20 +55,22 @@ struct Talk<'t> {
 }
 
 impl Talk<'_> {
-    fn take(&mut self, step: &Step) -> Result<(), Fault> {
+    /// Whether that is enough, and nothing more need be said.
+    fn take(&mut self, step: &Step) -> Result<bool, Fault> {
         match step {
             Step::Send(octets) => {
                 self.heard.clear();
-                self.say(octets).map_err(|error| text::failure(&error, self.at.limit, "sending"))
+                let sent = self.say(octets);
+                sent.map(|()| false).map_err(|error| text::failure(&error, self.at.limit, "sending"))
             }
-            Step::Expect { pattern, refusal } => self.wait_for(pattern, refusal.as_ref()),
+            Step::Expect { pattern, refusal, enough } => self.wait_for(pattern, refusal.as_ref(), enough.as_ref()),
             Step::Leave(octets) => {
                 // The answers that count are in.
                 if self.say(octets).is_ok() {
                     self.stream.hurry(LEAVING);
                     let _whatever_it_says = self.stream.read(&mut [0; 512]);
                 }
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -73,14 +80,19 @@ impl Talk<'_> {
         self.stream.flush()
     }
 
-    fn wait_for(&mut self, pattern: &Pattern, refusal: Option<&Pattern>) -> Result<(), Fault> {
+    fn wait_for(
+        &mut self,
+        pattern: &Pattern,
+        refusal: Option<&Pattern>,
+        enough: Option<&Pattern>,
+    ) -> Result<bool, Fault> {
         let mut looks = 0;
         let mut looked_at = usize::MAX;
         let mut piece = [0; 4096];
         let end = loop {
             if looked_at != self.heard.len() && (looks < EAGER || self.heard.len() > looked_at + looked_at / 4) {
                 (looks, looked_at) = (looks + 1, self.heard.len());
-                if let Some(settled) = self.judge(pattern, refusal) {
+                if let Some(settled) = self.judge(pattern, refusal, enough) {
                     return settled;
                 }
             }
@@ -95,16 +107,24 @@ impl Talk<'_> {
                 Err(error) => break Some(Err(error)),
             }
         };
-        if let Some(settled) = self.judge(pattern, refusal) {
+        if let Some(settled) = self.judge(pattern, refusal, enough) {
             return settled;
         }
         Err(self.disappointment(pattern, end))
     }
 
     /// Whether what was heard settles it.
-    fn judge(&self, pattern: &Pattern, refusal: Option<&Pattern>) -> Option<Result<(), Fault>> {
+    fn judge(
+        &self,
+        pattern: &Pattern,
+        refusal: Option<&Pattern>,
+        enough: Option<&Pattern>,
+    ) -> Option<Result<bool, Fault>> {
+        if enough.is_some_and(|enough| enough.is_in(&self.heard)) {
+            return Some(Ok(true));
+        }
         if pattern.is_in(&self.heard) {
-            return Some(Ok(()));
+            return Some(Ok(false));
         }
         let Some(Pattern::Regex(refusal)) = refusal else { return None };
         let captures = refusal.captures(&self.heard)?;
@@ -115,7 +135,10 @@ impl Talk<'_> {
 
     /// Why the answer is not what it should be. `end` is `None` when it was too long.
     fn disappointment(&self, pattern: &Pattern, end: Option<io::Result<()>>) -> Fault {
-        let wanted = text::printable(pattern.to_string().as_bytes());
+        let wanted = match self.preset {
+            Some(name) => format!("the {name} answer"),
+            None => text::printable(pattern.to_string().as_bytes()),
+        };
         let said = match self.heard.as_slice() {
             [] => String::new(),
             heard => format!("; it said \"{}\"", text::printable(heard)),

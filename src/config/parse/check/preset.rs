@@ -20,7 +20,7 @@ fn regex(expression: &str) -> Option<Pattern> {
 }
 
 fn expect(expression: &str, refusal: &str) -> Option<Step> {
-    regex(expression).map(|pattern| Step::Expect { pattern, refusal: regex(refusal) })
+    regex(expression).map(|pattern| Step::Expect { pattern, refusal: regex(refusal), enough: None })
 }
 
 fn conversation(steps: impl IntoIterator<Item = Option<Step>>) -> Vec<Step> {
@@ -58,8 +58,15 @@ fn mysql() -> Vec<Step> {
     let mut packet = vec![length, 0, 0, 1];
     packet.extend(login);
     const REFUSAL: &str = r"(?s-u)\A...[\x00\x02]\xff..(?:#.{5})?(?P<text>[^\x00]+)\z";
+    // Hosts that it knows of no user from are told so in the place of a greeting (1130): it is up.
+    let greeting = match expect(r"(?s-u)\A...\x00\x0a[ -~]+\x00", REFUSAL) {
+        Some(Step::Expect { pattern, refusal, .. }) => {
+            Some(Step::Expect { pattern, refusal, enough: regex(r"(?s-u)\A...\x00\xff\x6a\x04") })
+        }
+        other => other,
+    };
     conversation([
-        expect(r"(?s-u)\A...\x00\x0a[ -~]+\x00", REFUSAL),
+        greeting,
         send(packet),
         // Logged in, asked for another way to, or turned down for who we are: 1044, 1045, 1251, 1698, 3159.
         expect(r"(?s-u)\A...\x02(?:\x00|\xfe|\xff(?:\x14\x04|\x15\x04|\xe3\x04|\xa2\x06|\x57\x0c))", REFUSAL),

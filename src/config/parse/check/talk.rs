@@ -48,7 +48,7 @@ fn around(table: &Section, material: &mut Material, findings: &mut Findings) -> 
 fn step(table: &Section, material: &mut Material, findings: &mut Findings) -> Option<Vec<Step>> {
     let send = sent(table, findings);
     let expect = super::optional(table.get("expect").map(|item| material.pattern(&item, findings)));
-    let expect = expect?.map(|pattern| Step::Expect { pattern, refusal: None });
+    let expect = expect?.map(|pattern| Step::Expect { pattern, refusal: None, enough: None });
     Some(send?.map(Step::Send).into_iter().chain(expect).collect())
 }
 

@@ -182,7 +182,7 @@ fn servers_are_greeted_as_their_clients_do() {
                 SERVER,
                 "type = \"tcp\"\nport = 8091\ntls = true\nproxy_protocol = \"v1\"",
                 false,
-                "unknown certificate authority",
+                "certificate is that of an authority, not of a server",
             ),
         ]
     };

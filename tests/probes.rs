@@ -12,6 +12,8 @@ mod dns;
 mod exec;
 #[path = "probes/file.rs"]
 mod file;
+#[path = "probes/grpc.rs"]
+mod grpc;
 #[path = "probes/http.rs"]
 mod http;
 #[path = "probes/ntp.rs"]

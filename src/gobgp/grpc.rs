@@ -140,11 +140,18 @@ pub struct Client {
     forgiven: Instant,
     events: VecDeque<Event>,
     out: Vec<u8>,
+    authority: String,
+    scheme: &'static str,
 }
 
 impl Client {
-    /// On a connection that is open since `now`.
+    /// On a connection within this host that is open since `now`.
     pub fn new(now: Instant) -> Client {
+        Client::to(now, "localhost", false)
+    }
+
+    /// On a connection that is open since `now`, to a server of this name, over TLS or not.
+    pub fn to(now: Instant, authority: &str, is_tls: bool) -> Client {
         let settings = Settings {
             enable_push: false,
             initial_window_size: WINDOW,
@@ -163,6 +170,8 @@ impl Client {
             forgiven: now,
             events: VecDeque::new(),
             out: Vec::new(),
+            authority: authority.to_owned(),
+            scheme: if is_tls { "https" } else { "http" },
         };
         client.collect();
         client
@@ -262,7 +271,9 @@ impl Client {
         for (id, active) in &mut self.calls {
             if active.stream.is_none() {
                 // Refused: too many at a time, or no more at all, and then an event says so.
-                let Ok(stream) = self.http.send_request(&headers(active), false) else { break };
+                let Ok(stream) = self.http.send_request(&headers(active, &self.authority, self.scheme), false) else {
+                    break;
+                };
                 active.stream = Some(stream);
                 self.streams.insert(stream, *id);
             }
@@ -398,14 +409,14 @@ fn push(http: &mut H2Connection, active: &mut Active) {
     }
 }
 
-fn headers(call: &Active) -> [HeaderField; 8] {
+fn headers(call: &Active, authority: &str, scheme: &str) -> [HeaderField; 8] {
     let field = |name: &str, value: &str| HeaderField::new(name.as_bytes(), value.as_bytes());
     let timeout = format!("{}m", call.limits.total.as_millis());
     [
         field(":method", "POST"),
-        field(":scheme", "http"),
+        field(":scheme", scheme),
         field(":path", &format!("/{}/{}", call.service, call.method)),
-        field(":authority", "localhost"),
+        field(":authority", authority),
         field("content-type", "application/grpc"),
         field("te", "trailers"),
         field("grpc-timeout", &timeout),

@@ -92,8 +92,11 @@ impl Health {
 
     /// Takes a result; one whose ticket is no longer held is ignored.
     pub fn probe_finished(&mut self, now: Instant, ticket: Ticket, outcome: ProbeOutcome) {
-        if outcome.passed && self.checks.find(ticket).is_some() {
-            self.wires.passed(ticket.check);
+        if self.checks.find(ticket).is_some() {
+            match outcome.passed {
+                true => self.wires.passed(ticket.check),
+                false => self.wires.failed(ticket.check),
+            }
         }
         if let Some(change) = self.checks.finished(now, ticket, outcome) {
             self.apply(now, &change);

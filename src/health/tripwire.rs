@@ -138,6 +138,14 @@ impl Wires {
         Some(key)
     }
 
+    /// The check has failed: that is why its wire has ended, which is no habit.
+    pub(super) fn failed(&mut self, key: usize) {
+        if let Some(wire) = self.wires.get_mut(&key).filter(|wire| matches!(wire.state, WireState::Resting(_))) {
+            (wire.state, wire.pause) = (WireState::Off, FIRST_PAUSE);
+            self.rests.set(key, None);
+        }
+    }
+
     /// Lets wires be opened again whose pause is over: with the next run that passes.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while let Some(key) = self.rests.expire(now) {
@@ -212,6 +220,17 @@ mod tests {
         }
         assert_eq!(pauses[..11], [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(wires.status(3).map(|status| status.ended), Some(pauses.len() as u64));
+        // One that had a reason is back as soon as the check passes, and the next pause is short again.
+        wires.passed(3);
+        let ticket = opens(&mut wires).unwrap();
+        wires.ended(now, ticket);
+        wires.failed(3);
+        wires.passed(3);
+        let ticket = opens(&mut wires).unwrap();
+        wires.ended(now, ticket);
+        assert_eq!(wires.poll_timeout(), Some(now + SECOND));
+        now += SECOND;
+        wires.handle_timeout(now);
         // One that lasts is soon back.
         wires.passed(3);
         let ticket = opens(&mut wires).unwrap();

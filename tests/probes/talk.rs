@@ -114,6 +114,7 @@ fn a_late_match_counts() {
             talk.pause(millis(1));
         }
         talk.say("found");
+        talk.linger();
     });
     passes(&ask(&server, talk(vec![expect("found")]), PLENTY), "answered as expected");
 }

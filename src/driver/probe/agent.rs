@@ -9,7 +9,7 @@ use crate::config::{AgentProbe, FailureKind, Weight};
 /// The longest line, in octets.
 const MOST: usize = 1024;
 /// The largest share that an agent may ask for, in percent.
-const LARGEST: u32 = 25_600;
+const LARGEST: u32 = 1000;
 
 /// Asks, and takes the agent at its word.
 pub(super) fn run(at: &Run<'_>, probe: &AgentProbe) -> Verdict {
@@ -45,45 +45,36 @@ fn listen(at: &Run<'_>, probe: &AgentProbe) -> Result<Vec<u8>, Fault> {
     Err(format!("the agent says more than {MOST} octets without an end of line").into())
 }
 
-/// What the backend wants to be.
-enum Wish {
-    Up,
-    Drain,
-    /// Not to be used, and why.
-    Out(String),
-}
-
-/// Words are separated by spaces, tabs and commas, and are known in any case; the last of a kind counts. What follows a `#`
-/// is for people.
+/// Words are separated by spaces, tabs and commas, come in any order, and are known in any case. What follows a `#` is for
+/// people. One that takes the backend out goes before all others, whatever else is said.
 fn judge(line: &[u8]) -> Verdict {
     let line = String::from_utf8_lossy(line);
     let (words, reason) = line.split_once('#').map_or((&*line, None), |(words, reason)| (words, Some(reason)));
-    let (mut wish, mut weight, mut known) = (None, None, false);
+    let (mut out, mut drain, mut up, mut weight, mut unknown, mut any) = (None, false, false, None, false, false);
     for word in words.split([' ', '\t', ',']).filter(|word| !word.is_empty()) {
+        any = true;
         let lower = word.to_ascii_lowercase();
         match lower.as_str() {
-            "up" | "ready" => wish = Some(Wish::Up),
-            "drain" => wish = Some(Wish::Drain),
-            "maint" | "down" | "failed" | "fail" | "stopped" => wish = Some(Wish::Out(lower)),
+            "up" | "ready" => up = true,
+            "drain" => drain = true,
+            "maint" | "down" | "failed" | "fail" | "stopped" => out = out.or(Some(lower)),
             _ if lower.starts_with("maxconn:") => {}
             _ => match percent(&lower) {
                 Some(percent) => weight = Some(Weight::Percent(percent)),
-                None => return Err(format!("the agent says \"{}\"", text::printable(line.as_bytes())).into()),
+                None => unknown = true,
             },
         }
-        known = true;
     }
-    let reason = reason.map(|reason| text::printable(reason.as_bytes())).filter(|reason| !reason.is_empty());
-    match wish {
-        Some(Wish::Out(word)) => {
-            let words =
-                format!("the agent says {word}{}", reason.map(|reason| format!(": {reason}")).unwrap_or_default());
-            Err(Fault { is_final: true, ..Fault::new(FailureKind::Answer, words) })
-        }
-        Some(Wish::Drain) => Ok(Pass { weight: Some(Weight::Percent(0)), is_final: true, ..said(&line) }),
-        Some(Wish::Up) => Ok(Pass { weight, is_final: true, ..said(&line) }),
-        None if known => Ok(Pass { weight, ..said(&line) }),
-        None => Err("the agent says nothing".into()),
+    if let Some(word) = out {
+        let reason = reason.map(|reason| text::printable(reason.as_bytes())).filter(|reason| !reason.is_empty());
+        let words = format!("the agent says {word}{}", reason.map(|reason| format!(": {reason}")).unwrap_or_default());
+        return Err(Fault { is_final: true, ..Fault::new(FailureKind::Answer, words) });
+    }
+    match any {
+        false => Err("the agent says nothing".into()),
+        true if unknown => Err(format!("the agent says \"{}\"", text::printable(line.as_bytes())).into()),
+        true if drain => Ok(Pass { weight: Some(Weight::Percent(0)), is_final: true, ..said(&line) }),
+        true => Ok(Pass { weight, is_final: up, ..said(&line) }),
     }
 }
 
@@ -112,6 +103,7 @@ mod tests {
             ("ready,maxconn:30,110%", Some(Weight::Percent(110))),
             ("drain", Some(Weight::Percent(0))),
             ("75% drain", Some(Weight::Percent(0))),
+            ("drain up 50%", Some(Weight::Percent(0))),
             ("up#all is well", None),
             ("0%", Some(Weight::Percent(0))),
             ("maxconn:7", None),
@@ -121,6 +113,9 @@ mod tests {
         for (line, words, is_final) in [
             ("down#disk is full", "the agent says down: disk is full", true),
             ("MAINT", "the agent says maint", true),
+            ("down ready", "the agent says down", true),
+            ("up maint 50%", "the agent says maint", true),
+            ("whatever down", "the agent says down", true),
             ("stopped #\u{1b}[31m", "the agent says stopped: \\u{1b}[31m", true),
             ("", "the agent says nothing", false),
             (" ,\t", "the agent says nothing", false),

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::limit::Limit;
@@ -54,6 +55,12 @@ impl Socket {
     /// The other side may speak first, or in pieces: acknowledges the handshake and what comes without delay.
     pub(super) fn listen(&self) -> io::Result<()> {
         self.inner.set_tcp_quickack(true)
+    }
+
+    /// Whether a read would have to wait.
+    pub(super) fn is_quiet(&self) -> bool {
+        let nothing = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut [PollFd::new(&self.inner, PollFlags::IN)], Some(&nothing)), Ok(0))
     }
 
     /// Our own end.

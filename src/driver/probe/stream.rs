@@ -43,6 +43,14 @@ impl Stream {
         }
     }
 
+    /// Whether nothing more has come that could be read now.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self {
+            Stream::Plain(socket) => socket.is_quiet(),
+            Stream::Tls(stream) => !stream.conn.wants_write() && stream.sock.is_quiet(),
+        }
+    }
+
     /// What was agreed upon; `None` without TLS.
     pub(super) fn session(&self) -> Option<&ClientConnection> {
         match self {

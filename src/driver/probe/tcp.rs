@@ -10,8 +10,8 @@ use crate::config::{FailureKind, Pattern, Step, TcpProbe};
 
 /// How long the other side may take to hang up.
 const LEAVING: std::time::Duration = std::time::Duration::from_millis(100);
-/// So often a pattern is looked for with every piece that comes; then only when there is much more of it. What it missed by
-/// that is found in the end.
+/// So often a pattern is looked for with every piece that comes; then only when there is much more of it, or nothing more is
+/// there to read.
 const EAGER: usize = 64;
 
 /// Connects, and resets the connection before the server is bothered with it; or says what there is to say.
@@ -90,7 +90,9 @@ impl Talk<'_> {
         let mut looked_at = usize::MAX;
         let mut piece = [0; 4096];
         let end = loop {
-            if looked_at != self.heard.len() && (looks < EAGER || self.heard.len() > looked_at + looked_at / 4) {
+            // While more is there already, not every piece of a long answer is worth a look at all of it.
+            let is_due = looks < EAGER || self.heard.len() > looked_at + looked_at / 4 || self.stream.is_quiet();
+            if looked_at != self.heard.len() && is_due {
                 (looks, looked_at) = (looks + 1, self.heard.len());
                 if let Some(settled) = self.judge(pattern, refusal, enough) {
                     return settled;

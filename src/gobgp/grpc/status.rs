@@ -25,6 +25,8 @@ impl Status {
     pub const UNKNOWN: u32 = 2;
     /// DEADLINE_EXCEEDED.
     pub const DEADLINE_EXCEEDED: u32 = 4;
+    /// NOT_FOUND.
+    pub const NOT_FOUND: u32 = 5;
     /// RESOURCE_EXHAUSTED.
     pub const RESOURCE_EXHAUSTED: u32 = 8;
     /// UNIMPLEMENTED: no such method, or no such service.

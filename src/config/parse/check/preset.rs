@@ -33,11 +33,11 @@ fn send(octets: impl Into<Vec<u8>>) -> Option<Step> {
 
 /// A greeting and the answer to EHLO (RFC 5321 §4.3.1), and a proper end: servers log those that just hang up.
 fn smtp() -> Vec<Step> {
-    const REFUSAL: &str = r"(?m-u)\A(?P<text>[45][0-9]{2}[^\r\n]*)";
+    const REFUSAL: &str = r"(?m-u)\A(?:[0-9]{3}-[^\n]*\n)*(?P<text>[45][0-9]{2}[^\r\n]*)\r?\n";
     conversation([
-        expect(r"(?m-u)^220[ \r]", REFUSAL),
+        expect(r"(?m-u)^220(?:| [^\n]*)\n", REFUSAL),
         send("EHLO localhost\r\n"),
-        expect(r"(?m-u)^250[ \r]", REFUSAL),
+        expect(r"(?m-u)^250(?:| [^\n]*)\n", REFUSAL),
         Some(Step::Leave(b"QUIT\r\n".to_vec())),
     ])
 }
@@ -85,7 +85,10 @@ fn postgres() -> Vec<Step> {
     packet.extend(startup);
     conversation([
         send(packet),
-        expect(r"(?s-u)\A(?:R|E.{4}.*\x00C28.{3}\x00)", r"(?s-u)\AE.{4}.*\x00C.{5}\x00M(?P<text>[^\x00]*)\x00"),
+        expect(
+            r"(?s-u)\A(?:R\x00\x00\x00|E.{4}.*\x00C28.{3}\x00)",
+            r"(?s-u)\AE.{4}.*\x00C.{5}\x00M(?P<text>[^\x00]*)\x00",
+        ),
         Some(Step::Leave(vec![b'X', 0, 0, 0, 4])),
     ])
 }

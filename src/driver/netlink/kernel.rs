@@ -70,19 +70,22 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Readable when there is news.
+    /// Readable when there is news of links, addresses, rules and next hops, and when there is of routes.
     pub(super) fn ears(&self) -> [&OwnedFd; 2] {
         [&self.news, &self.routes]
     }
 
-    /// Takes a bounded amount of what has come. Whether some was lost of what concerns more than routes.
+    /// Takes a bounded amount of the news that is not of routes. Whether some was lost.
     ///
     /// # Errors
     /// When nothing will ever come.
-    pub(super) fn hear(&mut self, tell: &mut dyn FnMut(Event)) -> io::Result<bool> {
-        let lost = hear(&self.news, &mut self.buffer, tell)?;
-        hear(&self.routes, &mut self.buffer, tell)?;
-        Ok(lost)
+    pub(super) fn hear_news(&mut self, tell: &mut dyn FnMut(Event)) -> io::Result<bool> {
+        hear(&self.news, &mut self.buffer, tell)
+    }
+
+    /// The same of routes.
+    pub(super) fn hear_routes(&mut self, tell: &mut dyn FnMut(Event)) -> io::Result<bool> {
+        hear(&self.routes, &mut self.buffer, tell)
     }
 
     /// All links.

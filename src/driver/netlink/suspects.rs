@@ -113,6 +113,8 @@ impl Suspects {
         let suspected = self.targets.iter().enumerate().filter(|(_, target)| target.cause.is_some());
         self.suspected = suspected.map(|(at, _)| at).collect();
         self.credit = self.most_credit();
+        // They go by the old order.
+        self.changes.clear();
         self.doubt_all(now, "routing has changed");
         self.begin = Some(now);
     }
@@ -158,7 +160,8 @@ impl Suspects {
             let Some((at, cause)) = self.next_in_doubt() else { break };
             self.credit -= 1;
             if !self.look_up(now, at, &cause, ask) {
-                // It has waited in vain: others are to have their turn.
+                // It has waited in vain: others are to have their turn, and all are asked for again.
+                self.again.get_or_insert(now + HOLD);
                 break;
             }
         }
@@ -248,8 +251,11 @@ impl Suspects {
             by_it || target.path.egress.source == Some(address)
         };
         let concerned: Vec<usize> = (0..).zip(&self.targets).filter(|(_, it)| concerns(it)).map(|(at, _)| at).collect();
-        for at in &concerned {
-            self.doubt(now, *at..*at + 1, || format!("address {address} is gone"));
+        let cause = format!("address {address} is gone");
+        if concerned.len() > MOST_CHANGES / 4 {
+            self.doubt_all(now, &cause);
+        } else {
+            concerned.iter().for_each(|at| self.doubt(now, *at..*at + 1, || cause.clone()));
         }
         if !concerned.is_empty() {
             self.again.get_or_insert(now + AGAIN);

@@ -19,6 +19,8 @@ use crate::driver::clock;
 const STACK: usize = 256 * 1024;
 /// Between two readings of all links.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two turns at the news of routes: a full table comes by the thousand, and to wake up costs more than to read.
+const REST: Duration = Duration::from_millis(1);
 
 /// What the thread is told to do.
 pub(super) enum Order {
@@ -56,7 +58,8 @@ pub(super) fn start(
     alive: Sender<()>,
 ) -> io::Result<()> {
     let kernel = Kernel::open()?;
-    let mut listener = Listener { kernel, orders, bell, suspects: Suspects::new(clock()), relist: Some(clock()) };
+    let mut listener =
+        Listener { kernel, orders, bell, suspects: Suspects::new(clock()), relist: Some(clock()), rest: None };
     let work = move || {
         if let Err(error) = listener.listen(&post) {
             log::warn!("links and routes are no longer watched: {error}");
@@ -74,6 +77,15 @@ struct Listener {
     suspects: Suspects,
     /// When all links are to be read: news of some was lost.
     relist: Option<Instant>,
+    /// Until when no news of routes is read.
+    rest: Option<Instant>,
+}
+
+/// What there is to read.
+struct Ready {
+    orders: bool,
+    news: bool,
+    routes: bool,
 }
 
 impl Listener {
@@ -90,13 +102,18 @@ impl Listener {
                 }
                 listed = Some(clock());
             }
-            self.wait()?;
-            if !self.obey() {
+            let ready = self.wait()?;
+            if ready.orders && !self.obey() {
                 return Ok(());
             }
             let (suspects, now) = (&mut self.suspects, clock());
-            if self.kernel.hear(&mut |event| suspects.handle(now, event))? {
+            if ready.news && self.kernel.hear_news(&mut |event| suspects.handle(now, event))? {
                 self.relist.get_or_insert(listed.map_or(now, |listed| now.max(listed + PAUSE)));
+            }
+            if ready.routes {
+                // What is lost of these is made up for by looking everybody up.
+                self.kernel.hear_routes(&mut |event| suspects.handle(now, event))?;
+                self.rest = Some(now + REST);
             }
             self.tell(post);
             let kernel = &mut self.kernel;
@@ -127,19 +144,25 @@ impl Listener {
         true
     }
 
-    fn wait(&self) -> io::Result<()> {
-        let due = [self.suspects.poll_timeout(), self.relist].into_iter().flatten().min();
-        let timeout = due.map(|due| due.saturating_duration_since(clock()));
-        let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
+    fn wait(&mut self) -> io::Result<Ready> {
+        let now = clock();
+        self.rest = self.rest.filter(|until| *until > now);
+        let due = [self.suspects.poll_timeout(), self.relist, self.rest].into_iter().flatten().min();
+        let timeout = due.and_then(|due| Timespec::try_from(due.saturating_duration_since(now)).ok());
         let [news, routes] = self.kernel.ears();
+        let routes_for = if self.rest.is_some() { PollFlags::empty() } else { PollFlags::IN };
         let mut watched = [
-            PollFd::new(news, PollFlags::IN),
-            PollFd::new(routes, PollFlags::IN),
             PollFd::new(&*self.bell.0, PollFlags::IN),
+            PollFd::new(news, PollFlags::IN),
+            PollFd::new(routes, routes_for),
         ];
-        match poll(&mut watched, timeout.as_ref()) {
-            Err(Errno::INTR) | Ok(_) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let woken = match poll(&mut watched, timeout.as_ref()) {
+            Err(Errno::INTR) => false,
+            Ok(count) => count > 0,
+            Err(error) => return Err(error.into()),
+        };
+        // An error, such as news that is lost, is read as well.
+        let [orders, news, routes] = watched.map(|descriptor| woken && !descriptor.revents().is_empty());
+        Ok(Ready { orders, news, routes })
     }
 }

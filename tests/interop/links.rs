@@ -143,7 +143,7 @@ fn a_peer_goes_down() {
     scene.ip("route add 10.9.0.0/16 via 10.1.0.2");
     scene.ip("route add 10.8.0.0/16 via 10.2.0.2");
     let behind = ["10.1.0.11", "10.1.0.12", "10.9.0.11", "fd00:1::11"].map(path);
-    let others = ["10.2.0.11", "10.8.0.11", "fd00:2::11", "127.0.0.1"].map(path);
+    let others = ["10.2.0.11", "10.8.0.11", "fd00:2::11", "127.0.0.1", "10.1.0.1"].map(path);
     let watch = scene.watch(&[&behind[..], &others].concat());
     // The carrier goes.
     watch.suspects(|| scene.there.ip(&["link", "set", "far1", "down"]), &behind, "link eth1 is down");
@@ -186,6 +186,36 @@ fn routes_come_and_go() {
     watch.is_quiet();
     suspects("route delete 10.9.0.8/29", &["10.9.0.11", "10.9.0.12"], "route to 10.9.0.8/29 is gone");
     suspects("route delete fd09::/32", &["fd09::11", "fd09::12"], "route to fd09::/32 is gone");
+}
+
+/// A target is behind each leg of its route, and behind one at last.
+#[test]
+fn routes_with_several_next_hops() {
+    let scene = Scene::new();
+    let legs = |net: &str, one: &str, two: &str| format!("route replace {net} nexthop via {one} nexthop via {two}");
+    let both = || {
+        scene.ip(&legs("10.9.0.0/16", "10.1.0.2", "10.2.0.2"));
+        scene.ip(&legs("fd09::/32", "fd00:1::2", "fd00:2::2"));
+    };
+    both();
+    let paths = ["10.9.0.11", "10.9.0.12", "fd09::11", "fd09::12"].map(path);
+    let watch = scene.watch(&paths);
+    watch.suspects(|| scene.there.ip(&["link", "set", "far1", "down"]), &paths, "link eth1 is down");
+    // As a routing daemon does; it takes nothing away that was not lost.
+    scene.ip("route replace 10.9.0.0/16 via 10.2.0.2");
+    scene.ip("route replace fd09::/32 via fd00:2::2");
+    watch.is_quiet();
+    scene.there.ip(&["link", "set", "far1", "up"]);
+    wait::until("a carrier", || match scene.here.run("ip", &["link", "show", "eth1"]).contains("state UP") {
+        true => Ok(()),
+        false => Err("none".to_owned()),
+    });
+    both();
+    watch.is_quiet();
+    let changed = "route to 10.9.0.0/16 has changed";
+    watch.suspects(|| scene.ip("route replace 10.9.0.0/16 via 10.1.0.2"), &paths[..2], changed);
+    watch.suspects(|| scene.there.ip(&["link", "set", "far1", "down"]), &paths, "link eth1 is down");
+    watch.suspects(|| scene.there.ip(&["link", "set", "far2", "down"]), &paths[2..], "link eth2 is down");
 }
 
 /// IPv4 drops routes with an address or a shared next hop, and tells nobody.

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 use super::Path;
-use super::message::{self, Answer, Event, Link, Way};
+use super::message::{self, Answer, Ask, Event, Leg, Link};
 use super::suspects::Found;
 
 /// The groups of `<linux/rtnetlink.h>`, by their number.
@@ -107,22 +107,34 @@ impl Kernel {
 
     /// The way to a target.
     pub(super) fn find(&mut self, path: &Path) -> io::Result<Found> {
-        let bound_to = match &path.egress.interface {
-            None => None,
-            Some(name) => match self.index_of(name) {
-                // Nor does anything else leave by an interface that is not there.
-                Err(Errno::NODEV) => return Ok(Found { way: Way::Nowhere, bound_to: None }),
-                index => Some(index?),
-            },
+        let Some(name) = &path.egress.interface else {
+            let legs = match self.legs(path, Ask::AllLegs)? {
+                // Of next hops that routes share, not every kernel tells what they are (net.ipv4.nexthop_compat_mode).
+                Some(legs) if legs.is_empty() => self.legs(path, Ask::OneLeg)?,
+                legs => legs,
+            };
+            return Ok(Found { legs: legs.unwrap_or_default(), bound_to: None });
         };
+        match self.index_of(name) {
+            Ok(index) => {
+                let legs = self.legs(path, Ask::By(index))?;
+                Ok(Found { legs: legs.unwrap_or_default(), bound_to: Some(index) })
+            }
+            // Nor does anything leave by an interface that is not there.
+            Err(Errno::NODEV) => Ok(Found { legs: Vec::new(), bound_to: None }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Nothing when there is no route, an unreachable one, or a source address that is none of this host.
+    fn legs(&mut self, path: &Path, ask: Ask) -> io::Result<Option<Vec<Leg>>> {
         self.sequence = self.sequence.wrapping_add(1);
-        self.ask(&message::route_question(self.sequence, path.address, &path.egress, bound_to))?;
+        self.ask(&message::route_question(self.sequence, path.address, &path.egress, ask))?;
         loop {
             for answer in self.answers()? {
                 match answer {
-                    Answer::Way(way) => return Ok(Found { way, bound_to }),
-                    // No route, an unreachable one, or a source address that is none of this host.
-                    Answer::Refused(_) => return Ok(Found { way: Way::Nowhere, bound_to }),
+                    Answer::Way(legs) => return Ok(Some(legs)),
+                    Answer::Refused(_) => return Ok(None),
                     Answer::Link(_) | Answer::Done => {}
                 }
             }

@@ -54,19 +54,18 @@ pub(super) enum Change {
     Prohibited,
 }
 
-/// Where packets go.
+/// One way that packets may go: by this interface, to a router or (without one) to the target itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// By this interface, to a router or (without one) to the target itself.
-    Via { interface: u32, gateway: Option<IpAddr> },
-    /// They cannot be sent.
-    Nowhere,
+pub(super) struct Leg {
+    pub(super) interface: u32,
+    pub(super) gateway: Option<IpAddr>,
 }
 
 /// What came in answer to a question.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    Way(Way),
+    /// By all of these, of which each packet takes one; by none that can be told from this when there is none.
+    Way(Vec<Leg>),
     Link(Link),
     /// The last of many has come.
     Done,
@@ -96,6 +95,7 @@ const RTA_DST: u16 = 1;
 const RTA_SRC: u16 = 2;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_MULTIPATH: u16 = 9;
 const RTA_MARK: u16 = 16;
 const RTA_VIA: u16 = 18;
 const IFLA_IFNAME: u16 = 3;
@@ -104,6 +104,11 @@ const IFA_LOCAL: u16 = 2;
 
 /// A route that the kernel keeps for itself, for one destination.
 const RTM_F_CLONED: u32 = 0x200;
+/// The whole route is asked for, not what it comes to for one packet.
+const RTM_F_FIB_MATCH: u32 = 0x2000;
+/// No packet takes this leg.
+const RTNH_F_DEAD: u8 = 1;
+const RTN_LOCAL: u8 = 2;
 const RTN_BLACKHOLE: u8 = 6;
 const RTN_UNREACHABLE: u8 = 7;
 const RTN_PROHIBIT: u8 = 8;
@@ -113,21 +118,36 @@ const IFF_UP: u32 = 1;
 const IFF_RUNNING: u32 = 1 << 6;
 const IFF_LOWER_UP: u32 = 1 << 16;
 
+/// The number that `lo` has in every network namespace.
+const LOOPBACK: Leg = Leg { interface: 1, gateway: None };
+
 const AF_INET: u8 = libc::AF_INET as u8;
 const AF_INET6: u8 = libc::AF_INET6 as u8;
 
-/// Asks which way packets go to an address, sent as `egress` says, by the interface of that number.
-pub(super) fn route_question(sequence: u32, target: IpAddr, egress: &Egress, interface: Option<u32>) -> Vec<u8> {
+/// Which of the legs of a route are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// All: not every packet need take the same.
+    AllLegs,
+    /// The one that the kernel would take now.
+    OneLeg,
+    /// The one that it would take for who is bound to the interface or VRF of this number.
+    By(u32),
+}
+
+/// Asks which way packets go to an address, sent as `egress` says.
+pub(super) fn route_question(sequence: u32, target: IpAddr, egress: &Egress, ask: Ask) -> Vec<u8> {
     let family = if target.is_ipv4() { AF_INET } else { AF_INET6 };
     let bits = |address: Option<IpAddr>| address.map_or(0, |it| if it.is_ipv4() { 32 } else { 128 });
     let mut body = vec![family, bits(Some(target)), bits(egress.source), egress.traffic_class().unwrap_or(0)];
-    // Table, protocol, scope, type, flags: the kernel's choice.
-    body.extend([0; 8]);
+    // Table, protocol, scope, type: the kernel's choice.
+    body.extend([0; 4]);
+    body.extend(if ask == Ask::AllLegs { RTM_F_FIB_MATCH } else { 0 }.to_ne_bytes());
     put_address(&mut body, RTA_DST, target);
     if let Some(source) = egress.source {
         put_address(&mut body, RTA_SRC, source);
     }
-    if let Some(interface) = interface {
+    if let Ask::By(interface) = ask {
         put(&mut body, RTA_OIF, &interface.to_ne_bytes());
     }
     if let Some(mark) = egress.mark {
@@ -230,7 +250,7 @@ fn event(message: &Message<'_>) -> Option<Event> {
 
 fn answer(message: &Message<'_>) -> Option<Answer> {
     match message.kind {
-        RTM_NEWROUTE => way(message.body).map(Answer::Way),
+        RTM_NEWROUTE => legs(message.body).map(Answer::Way),
         RTM_NEWLINK => link(message.body).map(Answer::Link),
         NLMSG_DONE => Some(Answer::Done),
         NLMSG_ERROR => Some(Answer::Refused(number(message.body, 0)?.cast_signed().saturating_neg())),
@@ -279,22 +299,44 @@ fn route(message: &Message<'_>) -> Option<Event> {
     Some(Event::Route(Prefix::covering(destination.unwrap_or(unspecified), length), change))
 }
 
-/// The kernel says `unreachable` and so on by an error: this is for when it should ever not.
-fn way(body: &[u8]) -> Option<Way> {
-    if matches!(*body.get(7)?, RTN_BLACKHOLE | RTN_UNREACHABLE | RTN_PROHIBIT) {
-        return Some(Way::Nowhere);
+/// The legs of a route in an answer.
+fn legs(body: &[u8]) -> Option<Vec<Leg>> {
+    match *body.get(7)? {
+        // The kernel says so by an error: this is for when it should ever not.
+        RTN_BLACKHOLE | RTN_UNREACHABLE | RTN_PROHIBIT => return Some(Vec::new()),
+        // An own address, which is there whatever becomes of its interface.
+        RTN_LOCAL => return Some(vec![LOOPBACK]),
+        _ => {}
     }
-    let (mut interface, mut gateway) = (0, None);
-    for (kind, value) in attributes(body, 12) {
-        match kind {
-            RTA_OIF => interface = number(value, 0)?,
-            RTA_GATEWAY => gateway = ip(value),
-            // A router of the other family, after the number of that family.
-            RTA_VIA => gateway = ip(value.get(2..)?),
-            _ => {}
+    let mut legs = Vec::new();
+    if let Some((_, mut rest)) = attributes(body, 12).find(|(kind, _)| *kind == RTA_MULTIPATH) {
+        // `struct rtnexthop`, and attributes of each.
+        while let Some(length) = short(rest, 0).map(usize::from)
+            && let Some(hop) = rest.get(..length)
+            && let (Some(flags), Some(interface)) = (hop.get(2), number(hop, 4))
+        {
+            if flags & RTNH_F_DEAD == 0 {
+                legs.push(Leg { interface, gateway: gateway(hop, 8) });
+            }
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
     }
-    Some(Way::Via { interface, gateway })
+    let interface = attributes(body, 12).find(|(kind, _)| *kind == RTA_OIF).and_then(|(_, value)| number(value, 0));
+    if let Some(interface) = interface
+        && number(body, 8)? & u32::from(RTNH_F_DEAD) == 0
+    {
+        legs.push(Leg { interface, gateway: gateway(body, 12) });
+    }
+    Some(legs)
+}
+
+fn gateway(body: &[u8], header: usize) -> Option<IpAddr> {
+    attributes(body, header).find_map(|(kind, value)| match kind {
+        RTA_GATEWAY => ip(value),
+        // A router of the other family, after the number of that family.
+        RTA_VIA => ip(value.get(2..)?),
+        _ => None,
+    })
 }
 
 /// Kind and value of each, after a header of so many octets.

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::message::{Change, Event, Link, Way};
+use super::message::{Change, Event, Leg, Link};
 use super::{Path, Suspicion};
 use crate::prefix::Prefix;
 
@@ -35,9 +35,10 @@ const MOST_CHANGES: usize = 4_096;
 const MOST_CAUSES: usize = 3;
 
 /// What the kernel says of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    pub(super) way: Way,
+    /// The ways that packets may go; none when it cannot be reached.
+    pub(super) legs: Vec<Leg>,
     /// The number of the interface that the check is bound to, when there is such an interface.
     pub(super) bound_to: Option<u32>,
 }
@@ -65,8 +66,8 @@ pub(super) struct Suspects {
 
 struct Target {
     path: Path,
-    /// `None`: not known, or known to be out of order and told.
-    way: Option<Way>,
+    /// By which it is reached, without those by links that are down; none, too, as long as it is not known.
+    legs: Vec<Leg>,
     bound_to: Option<u32>,
     /// How many changes there had been when it was looked up.
     looked: u64,
@@ -108,7 +109,7 @@ impl Suspects {
         paths.dedup();
         let known = std::mem::take(&mut self.targets);
         let mut known: BTreeMap<Path, Target> = known.into_iter().map(|target| (target.path.clone(), target)).collect();
-        let fresh = |path| Target { path, way: None, bound_to: None, looked: 0, cause: None, told: None };
+        let fresh = |path| Target { path, legs: Vec::new(), bound_to: None, looked: 0, cause: None, told: None };
         self.targets = paths.into_iter().map(|path| known.remove(&path).unwrap_or_else(|| fresh(path))).collect();
         let suspected = self.targets.iter().enumerate().filter(|(_, target)| target.cause.is_some());
         self.suspected = suspected.map(|(at, _)| at).collect();
@@ -232,9 +233,10 @@ impl Suspects {
         let mut any = false;
         for at in 0..self.targets.len() {
             let Some(target) = self.targets.get_mut(at) else { continue };
-            let Some(Way::Via { interface, .. }) = target.way else { continue };
-            if interface == index || target.bound_to == Some(index) {
-                target.way = None;
+            let before = target.legs.len();
+            let is_bound = target.bound_to == Some(index);
+            target.legs.retain(|leg| leg.interface != index && !is_bound);
+            if target.legs.len() < before {
                 self.suspect(at, &cause);
                 any = true;
             }
@@ -247,8 +249,7 @@ impl Suspects {
 
     fn address_gone(&mut self, now: Instant, address: IpAddr, interface: u32) {
         let concerns = |target: &Target| {
-            let by_it = matches!(target.way, Some(Way::Via { interface: by, .. }) if by == interface);
-            by_it || target.path.egress.source == Some(address)
+            target.legs.iter().any(|leg| leg.interface == interface) || target.path.egress.source == Some(address)
         };
         let concerned: Vec<usize> = (0..).zip(&self.targets).filter(|(_, it)| concerns(it)).map(|(at, _)| at).collect();
         let cause = format!("address {address} is gone");
@@ -319,15 +320,13 @@ impl Suspects {
         let Some(target) = self.targets.get_mut(at) else { return true };
         target.looked = self.count;
         let Some(found) = ask(&target.path) else { return false };
-        let before = target.way.replace(found.way);
+        let is_up = |index: u32| self.links.get(&index).is_none_or(|link| link.up);
+        let mut legs = found.legs;
+        legs.retain(|leg| is_up(leg.interface) && found.bound_to.is_none_or(is_up));
         target.bound_to = found.bound_to;
-        let is_down = |index: u32| self.links.get(&index).is_some_and(|link| !link.up);
-        if matches!(found.way, Way::Via { interface, .. } if is_down(interface)) || found.bound_to.is_some_and(is_down)
-        {
-            target.way = None;
-        }
-        // Who could not be reached before has nothing to lose.
-        if matches!(before, Some(Way::Via { .. })) && before != Some(found.way) {
+        let before = std::mem::replace(&mut target.legs, legs);
+        // More of them are no loss; and who could not be reached before has nothing to lose.
+        if !before.iter().all(|leg| target.legs.contains(leg)) {
             self.suspect(at, cause);
             self.tell_by(now + GATHER_LONG);
         }

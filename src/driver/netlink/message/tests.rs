@@ -88,12 +88,12 @@ mod golden {
             mark: Some(7),
             dscp: Some(46),
         };
-        let asked = route_question(5, "10.1.0.11".parse().unwrap(), &egress, Some(9));
+        let asked = route_question(5, "10.1.0.11".parse().unwrap(), &egress, Ask::By(9));
         let expected = "3c000000 1a000100 05000000 00000000 022020b8 00000000 00000000
             08000100 0a01000b 08000200 0a000001 08000400 09000000 08001000 07000000";
         assert_eq!(asked, bytes(expected));
-        let asked = route_question(6, "fd00::1".parse().unwrap(), &Egress::default(), None);
-        let expected = "30000000 1a000100 06000000 00000000 0a800000 00000000 00000000
+        let asked = route_question(6, "fd00::1".parse().unwrap(), &Egress::default(), Ask::AllLegs);
+        let expected = "30000000 1a000100 06000000 00000000 0a800000 00000000 00200000
             14000100 fd000000000000000000000000000001";
         assert_eq!(asked, bytes(expected));
     }
@@ -103,7 +103,7 @@ mod golden {
         let answer = |hex: &str| answers(&bytes(hex), 5).collect::<Vec<_>>();
         let found = "3c000000 18000000 05000000 57350000 02200000 fe000001 00020000
             08000f00 fe000000 08000100 0a030009 08000500 0a010002 08000400 03000000";
-        let by = |gateway: &str| Answer::Way(Way::Via { interface: 3, gateway: gateway.parse().ok() });
+        let by = |gateway: &str| Answer::Way(vec![Leg { interface: 3, gateway: gateway.parse().ok() }]);
         assert_eq!(answer(found), [by("10.1.0.2")]);
         assert_eq!(answer(&found.replace("05000000 57", "04000000 57")), [], "to another question");
         let by_ipv6 = "40000000 18000000 05000000 57350000 02200000 fe000001 00020000
@@ -114,7 +114,18 @@ mod golden {
         assert_eq!(answer(&by_ipv6), [by("fd00::2")]);
         let direct = "24000000 18000000 05000000 57350000 02200000 fe000001 00020000 08000400 03000000";
         assert_eq!(answer(direct), [by("")]);
-        assert_eq!(answer(&direct.replace("fe000001", "fe000007")), [Answer::Way(Way::Nowhere)]);
+        assert_eq!(answer(&direct.replace("fe000001", "fe000007")), [Answer::Way(Vec::new())]);
+        let several =
+            "50000000 18000000 05000000 f9330000 02100000 fe030001 00000000 08000f00 fe000000 08000100 0a090000
+            24000900 10000000 03000000 08000500 0a010002 10000000 05000000 08000500 0a020002";
+        let leg = |interface, gateway: &str| Leg { interface, gateway: gateway.parse().ok() };
+        assert_eq!(answer(several), [Answer::Way(vec![leg(3, "10.1.0.2"), leg(5, "10.2.0.2")])]);
+        // One of them is dead.
+        let less = several.replace("10000000 03", "10001100 03");
+        assert_eq!(answer(&less), [Answer::Way(vec![leg(5, "10.2.0.2")])]);
+        // An own address; and a leg that nothing takes.
+        assert_eq!(answer(&direct.replace("fe000001", "ff000002")), [Answer::Way(vec![LOOPBACK])]);
+        assert_eq!(answer(&direct.replace("00020000", "01020000")), [Answer::Way(Vec::new())]);
         // ENETUNREACH, as -101.
         let refused = "24000000 02000000 05000000 57350000 9bffffff 24000000 1a000100 05000000 00000000";
         assert_eq!(answer(refused), [Answer::Refused(101)]);

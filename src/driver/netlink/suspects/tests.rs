@@ -9,15 +9,17 @@ const MS: Duration = Duration::from_millis(1);
 struct World {
     now: Instant,
     suspects: Suspects,
-    routes: BTreeMap<Prefix, Way>,
+    routes: BTreeMap<Prefix, Vec<Leg>>,
     /// The numbers of the interfaces that there are.
     interfaces: BTreeMap<String, u32>,
     asked: usize,
 }
 
-fn via(interface: u32) -> Way {
-    Way::Via { interface, gateway: None }
+fn via(interface: u32) -> Vec<Leg> {
+    vec![Leg { interface, gateway: None }]
 }
+
+const UNREACHABLE: Vec<Leg> = Vec::new();
 
 fn path(address: &str) -> Path {
     Path { address: address.parse().unwrap(), egress: Egress::default() }
@@ -49,7 +51,7 @@ impl World {
     }
 
     /// Changes the routes, without a word.
-    fn set(&mut self, prefix: &str, way: Option<Way>) {
+    fn set(&mut self, prefix: &str, way: Option<Vec<Leg>>) {
         let prefix = prefix.parse().unwrap();
         match way {
             Some(way) => self.routes.insert(prefix, way),
@@ -58,7 +60,7 @@ impl World {
     }
 
     /// Changes the routes and says so.
-    fn change(&mut self, prefix: &str, way: Option<Way>, change: Change) {
+    fn change(&mut self, prefix: &str, way: Option<Vec<Leg>>, change: Change) {
         self.set(prefix, way);
         self.hear(Event::Route(prefix.parse().unwrap(), change));
     }
@@ -79,16 +81,15 @@ impl World {
                 *asked += 1;
                 let bound_to = path.egress.interface.as_ref().map(|name| interfaces.get(name).copied());
                 if bound_to == Some(None) {
-                    return Some(Found { way: Way::Nowhere, bound_to: None });
+                    return Some(Found { legs: UNREACHABLE, bound_to: None });
                 }
                 let target = Prefix::host(path.address);
-                let by = |(_, way): &(&Prefix, &Way)| match (bound_to.flatten(), way) {
-                    (Some(bound_to), Way::Via { interface, .. }) => *interface == bound_to,
-                    _ => true,
+                let by = |(_, legs): &(&Prefix, &Vec<Leg>)| {
+                    bound_to.flatten().is_none_or(|bound_to| legs.iter().all(|leg| leg.interface == bound_to))
                 };
                 let fitting = routes.iter().filter(|(prefix, _)| prefix.contains(&target)).filter(by);
-                let way = fitting.max_by_key(|(prefix, _)| prefix.len()).map_or(Way::Nowhere, |(_, way)| *way);
-                Some(Found { way, bound_to: bound_to.flatten() })
+                let legs = fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, legs)| legs.clone());
+                Some(Found { legs: legs.unwrap_or_default(), bound_to: bound_to.flatten() })
             });
             turns += 1;
             assert!(turns < 10_000, "it does not come to rest");
@@ -149,7 +150,7 @@ fn a_link_without_a_carrier() {
 #[test]
 fn routes_change() {
     let mut world = World::new(&TARGETS, &ROUTES);
-    world.change("10.1.0.11/32", Some(Way::Nowhere), Change::Unreachable);
+    world.change("10.1.0.11/32", Some(UNREACHABLE), Change::Unreachable);
     assert_eq!(world.run(50 * MS), [told(2, &["10.1.0.11"], "route to 10.1.0.11 is unreachable")]);
     world.change("10.2.0.0/16", None, Change::Gone);
     assert_eq!(world.run(50 * MS), [told(2, &["10.2.0.11"], "route to 10.2.0.0/16 is gone")]);
@@ -162,12 +163,34 @@ fn routes_change() {
     assert_eq!(world.run(3000 * MS), []);
     assert_eq!(world.asked - asked, 4);
     // 10.2.0.11 has come back with it, and has something to lose again.
-    world.change("10.0.0.0/8", Some(Way::Nowhere), Change::Blackhole);
+    world.change("10.0.0.0/8", Some(UNREACHABLE), Change::Blackhole);
     assert_eq!(world.run(50 * MS), [told(2, &["10.2.0.11"], "route to 10.0.0.0/8 is a blackhole")]);
     // Gone and back in a moment.
     world.change("fd00:1::/48", None, Change::Gone);
     world.change("fd00:1::/48", Some(via(1)), Change::New);
     assert_eq!(world.run(3000 * MS), []);
+}
+
+#[test]
+fn several_next_hops() {
+    let mut world = World::new(&TARGETS, &ROUTES);
+    let both = || Some([via(2), via(3)].concat());
+    let target = ["10.2.0.11"];
+    // One more is no loss.
+    world.change("10.2.0.0/16", both(), Change::Replaced);
+    assert_eq!(world.run(3000 * MS), []);
+    world.hear(link(3, false));
+    assert_eq!(world.run(3000 * MS), [told(2, &target, "link eth3 is down")]);
+    // Somebody takes it out of the route, which is no news, nor is that it comes back.
+    world.change("10.2.0.0/16", Some(via(2)), Change::Replaced);
+    assert_eq!(world.run(3000 * MS), []);
+    world.change("10.2.0.0/16", both(), Change::Replaced);
+    world.hear(link(3, true));
+    assert_eq!(world.run(3000 * MS), []);
+    world.change("10.2.0.0/16", Some(via(3)), Change::Replaced);
+    assert_eq!(world.run(3000 * MS), [told(2, &target, "route to 10.2.0.0/16 has changed")]);
+    world.hear(link(2, false));
+    assert_eq!(world.run(3000 * MS), [told(2, &["fd00:2::11"], "link eth2 is down")]);
 }
 
 /// Of several that may be the cause it is the most specific.
@@ -176,7 +199,7 @@ fn the_cause_is_the_nearest() {
     let mut world = World::new(&TARGETS, &ROUTES);
     world.hear(Event::Rules);
     world.hear(Event::Route("0.0.0.0/0".parse().unwrap(), Change::Replaced));
-    world.change("10.1.0.12/32", Some(Way::Nowhere), Change::Prohibited);
+    world.change("10.1.0.12/32", Some(UNREACHABLE), Change::Prohibited);
     world.change("10.1.0.0/16", None, Change::Gone);
     world.set("fd00:2::/32", None);
     let names = ["10.1.0.11", "10.1.0.12", "fd00:2::11"];
@@ -334,7 +357,8 @@ fn anything_at_all() {
             let prefixes =
                 ["0.0.0.0/0", "10.1.0.0/16", "10.1.0.12/32", "10.2.0.0/24", "::/0", "fd00:1::/32", "fd00:2::11/128"];
             let prefix = prefixes[rng.below(7) as usize];
-            let way = [None, Some(via(1)), Some(via(2)), Some(via(3)), Some(Way::Nowhere)][rng.below(5) as usize];
+            let way =
+                [None, Some(via(1)), Some(via(2)), Some(via(3)), Some(UNREACHABLE)][rng.below(5) as usize].clone();
             let index = 1 + rng.below(3) as u32;
             match rng.below(8) {
                 0 => world.hear(link(index, rng.below(2) == 0)),

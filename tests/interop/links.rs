@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ struct Scene {
 struct Watch {
     watcher: Watcher,
     told: Receiver<(Instant, Suspicion)>,
+    /// While it is taken the watcher's thread hangs in what it is given to call.
+    gate: Arc<Mutex<()>>,
 }
 
 fn path(target: &str) -> Path {
@@ -89,15 +92,21 @@ impl Watch {
     /// In a namespace, and as this user, who may nothing there.
     fn start(namespace: &Namespace, user: Option<u32>) -> Watch {
         let (tell, told) = unbounded();
+        let gate = Arc::new(Mutex::new(()));
+        let at_gate = gate.clone();
         let place = File::open(format!("/run/netns/{}", namespace.name())).unwrap();
         let start = move || {
             move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             if let Some(user) = user {
                 rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(user)).unwrap();
             }
-            Watcher::start(move |suspicion| drop(tell.send((now(), suspicion)))).unwrap()
+            let post = move |suspicion| {
+                let _ = tell.send((now(), suspicion));
+                drop(at_gate.lock().unwrap());
+            };
+            Watcher::start(post).unwrap()
         };
-        Watch { watcher: thread::spawn(start).join().unwrap(), told }
+        Watch { watcher: thread::spawn(start).join().unwrap(), told, gate }
     }
 
     /// Watches these from now on, and comes back when it knows them.
@@ -300,6 +309,45 @@ fn links_on_top_of_links() {
         watch.told.recv_timeout(PATIENCE).unwrap()
     };
     assert_eq!(suspicion, Suspicion { paths: vec![path("10.6.0.11")], cause: "link br0 is down".to_owned() });
+}
+
+/// More news than the sockets hold, of routes and of links: what has changed meanwhile is found all the same.
+#[test]
+fn news_is_lost() {
+    let scene = Scene::new();
+    scene.ip("route add 10.9.0.0/16 via 10.2.0.2");
+    let watch = Watch::start(&scene.here, Some(65534));
+    watch.set(&scene, &["10.1.0.11", "10.2.0.11", "10.9.0.11", "10.2.0.12"].map(path));
+    let batch = |name: &str, lines: String| {
+        let file = scene.here.dir("batches").join(name);
+        std::fs::write(&file, lines).unwrap();
+        scene.here.ip(&["-batch", file.to_str().unwrap()]);
+    };
+    let closed = watch.gate.lock().unwrap();
+    scene.ip("route add unreachable 10.2.0.12");
+    let (_, suspicion) = watch.told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(suspicion.paths, [path("10.2.0.12")]);
+    batch("routes", (0..30_000).map(|n| format!("route add 20.{}.{}.0/24 via 10.2.0.2\n", n >> 8, n & 255)).collect());
+    batch("links", (0..8_000).map(|n| format!("link set sentry1 mtu {}\n", 1400 + n % 2)).collect());
+    scene.there.ip(&["link", "set", "far1", "down"]);
+    scene.ip("route delete 10.9.0.0/16");
+    let link = |state: &str| match scene.here.run("ip", &["link", "show", "eth1"]).contains(state) {
+        true => Ok(()),
+        false => Err(format!("not {state}")),
+    };
+    wait::until("the carrier to go", || link("state DOWN"));
+    drop(closed);
+    let mut told: Vec<Suspicion> = Vec::new();
+    while told.iter().map(|told| told.paths.len()).sum::<usize>() < 2 {
+        told.push(watch.told.recv_timeout(PATIENCE).unwrap().1);
+    }
+    println!("{told:?}");
+    let by = |cause: &str| -> Vec<Path> {
+        told.iter().filter(|told| told.cause.contains(cause)).flat_map(|told| told.paths.clone()).collect()
+    };
+    assert!(by("link eth1 is down").contains(&path("10.1.0.11")));
+    assert!(by("routing has changed").contains(&path("10.9.0.11")));
+    watch.is_quiet();
 }
 
 /// A router takes in and drops routes by the ten thousand, more than the socket holds: a link that goes down is heard of,

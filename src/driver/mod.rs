@@ -17,6 +17,7 @@ mod links;
 pub mod listen;
 pub mod load;
 mod log;
+pub mod netlink;
 mod notice;
 pub mod pool;
 mod pools;

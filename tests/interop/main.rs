@@ -32,6 +32,7 @@ mod drains;
 mod families;
 mod glb;
 mod gobgp_api;
+mod links;
 mod loopback;
 mod neighbour_gobgp;
 mod passive;

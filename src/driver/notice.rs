@@ -61,6 +61,15 @@ pub(crate) enum Notice {
     StopTimedOut,
     /// The daemon ends.
     Stopped,
+    /// Nobody tells us of links and routes, and why.
+    WaysUnseen(String),
+    /// The ways to so many targets are others than they were, or gone.
+    WayChanged {
+        /// In words.
+        cause: String,
+        /// How many.
+        targets: usize,
+    },
     /// Of those who run the checks.
     Workers(Workers),
     /// A session is up, and what its two ends have settled.
@@ -166,6 +175,13 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         Notice::StoppingAtOnce(signal) => (Level::Warn, format!("{signal} again: stopping at once")),
         Notice::StopTimedOut => (Level::Warn, "stopping although not everything could be sent to all peers".to_owned()),
         Notice::Workers(notice) => workers::line(notice),
+        Notice::WaysUnseen(error) => {
+            (Level::Warn, format!("links and routes are not watched, and checks run at their intervals only: {error}"))
+        }
+        Notice::WayChanged { cause, targets } => {
+            let targets = plural(*targets, "target", "targets");
+            (Level::Info, format!("{cause}: checking {targets} now"))
+        }
         Notice::Established(peer, status) => (Level::Info, established(peer, status.as_deref())),
         Notice::Listening(address) => (Level::Info, format!("listening on {address}")),
         Notice::ListenFailed(address, error) => {

@@ -7,6 +7,7 @@
 
 mod requests;
 mod tables;
+mod ways;
 mod workers;
 
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ use super::gobgp::ApiLink;
 use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
 use super::load::Origin;
+use super::netlink::{self, Suspicion};
 use super::notice::restart::Restart;
 use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};
@@ -73,6 +75,8 @@ enum Mail {
     /// What was read, and whether that is GLB's tables alone.
     Loaded(bool, Result<Loaded, Refused>),
     Glb(glb::Outcome),
+    /// The ways to some targets are others than they were.
+    Paths(Suspicion),
     Written(Result<(), String>),
 }
 
@@ -104,6 +108,8 @@ pub(crate) struct Reactor {
     gobgp: ApiLink,
     links: Links,
     wires: Wires,
+    /// Tells of ways that change; `None` where the system does not let us hear of them.
+    ways: Option<netlink::Watcher>,
     doors: Doors,
     control: Control,
     loader: Loader,
@@ -178,6 +184,7 @@ impl Reactor {
             gobgp,
             links,
             wires,
+            ways: None,
             doors,
             control,
             state: ConfigState::new(loader.path(), started_at, &config),
@@ -211,6 +218,7 @@ impl Reactor {
         }
         self.note_findings(&config);
         self.keeper.changed(clock());
+        self.watch_ways(&config);
         self.feed(clock(), Input::Configure(config));
     }
 
@@ -235,6 +243,9 @@ impl Reactor {
             self.scribe.note(Notice::Restart(Restart::Writing { path, outcome: Err(error) }));
         }
         self.writer.finish();
+        if let Some(ways) = self.ways {
+            ways.stop();
+        }
         let hanging = self.pools.stop();
         if hanging > 0 {
             self.scribe.note(Notice::Workers(Workers::Left(hanging)));

@@ -30,6 +30,7 @@ impl Reactor {
                 let path = self.keeper.path().to_owned();
                 self.scribe.note(Notice::Restart(Restart::Writing { path, outcome }));
             }
+            Mail::Paths(suspicion) => self.suspect(suspicion),
             Mail::Glb(outcome) => self.feed(clock(), Input::GlbDone(outcome)),
             Mail::Loaded(tables_only, result) => {
                 match result {
@@ -159,6 +160,7 @@ impl Reactor {
             self.scribe.note(Notice::Workers(Workers::Missing { started, error: error.to_string() }));
         }
         self.oversight.configure(&config);
+        self.watch_ways(&config);
         if config.daemon.control_socket != self.config.daemon.control_socket {
             self.scribe.note(Notice::NeedsRestart("daemon.control_socket"));
         }

@@ -37,6 +37,7 @@ mod loopback;
 mod neighbour_gobgp;
 mod passive;
 mod passwords;
+mod paths;
 mod ranges;
 mod reach;
 mod reload;

@@ -32,6 +32,7 @@ mod drains;
 mod families;
 mod glb;
 mod gobgp_api;
+mod grpc;
 mod links;
 mod loopback;
 mod neighbour_gobgp;

@@ -153,10 +153,7 @@ impl Reactor {
         let post = poster(&mail, &waker);
         let control = Control::start(socket, move |ask| post(Mail::Control(ask)))?;
         let Loaded { config, subjects, prober, watched } = first;
-        let for_workers = waker.clone();
-        // The eventfd of a waker can only be full of wakes.
-        let wake = move || drop(for_workers.wake());
-        let pools = Pools::start(&config, prober, wake)?;
+        let pools = Pools::start(&config, prober, waking(&waker))?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
@@ -480,6 +477,13 @@ fn refuse_failed(listen: &[ListenLine]) -> io::Result<()> {
         listen.iter().filter_map(|line| Some(format!("cannot listen on {}: {}", line.address, line.error.as_ref()?)));
     let failed: Vec<String> = failed.collect();
     if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("; "))) }
+}
+
+/// Wakes the loop.
+fn waking(waker: &Arc<Waker>) -> impl Fn() + Clone + Send + Sync + 'static {
+    let waker = waker.clone();
+    // The eventfd of a waker can only be full of wakes.
+    move || drop(waker.wake())
 }
 
 /// Puts mail into the mailbox and wakes the loop.

@@ -1,4 +1,4 @@
-//! CPU per check, beside HAProxy checking the same nginx.
+//! CPU per check, beside HAProxy and a program in Go checking the same nginx.
 
 use std::fmt::Write;
 use std::fs;
@@ -19,27 +19,60 @@ pub fn run() {
         "\nChecks: CPU µs per check of {TARGETS} targets on one nginx, {ROUNDS} rounds of {} s, in turn",
         WINDOW.as_secs()
     );
-    println!("{:<8} {:>9} {:>22} {:>22} {:>22}", "kind", "interval", "herald", "HAProxy", "herald / HAProxy");
+    println!(
+        "{:<6} {:>8} {:>20} {:>20} {:>20} {:>20} {:>20}",
+        "kind", "interval", "herald", "HAProxy", "Go net/http", "herald / HAProxy", "herald / Go"
+    );
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
     let _nginx = nginx(dir.path(), port);
+    let go = build_go(dir.path());
     for kind in ["tcp", "http"] {
         for interval_ms in [1000, 100] {
-            let (mut herald, mut haproxy) = (Vec::new(), Vec::new());
+            let (mut herald, mut haproxy, mut goes) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
                 herald.push(from_herald(dir.path(), port, kind, interval_ms));
                 haproxy.push(from_haproxy(dir.path(), port, kind, interval_ms));
+                goes.extend(go.as_deref().map(|go| from_go(go, port, kind, interval_ms)));
             }
-            let ratios: Vec<f64> = herald.iter().zip(&haproxy).map(|(ours, theirs)| ours / theirs).collect();
+            let ratios = |theirs: &[f64]| -> Vec<f64> {
+                herald.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
+            };
+            let show = |values: &[f64]| if values.is_empty() { "-".to_owned() } else { spread(values) };
             println!(
-                "{kind:<8} {:>9} {:>22} {:>22} {:>22}",
+                "{kind:<6} {:>8} {:>20} {:>20} {:>20} {:>20} {:>20}",
                 format!("{interval_ms} ms"),
-                spread(&herald),
-                spread(&haproxy),
-                spread(&ratios)
+                show(&herald),
+                show(&haproxy),
+                show(&goes),
+                show(&ratios(&haproxy)),
+                show(&ratios(&goes))
             );
         }
     }
+}
+
+/// Nothing where there is no Go.
+fn build_go(dir: &Path) -> Option<std::path::PathBuf> {
+    let program = dir.join("checker");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/checker.go");
+    let built = std::process::Command::new("go")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(source)
+        .env("GOFLAGS", "-mod=mod")
+        .env("GO111MODULE", "off")
+        .env("GOCACHE", dir.join("cache"))
+        .status();
+    built.is_ok_and(|status| status.success()).then_some(program)
+}
+
+fn from_go(program: &Path, port: u16, kind: &str, interval_ms: u32) -> f64 {
+    let arguments = [kind.to_owned(), port.to_string(), interval_ms.to_string(), TARGETS.to_string()];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let process = Process::start(program.to_str().unwrap(), &arguments);
+    thread::sleep(Duration::from_secs(3)); // as HAProxy
+    cpu_per_check(|| process.usage().cpu_seconds, interval_ms)
 }
 
 /// Different addresses are different targets; nginx listens on all of 127.0.0.0/8.

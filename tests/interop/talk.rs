@@ -132,6 +132,42 @@ fn proxied(version: &str, more: &str) -> String {
     )
 }
 
+fn good() -> Vec<Case> {
+    vec![
+        case(SERVER, &preset("redis", 6379), true, ANSWERED),
+        case(SERVER, &preset("postgres", 5432), true, ANSWERED),
+        case(SERVER, &preset("mysql", 3306), true, ANSWERED),
+        case(SERVER, &preset("ldap", 389), true, ANSWERED),
+        case(SERVER, &preset("smtp", 2525), true, ANSWERED),
+        case(SERVER, &proxied("v1", "port = 8090"), true, ANSWERED),
+        case(SERVER, &proxied("v2", "port = 8090"), true, ANSWERED),
+        case(SERVER, &proxied("v2", "port = 8091\ntls = true\nverify = false"), true, ANSWERED),
+    ]
+}
+
+/// Somebody else at their ports, and words that are not theirs.
+fn wrong() -> Vec<Case> {
+    vec![
+        case(SERVER, &preset("redis", 6380), false, "refused: NOAUTH Authentication required"),
+        case(SERVER, &preset("redis", 3306), false, "connection closed while waiting for the redis answer; it said "),
+        case(SERVER, &preset("smtp", 8090), false, "timed out after 400 ms while waiting for the smtp answer"),
+        case(SERVER, &preset("ldap", 6379), false, "timed out after 400 ms while waiting for the ldap answer"),
+        case(
+            SERVER,
+            "type = \"tcp\"\nport = 6379\nsend = \"PING\\r\\n\"\nexpect = \"+PING\"",
+            false,
+            "timed out after 400 ms while waiting for \"+PING\"; it said \"+PONG\"",
+        ),
+        case(SERVER, "type = \"tcp\"\nport = 2525\ntls = true", false, "the server does not speak TLS"),
+        case(
+            SERVER,
+            "type = \"tcp\"\nport = 8091\ntls = true\nproxy_protocol = \"v1\"",
+            false,
+            "certificate is that of an authority, not of a server",
+        ),
+    ]
+}
+
 #[test]
 fn servers_are_greeted_as_their_clients_do() {
     let site = Site::new();
@@ -147,45 +183,6 @@ fn servers_are_greeted_as_their_clients_do() {
         smtp(servers),
         haproxy(servers),
     ];
-    let good = || {
-        vec![
-            case(SERVER, &preset("redis", 6379), true, ANSWERED),
-            case(SERVER, &preset("postgres", 5432), true, ANSWERED),
-            case(SERVER, &preset("mysql", 3306), true, ANSWERED),
-            case(SERVER, &preset("ldap", 389), true, ANSWERED),
-            case(SERVER, &preset("smtp", 2525), true, ANSWERED),
-            case(SERVER, &proxied("v1", "port = 8090"), true, ANSWERED),
-            case(SERVER, &proxied("v2", "port = 8090"), true, ANSWERED),
-            case(SERVER, &proxied("v2", "port = 8091\ntls = true\nverify = false"), true, ANSWERED),
-        ]
-    };
-    // Somebody else at their ports, and words that are not theirs.
-    let wrong = || {
-        vec![
-            case(SERVER, &preset("redis", 6380), false, "refused: NOAUTH Authentication required"),
-            case(
-                SERVER,
-                &preset("redis", 3306),
-                false,
-                "connection closed while waiting for the redis answer; it said ",
-            ),
-            case(SERVER, &preset("smtp", 8090), false, "timed out after 400 ms while waiting for the smtp answer"),
-            case(SERVER, &preset("ldap", 6379), false, "timed out after 400 ms while waiting for the ldap answer"),
-            case(
-                SERVER,
-                "type = \"tcp\"\nport = 6379\nsend = \"PING\\r\\n\"\nexpect = \"+PING\"",
-                false,
-                "timed out after 400 ms while waiting for \"+PING\"; it said \"+PONG\"",
-            ),
-            case(SERVER, "type = \"tcp\"\nport = 2525\ntls = true", false, "the server does not speak TLS"),
-            case(
-                SERVER,
-                "type = \"tcp\"\nport = 8091\ntls = true\nproxy_protocol = \"v1\"",
-                false,
-                "certificate is that of an authority, not of a server",
-            ),
-        ]
-    };
     let cases: Vec<Case> = good().into_iter().chain(wrong()).collect();
     let herald = Herald::start(&site.herald, &config(&neighbour, &cases));
     wait_for(&herald, &cases);

@@ -69,6 +69,8 @@ pub(super) struct Checks {
     material: Material,
     /// The first place that asks for each.
     needs: BTreeMap<Need, Place>,
+    /// Checks of the VIP itself that nothing leads to a backend, as warned of.
+    lost: BTreeSet<Place>,
     /// Of checks of the VIP itself: prefixes that are no address, as reported.
     no_address: BTreeSet<(Place, Prefix)>,
     /// Which service each alias is of, and where it says so.
@@ -154,6 +156,7 @@ impl Checks {
             for target in stand.targets(used.target, used.port) {
                 match target {
                     Ok(target) => {
+                        self.warn_of_routing(used, stand.egress, findings);
                         let Some(check) = self.check(used, target, stand.egress) else { continue };
                         // Two names for one thing: one use of it says all, and one that counts goes before.
                         match refs.iter_mut().find(|known| known.check == check) {
@@ -171,6 +174,19 @@ impl Checks {
             }
         }
         refs
+    }
+
+    /// Nothing leads a check of the VIP itself to this backend.
+    fn warn_of_routing(&mut self, used: &CheckUse, backend: &EgressKeys, findings: &mut Findings) {
+        let lost = used.target == Target::Vip && !used.egress.leads_somewhere() && !backend.leads_somewhere();
+        if lost && self.lost.insert(used.place) {
+            let message = format!(
+                "check {} is of the VIP itself, but neither it nor a backend has `mark` or `interface`: \
+                 it asks whomever routing leads to, perhaps this host",
+                quote(&used.name)
+            );
+            findings.warning(used.place, message);
+        }
     }
 
     /// The check of this shape for this target.

@@ -41,6 +41,11 @@ impl EgressKeys {
         Some(EgressKeys { sources: sources?, interface: interface?, mark: mark?, dscp: dscp? })
     }
 
+    /// Whether it may lead to one of several hosts with an address.
+    pub(super) fn leads_somewhere(&self) -> bool {
+        self.mark.is_some() || self.interface.is_some()
+    }
+
     /// For a target, with what the backend says going before what the check says.
     pub(super) fn towards(&self, target: IpAddr, backend: &EgressKeys) -> Egress {
         let of_family =

@@ -77,6 +77,11 @@ fn the_target_is_the_backend_the_vip_or_an_address() {
         let errors = parse(&[Source { name: "f".into(), text: text(lines, "", "") }]).unwrap_err();
         assert!(errors.len() == 1 && errors[0].message.contains(fault), "{lines}: {errors:?}");
     }
+    let warnings =
+        |text: &str| read(text).warnings.iter().filter(|warning| warning.message.contains("perhaps this host")).count();
+    assert_eq!(warnings(&text("target = 'vip'", "", "")), 1);
+    assert_eq!(warnings(&text("target = 'vip'\ninterface = 'vrf-a'", "", "")), 0);
+    assert_eq!(warnings(&text("target = 'vip'", "", "mark = 7")), 0);
     let wide = text("target = 'vip'", "", "").replace("'2001:db8::1'", "'2001:db8::/64'");
     expect_place(&wide, "`2001:db8::/64` is not one address");
 }

@@ -10,7 +10,9 @@ mod packet;
 mod peer;
 mod service;
 mod shipped;
+mod talk;
 mod unnumbered;
+mod web;
 
 use super::*;
 use crate::config::{HoldTime, NextHop6, OnDown, Pattern, PeerAs, ProbeKind, Required, StatusRange, Workers};

@@ -14,6 +14,7 @@
 //! Either one is followed by a whole IP packet: from our address to the target's, an ICMP echo request (RFC 792,
 //! RFC 4443 §4.1) with identifier and sequence number 0. Its payload tells the runs apart.
 
+use super::super::checksum::checksum;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -151,22 +152,10 @@ fn echo(kind: u8, pseudo_header: &[u8], token: Token) -> Vec<u8> {
 
 /// Writes the checksum of these octets, and of those before them, at `place`, where there are zeros.
 fn put_checksum(octets: &mut [u8], place: usize, before: &[u8]) {
-    let sum = checksum(before, octets).to_be_bytes();
+    let sum = checksum(&[before, octets]).to_be_bytes();
     if let Some(field) = octets.get_mut(place..place + 2) {
         field.copy_from_slice(&sum);
     }
-}
-
-/// RFC 1071. Both have an even number of octets.
-fn checksum(before: &[u8], octets: &[u8]) -> u16 {
-    let words = before.chunks_exact(2).chain(octets.chunks_exact(2));
-    let sum = words.fold(0u32, |sum, word| match word {
-        [high, low] => sum + u32::from(u16::from_be_bytes([*high, *low])),
-        _ => sum,
-    });
-    // Twice: the first may carry, the second cannot.
-    let folded = (sum & 0xffff) + (sum >> 16);
-    !(((folded & 0xffff) + (folded >> 16)) as u16)
 }
 
 const _: () = assert!(PAYLOAD.is_multiple_of(2));

@@ -19,8 +19,8 @@ pub const MAX_EXEC_WORKERS: usize = 1024;
 const MAX_AUTO_EXEC_WORKERS: usize = 64;
 
 impl Config {
-    /// How many workers every check timing out at once would keep busy: the sum of timeout over interval, where a check
-    /// that may outlast its interval counts as one, rounded up. Without programs and files.
+    /// How many workers every check timing out at once would keep busy: the sum of timeout over the shortest of its
+    /// intervals, where a check that may outlast that counts as one, rounded up. Without programs and files.
     pub fn worker_demand(&self) -> usize {
         self.demand(false)
     }
@@ -33,8 +33,8 @@ impl Config {
     fn demand(&self, local: bool) -> usize {
         let share = |check: &Check| {
             let timing = &check.timing;
-            // In haste and while it is down it may run more often.
-            let interval = timing.interval.min(timing.down_interval);
+            // While its verdict is open, as all are when a rack dies, and while it is down, it may run more often.
+            let interval = timing.interval.min(timing.fast_interval).min(timing.down_interval);
             (timing.timeout.as_secs_f64() / interval.as_secs_f64()).min(1.0)
         };
         self.run_checks(local).map(share).sum::<f64>().ceil() as usize

@@ -41,7 +41,6 @@ use super::state::ConfigState;
 use super::status::ListenLine;
 use super::timer::Timer;
 use super::watch::Watcher;
-use super::watchdog;
 use super::wires::{WireEvent, Wires};
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
@@ -224,7 +223,7 @@ impl Reactor {
     /// # Errors
     /// When the system does not let the loop wait for events.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        watchdog::ready();
+        self.oversight.watchdog.messenger.ready();
         let mut events = Events::with_capacity(256);
         let mut result = Ok(());
         while self.stop != Stop::Done {

@@ -1,12 +1,17 @@
 //! What systemd is told: that we are ready, that we stop, and, where it wants to know (`WatchdogSec=`), that checks are
 //! being completed. A daemon that turns but checks nothing is as good as dead.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded};
 use sd_notify::NotifyState;
 
 /// For so long at least nothing need be completed before the checks are taken for stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What may wait to be said.
+const QUEUE: usize = 8;
 
 /// When the watchdog is fed.
 pub(super) struct Watchdog {
@@ -14,6 +19,7 @@ pub(super) struct Watchdog {
     every: Option<Duration>,
     next: Instant,
     pulse: Pulse,
+    pub(super) messenger: Messenger,
 }
 
 /// Whether checks are being completed.
@@ -38,7 +44,8 @@ impl Watchdog {
     pub(super) fn new(now: Instant) -> Watchdog {
         // A third: it may be late once, and is fed in time.
         let every = sd_notify::watchdog_enabled().map(|limit| limit / 3);
-        Watchdog { every, next: now, pulse: Pulse { last: now, is_stuck: false } }
+        let pulse = Pulse { last: now, is_stuck: false };
+        Watchdog { every, next: now, pulse, messenger: Messenger::new() }
     }
 
     /// A run has come back.
@@ -58,7 +65,7 @@ impl Watchdog {
         self.next = now.checked_add(every).unwrap_or(now);
         let beat = self.pulse.look(now, under_way, longest);
         if !self.pulse.is_stuck {
-            say(NotifyState::Watchdog);
+            self.messenger.say(NotifyState::Watchdog);
         }
         beat
     }
@@ -79,19 +86,42 @@ impl Pulse {
     }
 }
 
-/// The first configuration is in force, and sockets are open.
-pub(super) fn ready() {
-    say(NotifyState::Ready);
-}
+/// Says things to systemd, on a thread of its own: what systemd does not take at once must not hold up the loop.
+pub(super) struct Messenger(Option<Sender<NotifyState<'static>>>);
 
-/// The end begins.
-pub(super) fn stopping() {
-    say(NotifyState::Stopping);
-}
+impl Messenger {
+    /// Where there is somebody to tell.
+    pub(super) fn new() -> Messenger {
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return Messenger(None);
+        }
+        let (tell, told) = bounded(QUEUE);
+        let deliver = move || {
+            for state in told {
+                // It will see that nothing comes.
+                let _undelivered = sd_notify::notify(&[state]);
+            }
+        };
+        let thread = thread::Builder::new().name("notify".to_owned()).spawn(deliver);
+        Messenger(thread.ok().map(|_| tell))
+    }
 
-fn say(state: NotifyState<'_>) {
-    // Without systemd nobody listens.
-    let _unheard = sd_notify::notify(&[state]);
+    /// The first configuration is in force, and sockets are open.
+    pub(super) fn ready(&self) {
+        self.say(NotifyState::Ready);
+    }
+
+    /// The end begins.
+    pub(super) fn stopping(&self) {
+        self.say(NotifyState::Stopping);
+    }
+
+    fn say(&self, state: NotifyState<'static>) {
+        if let Some(tell) = &self.0 {
+            // One that hangs does not get more.
+            let _full = tell.try_send(state);
+        }
+    }
 }
 
 #[cfg(test)]

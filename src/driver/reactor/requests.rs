@@ -12,7 +12,7 @@ use crate::driver::notice::workers::Workers;
 use crate::driver::reload::{Loaded, Refused, What, broken};
 use crate::driver::signal::Request;
 use crate::driver::status::{PoolLine, Status};
-use crate::driver::{clock, wall_clock, watchdog};
+use crate::driver::{clock, wall_clock};
 use crate::engine::Input;
 use crate::engine::drain::Drain;
 
@@ -95,7 +95,7 @@ impl Reactor {
         let now = clock();
         match (request, self.stop) {
             (Request::Stop(signal), Stop::No) => {
-                watchdog::stopping();
+                self.oversight.watchdog.messenger.stopping();
                 self.scribe.note(Notice::Stopping(signal));
                 self.doors.close_all();
                 self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + STOP_PATIENCE);
@@ -118,7 +118,7 @@ impl Reactor {
 
     /// Stops for a restart.
     fn leave(&mut self, now: Instant) {
-        watchdog::stopping();
+        self.oversight.watchdog.messenger.stopping();
         self.scribe.note(Notice::Restart(Restart::Leaving(self.engine.heirs())));
         self.legacy = Some(self.engine.saved(&wall_clock(), self.keeper.boot_id()));
         self.feed(now, Input::Leave);

@@ -14,11 +14,11 @@
 //! Either one is followed by a whole IP packet: from our address to the target's, an ICMP echo request (RFC 792,
 //! RFC 4443 §4.1) with identifier and sequence number 0. Its payload tells the runs apart.
 
-use super::super::checksum::checksum;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::Encapsulation;
+use crate::driver::probe::checksum::checksum;
 
 /// Before the token in a payload, so that somebody who looks at the wire knows what this is.
 const MARK: &str = "glbhc_";

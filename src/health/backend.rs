@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::HealthEvent;
 use super::check::Statement;
 use crate::config;
 
@@ -24,6 +25,8 @@ pub(super) struct Backend {
     pub(super) up: bool,
     /// What is left of the configured weight after what its passing checks ask for.
     pub(super) weight: u32,
+    /// A passing check asks for less than what is configured.
+    pub(super) is_degraded: bool,
     pub(super) since: Instant,
     /// An operator drains it.
     pub(super) drained: bool,
@@ -53,6 +56,7 @@ impl Backend {
             checks: checks.into(),
             up: false,
             weight: config.weight,
+            is_degraded: false,
             since: now,
             drained,
         };
@@ -83,8 +87,20 @@ impl Backend {
     /// The least that a passing check leaves it.
     fn weigh(&mut self, statement: &dyn Fn(usize) -> Statement) {
         let asked = self.checks.iter().map(|check| statement(*check)).filter(|said| said.passing == Some(true));
-        let asked = asked.filter_map(|said| said.weight).map(|weight| weight.of(self.configured_weight));
-        self.weight = asked.min().unwrap_or(self.configured_weight);
+        let configured = self.configured_weight;
+        let (mut least, mut less) = (None, false);
+        for weight in asked.filter_map(|said| said.weight) {
+            let left = weight.of(configured);
+            least = Some(least.map_or(left, |least: u32| least.min(left)));
+            less |= weight.is_less_than(configured);
+        }
+        (self.weight, self.is_degraded) = (least.unwrap_or(configured), less);
+    }
+
+    /// What is told of its weight.
+    pub(super) fn weighs(&self, position: usize) -> HealthEvent {
+        let (service, weight, degraded) = (self.service, self.weight, self.is_degraded);
+        HealthEvent::Weight { service, backend: position, weight, degraded }
     }
 
     /// Whether what has no verdict yet could not change anything.

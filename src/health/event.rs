@@ -38,6 +38,8 @@ pub enum HealthEvent {
         backend: usize,
         /// What it has now; as configured when no check asks for less.
         weight: u32,
+        /// Whether a check asks for less than what is configured, even where rounding leaves all of it.
+        degraded: bool,
     },
     /// A check has not run for so long that its verdict is old, or it has run again.
     Stale {

@@ -154,8 +154,11 @@ impl Services {
             }
             backend.up = up;
             // What an operator has changed, nobody needs to be told.
-            if backend.weight != config.weight && known.is_none_or(|known| known.weight != backend.weight) {
-                events.push_back(HealthEvent::Weight { service: index, backend: position, weight: backend.weight });
+            let asked = backend.weight != config.weight || backend.is_degraded;
+            let is_known =
+                known.is_some_and(|known| (known.weight, known.is_degraded) == (backend.weight, backend.is_degraded));
+            if asked && !is_known {
+                events.push_back(backend.weighs(position));
             }
             self.backends.push(backend);
         }
@@ -239,16 +242,15 @@ impl Services {
         let backend = &mut self.backends[index];
         let service = &mut self.services[backend.service];
         let (counted, may_have, was_spare) = (backend.counts(), backend.may_count(), backend.is_spare());
-        let weight = backend.weight;
+        let before = (backend.weight, backend.is_degraded);
         backend.apply(change.before, change.after, statement);
         let (position, up) = (index - service.backends.start, backend.judge());
         if up != backend.up {
             (backend.up, backend.since) = (up, now);
             events.push_back(HealthEvent::Backend { service: backend.service, backend: position, up });
         }
-        if backend.weight != weight {
-            let weight = backend.weight;
-            events.push_back(HealthEvent::Weight { service: backend.service, backend: position, weight });
+        if (backend.weight, backend.is_degraded) != before {
+            events.push_back(backend.weighs(position));
         }
         service.available = service.available + usize::from(backend.counts()) - usize::from(counted);
         service.spare = service.spare + usize::from(backend.is_spare()) - usize::from(was_spare);
@@ -329,6 +331,7 @@ impl Services {
         let backend = |backend: &Backend| BackendStatus {
             up: backend.up,
             weight: backend.weight,
+            degraded: backend.is_degraded,
             drained: backend.drained,
             decided: backend.is_decided(),
             since: backend.since,

@@ -43,6 +43,8 @@ pub struct BackendStatus {
     pub up: bool,
     /// What is left of its configured weight after what its checks ask for. One of 0 is treated as drained.
     pub weight: u32,
+    /// Whether a check asks for less than that, even where rounding leaves all of it.
+    pub degraded: bool,
     /// Whether an operator drains it: then it does not count.
     pub drained: bool,
     /// Whether its checks have said so: one is failing, or all are passing. Else it is as it was, or as new ones start.

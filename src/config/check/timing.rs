@@ -150,6 +150,14 @@ pub enum Weight {
 }
 
 impl Weight {
+    /// Whether it asks for less than is configured, even where rounding leaves all of it.
+    pub fn is_less_than(self, configured: u32) -> bool {
+        match self {
+            Weight::Percent(percent) => percent < 100,
+            Weight::Absolute(weight) => weight < configured,
+        }
+    }
+
     /// What is left of `configured`.
     pub fn of(self, configured: u32) -> u32 {
         match self {

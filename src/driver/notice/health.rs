@@ -43,15 +43,16 @@ pub(super) fn line(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, S
             let (level, state) = if *up { (Level::Info, "up") } else { (Level::Warn, "down") };
             (level, format!("backend {}/{address} {state}", service.name))
         }
-        HealthEvent::Weight { service, backend, weight } => {
+        HealthEvent::Weight { service, backend, weight, degraded } => {
             let service = subjects.config.services.get(*service)?;
             let backend = service.backends.get(*backend)?;
             let (name, address, full) = (&service.name, backend.address, backend.weight);
             let text = match weight {
                 0 => format!("backend {name}/{address} drained by its checks: weight 0 of {full}"),
-                _ => format!("backend {name}/{address} has weight {weight} of {full} by its checks"),
+                _ if *degraded => format!("backend {name}/{address} degraded by its checks: weight {weight} of {full}"),
+                _ => format!("backend {name}/{address} not degraded by its checks: weight {weight} of {full}"),
             };
-            (if weight < &full { Level::Warn } else { Level::Info }, text)
+            (if *degraded { Level::Warn } else { Level::Info }, text)
         }
         HealthEvent::Stale { check, stale, behind } => {
             let (check, behind) =

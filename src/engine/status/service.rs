@@ -37,7 +37,7 @@ pub struct ServiceLine {
 pub struct BackendLine {
     /// Address and port.
     pub address: String,
-    /// `up`, `degraded` with a weight below the configured one, `down`, `undecided`, `drained` (also by its own checks, with a
+    /// `up`, `degraded` when a check leaves it less than its weight, `down`, `undecided`, `drained` (also by its own checks, with a
     /// weight of 0), or `disabled`.
     pub state: String,
     /// Since when it passes or fails its checks.
@@ -142,7 +142,7 @@ impl Engine {
             _ if !backend.enabled => "disabled",
             BackendStatus { drained: true, .. } => "drained",
             BackendStatus { up: true, weight: 0, .. } if backend.weight > 0 => "drained",
-            BackendStatus { up: true, weight, .. } if *weight < backend.weight => "degraded",
+            BackendStatus { up: true, degraded: true, .. } => "degraded",
             BackendStatus { up: true, .. } => "up",
             BackendStatus { decided: false, .. } => "undecided",
             BackendStatus { .. } => "down",

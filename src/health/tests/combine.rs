@@ -109,6 +109,26 @@ fn the_least_weight_that_a_passing_check_asks_for() {
     assert_eq!(weights.len(), 5, "{weights:?}");
 }
 
+/// With a weight of 1 there is nothing between all and nothing, but people shall see that it is not well.
+#[test]
+fn degraded_is_told_even_where_there_is_no_less() {
+    let mut health = Health::new();
+    let mut now = origin();
+    health.configure(now, one_backend(1, Combine::All, &[]), &|_| false);
+    for (outcome, degraded) in [
+        (outcome(true), false),
+        (weighs(Weight::Percent(50)), true),
+        (weighs(Weight::Percent(50)), true),
+        (weighs(Weight::Percent(100)), false),
+    ] {
+        round(&mut health, &mut now, &[outcome]);
+        let backend = &health.service(0).backends[0];
+        assert_eq!((backend.weight, backend.degraded), (1, degraded));
+    }
+    let told = std::iter::from_fn(|| health.poll_event()).filter(|event| matches!(event, HealthEvent::Weight { .. }));
+    assert_eq!(told.count(), 2);
+}
+
 /// A backend that says so of itself is drained, not dead: routes go gently.
 #[test]
 fn no_weight_is_a_drain() {

@@ -111,31 +111,29 @@ impl Half {
                     }
                 }
             };
-            if let Some(answer) = self.answer(packet) {
+            if let Some(answer) = answer(packet, self.source, self.target, self.sequence) {
                 return Ok(Some(answer));
             }
         }
     }
+}
 
-    /// What a packet says, if it is an answer to our SYN.
-    fn answer(&self, packet: &[u8]) -> Option<Answer> {
-        // Raw IPv4 sockets give the header of IP too.
-        let segment = match self.target.is_ipv4() {
-            true => packet.get(4 * usize::from(packet.first()? & 0x0f)..)?,
-            false => packet,
-        };
-        let word = |at: usize| Some(u16::from_be_bytes([*segment.get(at)?, *segment.get(at + 1)?]));
-        let acknowledged = u32::from_be_bytes(segment.get(8..12)?.try_into().ok()?);
-        let is_ours = word(0)? == self.target.port()
-            && word(2)? == self.source.port()
-            && acknowledged == self.sequence.wrapping_add(1);
-        let flags = *segment.get(13)? & (FIN | SYN | RST | ACK);
-        match flags {
-            _ if !is_ours => None,
-            flags if flags == SYN | ACK => Some(Answer::SynAck),
-            flags if flags == RST | ACK => Some(Answer::Reset),
-            _ => None,
-        }
+/// What a packet says, if it answers the SYN of this sequence number from `source` to `target`.
+fn answer(packet: &[u8], source: SocketAddr, target: SocketAddr, sequence: u32) -> Option<Answer> {
+    // Raw IPv4 sockets give the header of IP too.
+    let segment = match target.is_ipv4() {
+        true => packet.get(4 * usize::from(packet.first()? & 0x0f)..)?,
+        false => packet,
+    };
+    let word = |at: usize| Some(u16::from_be_bytes([*segment.get(at)?, *segment.get(at + 1)?]));
+    let acknowledged = u32::from_be_bytes(segment.get(8..12)?.try_into().ok()?);
+    let is_ours = word(0)? == target.port() && word(2)? == source.port() && acknowledged == sequence.wrapping_add(1);
+    let flags = *segment.get(13)? & (FIN | SYN | RST | ACK);
+    match flags {
+        _ if !is_ours => None,
+        flags if flags == SYN | ACK => Some(Answer::SynAck),
+        flags if flags == RST | ACK => Some(Answer::Reset),
+        _ => None,
     }
 }
 
@@ -193,5 +191,41 @@ mod tests {
             // With its own checksum in place, the sum is nothing.
             assert_eq!(checksum(&[&pseudo_header(source.ip(), target.ip(), 24), &segment]), 0);
         }
+    }
+
+    /// What is no answer to this very SYN says nothing: who guesses has one chance in four thousand million.
+    #[test]
+    fn only_the_answer_to_ours_counts() {
+        let (ours, theirs): (SocketAddr, SocketAddr) =
+            ("[2001:db8::9]:40000".parse().unwrap(), "[2001:db8::7]:443".parse().unwrap());
+        let reply = |from: u16, to: u16, acknowledged: u32, flags: u8| {
+            let mut packet = segment(SocketAddr::new(theirs.ip(), from), SocketAddr::new(ours.ip(), to), 7);
+            packet[8..12].copy_from_slice(&acknowledged.to_be_bytes());
+            packet[13] = flags;
+            answer(&packet, ours, theirs, u32::MAX)
+        };
+        assert_eq!(reply(443, 40000, 0, SYN | ACK), Some(Answer::SynAck));
+        assert_eq!(reply(443, 40000, 0, RST | ACK), Some(Answer::Reset));
+        for (from, to, acknowledged, flags) in [
+            (443, 40000, 1, SYN | ACK),
+            (443, 40000, u32::MAX, RST | ACK),
+            (444, 40000, 0, SYN | ACK),
+            (443, 40001, 0, SYN | ACK),
+            (443, 40000, 0, SYN),
+            (443, 40000, 0, ACK),
+            (443, 40000, 0, SYN | ACK | RST),
+        ] {
+            assert_eq!(reply(from, to, acknowledged, flags), None, "{from} {to} {acknowledged} {flags}");
+        }
+        // Cut anywhere, and with the header of IPv4 before it.
+        let whole = segment(theirs, ours, 7);
+        assert!((0..14).all(|end| answer(&whole[..end], ours, theirs, 0).is_none()));
+        let (ours, theirs) = (([192, 0, 2, 9], 40000).into(), ([192, 0, 2, 7], 443).into());
+        let mut packet = vec![0x46; 24];
+        packet.extend(segment(theirs, ours, 7));
+        packet[24 + 11] = 1;
+        packet[24 + 13] = SYN | ACK;
+        assert_eq!(answer(&packet, ours, theirs, 0), Some(Answer::SynAck));
+        assert!((0..packet.len()).all(|end| answer(&packet[..end.min(37)], ours, theirs, 0).is_none()));
     }
 }

@@ -26,3 +26,32 @@ pub(super) fn warning(remaining: u64, min_validity: Duration) -> Option<String> 
         _ => format!("certificate expires in {}, min_validity is {}", about(remaining), about(min_validity.as_secs())),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ends first is what counts, and what cannot be read says nothing.
+    #[test]
+    fn the_first_to_end_counts() {
+        const DAY: u64 = 86_400;
+        let until = |days: u64| {
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.not_after = (std::time::UNIX_EPOCH + Duration::from_secs(days * DAY)).into();
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
+        };
+        let now = Duration::from_secs(20_000 * DAY);
+        let (near, far) = (until(20_009), until(20_090));
+        assert_eq!(remaining(&[far.clone(), near.clone()], now), Some(9 * DAY));
+        assert_eq!(remaining(&[near.clone(), far.clone()], now), Some(9 * DAY));
+        assert_eq!(remaining(&[until(19_000), far.clone()], now), Some(0));
+        let garbage = CertificateDer::from(near.as_ref()[..40].to_vec());
+        assert_eq!(remaining(&[garbage.clone(), far], now), Some(90 * DAY));
+        assert_eq!(remaining(&[garbage], now), None);
+        let day = Duration::from_secs(DAY);
+        assert_eq!(warning(9 * DAY, day * 9), None);
+        let words = "certificate expires in 9 days, min_validity is 14 days";
+        assert_eq!(warning(9 * DAY, day * 14).as_deref(), Some(words));
+        assert_eq!(warning(0, day).as_deref(), Some("certificate has expired"));
+    }
+}

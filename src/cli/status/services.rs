@@ -31,7 +31,7 @@ impl Page<'_> {
     fn backend(&mut self, backend: &BackendLine, width: usize) {
         let state = self.paint(mood(backend), &format!("{:<9}", backend.state));
         let mut checks: Vec<_> = backend.checks.iter().collect();
-        checks.sort_by_key(|check| Mood::of(&check.verdict));
+        checks.sort_by_key(|check| (check.advisory, Mood::of(&check.verdict)));
         let mut words: Vec<String> = Vec::new();
         match backend.effective_weight {
             Some(left) if left != backend.weight => words.push(format!("weight {left} of {}", backend.weight)),
@@ -39,7 +39,8 @@ impl Page<'_> {
             _ => {}
         }
         if backend.combine != "all" && !backend.combine.is_empty() {
-            words.push(format!("{} of {} checks needed", backend.combine, checks.len()));
+            let counting = checks.iter().filter(|check| !check.advisory).count();
+            words.push(format!("{} of {counting} checks needed", backend.combine));
         }
         for check in checks {
             let said = if check.detail.is_empty() { &check.verdict } else { &check.detail };

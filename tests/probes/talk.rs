@@ -119,6 +119,20 @@ fn a_late_match_counts() {
     passes(&ask(&server, talk(vec![expect("found")]), PLENTY), "answered as expected");
 }
 
+/// The answer is there in time, if late; that the server does not hang up then is of no account.
+#[test]
+fn a_goodbye_makes_no_run_late() {
+    let server = Server::v4(|talk| {
+        line(talk);
+        talk.pause(millis(140));
+        talk.say("+PONG");
+        talk.linger();
+    });
+    let steps = || vec![send("PING\n"), expect("+PONG"), Step::Leave(b"QUIT\n".to_vec())];
+    // A busy machine may be late by itself: once in five will do.
+    assert!((0..5).any(|_| ask(&server, talk(steps()), SHORT).passed));
+}
+
 #[test]
 fn octets_that_are_no_text() {
     let server = Server::v4(|talk| {

@@ -65,10 +65,12 @@ impl Limit {
         Limit { start: clock(), timeout }
     }
 
-    /// The same, or this from now if that is sooner.
-    pub(super) fn at_most(self, time: Duration) -> Limit {
-        let timeout = self.timeout.min(self.spent().saturating_add(time));
-        Limit { timeout, ..self }
+    /// For what comes after the answer: this from now, but at most half of what is left. A run that has passed must not be
+    /// late because of its goodbye.
+    pub(super) fn for_goodbye(self, most: Duration) -> Limit {
+        let spent = self.spent();
+        let half = self.timeout.saturating_sub(spent) / 2;
+        Limit { timeout: spent.saturating_add(most.min(half)), ..self }
     }
 
     /// For the whole run.

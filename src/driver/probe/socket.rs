@@ -68,9 +68,9 @@ impl Socket {
         self.inner.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Gives what is left so much time at most.
+    /// Gives what is left, which does not count any more, so much time at most.
     pub(super) fn hurry(&mut self, most: Duration) {
-        self.limit = self.limit.at_most(most);
+        self.limit = self.limit.for_goodbye(most);
     }
 }
 

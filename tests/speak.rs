@@ -46,6 +46,17 @@ fn find(lines: &Receiver<String>, words: &str) -> String {
     }
 }
 
+/// Waits for lines with each of these words, in any order.
+fn find_all(lines: &Receiver<String>, words: &[&str]) {
+    let deadline = clock() + LIMIT;
+    let mut missing = words.to_vec();
+    while !missing.is_empty() {
+        let line = lines.recv_timeout(deadline.saturating_duration_since(clock()));
+        let line = line.unwrap_or_else(|_| panic!("no {missing:?}"));
+        missing.retain(|words| !line.contains(words));
+    }
+}
+
 /// A process that ends with the test.
 struct Running {
     child: Child,
@@ -203,8 +214,8 @@ fn options_change_while_it_runs() {
     assert_eq!(seen("announce")["next_hop"][0], "2001:db8:1::1");
 
     say("set local-as 65002");
-    find(&speaker.out, "closed        ");
-    find(&speaker.out, "local-as: the session is reset");
+    // What the command did and what came of it: either may be said first.
+    find_all(&speaker.out, &["closed        ", "local-as: the session is reset"]);
     assert_eq!(seen("established")["as"], 65002);
     find(&speaker.out, "synchronised  ipv6: 1 route");
 

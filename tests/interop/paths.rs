@@ -12,27 +12,34 @@ use crate::harness::wait;
 const SERVER: [&str; 2] = ["10.98.0.11", "fd00:98::11"];
 const VIP: &str = "192.0.2.1";
 
-/// The next check is a minute away: only news of the link can be why.
+/// The next check is a minute away: only news of the link can be why. The checks may have come with any reload.
 #[test]
 fn a_link_that_goes_down_is_not_waited_for() {
-    let site = Site::new();
-    let neighbour = site::neighbour(false, 65000, 65001);
-    let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
-    let _server = site.server(0);
-    let text = format!(
-        "{}[checks.slow]\ntype = \"tcp\"\nport = 8080\ninterval = \"60s\"\ntimeout = \"2s\"\nrise = 1\nfall = 1\n\
-         [[service]]\nname = \"web\"\nvips = [\"{VIP}\"]\nport = 80\nchecks = [\"slow\"]\n\
-         [[service.backend]]\naddress = \"{}\"\n",
-        site::bgp(&neighbour, ""),
-        SERVER[0]
-    );
-    let herald = Herald::start(&site.herald, &text);
-    let announced = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
-    wait::until_equal("the route", &announced, || bird.table());
-    site.herald.ip(&["link", "set", "to-servers", "down"]);
-    wait::until_equal("the withdrawal", &Table::new(), || bird.table());
-    let log = herald.log();
-    assert!(log.contains("checking 1 target now") && log.contains("check slow of 10.98.0.11:8080 failing"), "{log}");
+    for reload in [false, true] {
+        let site = Site::new();
+        let neighbour = site::neighbour(false, 65000, 65001);
+        let bird = Bird::start(&site.router, "10.99.1.1", &bird::receiver(&neighbour));
+        let _server = site.server(0);
+        let without = site::bgp(&neighbour, "");
+        let text = format!(
+            "{without}[checks.slow]\ntype = \"tcp\"\nport = 8080\ninterval = \"60s\"\ntimeout = \"2s\"\nrise = 1\n\
+             fall = 1\n[[service]]\nname = \"web\"\nvips = [\"{VIP}\"]\nport = 80\nchecks = [\"slow\"]\n\
+             [[service.backend]]\naddress = \"{}\"\n",
+            SERVER[0]
+        );
+        let herald = Herald::start(&site.herald, if reload { &without } else { &text });
+        if reload {
+            herald.reload_good(&without);
+            herald.reload_good(&text);
+        }
+        let announced = site::plain_table(&neighbour, &bird, &["192.0.2.1/32"]);
+        wait::until_equal("the route", &announced, || bird.table());
+        site.herald.ip(&["link", "set", "to-servers", "down"]);
+        wait::until_equal("the withdrawal", &Table::new(), || bird.table());
+        let log = herald.log();
+        let failing = "check slow of 10.98.0.11:8080 failing";
+        assert!(log.contains("checking 1 target now") && log.contains(failing), "{log}");
+    }
 }
 
 /// The address that users see, on each of two backends that have it: firewall marks lead to the one that is meant.

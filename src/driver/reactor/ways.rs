@@ -8,14 +8,15 @@ use crate::driver::notice::Notice;
 use crate::engine::Input;
 
 impl Reactor {
-    /// From now on the ways to these targets are watched. Nothing is lost where that cannot be: checks keep their times.
+    /// From now on the ways to these targets are watched. Nothing is lost where that cannot be: checks keep their times. Each
+    /// reload tries again.
     pub(super) fn watch_ways(&mut self, config: &Config) {
         let probes = config.checks.iter().map(|check| &check.probe);
         let paths: Vec<Path> = probes
             .filter(|probe| !probe.target.ip().is_unspecified())
             .map(|probe| Path { address: probe.target.ip(), egress: probe.egress.clone() })
             .collect();
-        if self.ways.is_none() && !self.reloaded && !paths.is_empty() {
+        if self.ways.is_none() && !paths.is_empty() {
             let post = poster(&self.mail, &self.waker);
             match Watcher::start(move |suspicion| post(Mail::Paths(suspicion))) {
                 Ok(watcher) => self.ways = Some(watcher),

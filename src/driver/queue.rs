@@ -5,13 +5,16 @@
 //! Until then, those that are awake already may have taken it all. Who lay down last is called first: its stack is
 //! still in the cache.
 //!
-//! Jobs that are known to take long have a lane of their own: only so many of them are at work at a time, and they come
-//! after all others. However many wait, somebody is free for the rest.
+//! Jobs that are known to take long have a lane of their own: only so many of them are at work at a time, and others go
+//! before them. However many wait, somebody is free for the rest; and however much of that there is, their turn comes.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
+
+/// So many jobs go before one that takes long and could begin.
+const OVERTAKING: u32 = 32;
 
 /// First in, first out; any number of threads on either side.
 pub(super) struct Queue<T> {
@@ -31,6 +34,8 @@ struct State<T> {
     /// Slow jobs at work, and how many may be.
     slow_running: usize,
     slow_most: usize,
+    /// Jobs that went before a slow one that could have begun.
+    overtaken: u32,
     /// Threads that lie down; the last is called first.
     idle: Vec<Arc<Sleeper>>,
     /// Somebody was called and is not up yet. While jobs wait and threads lie down, this is true.
@@ -58,19 +63,23 @@ impl Sleeper {
 
 impl<T> State<T> {
     fn has_work(&self) -> bool {
-        !self.items.is_empty() || (!self.slow.is_empty() && self.slow_running < self.slow_most)
+        !self.items.is_empty() || self.may_be_slow()
+    }
+
+    fn may_be_slow(&self) -> bool {
+        !self.slow.is_empty() && self.slow_running < self.slow_most
     }
 
     fn take(&mut self) -> Option<(T, Lane)> {
-        if let Some(item) = self.items.pop_front() {
-            return Some((item, Lane::Fast));
+        let may_be_slow = self.may_be_slow();
+        if may_be_slow && (self.items.is_empty() || self.overtaken >= OVERTAKING) {
+            self.overtaken = 0;
+            self.slow_running += 1;
+            return self.slow.pop_front().map(|item| (item, Lane::Slow));
         }
-        if self.slow_running >= self.slow_most {
-            return None;
-        }
-        let item = self.slow.pop_front()?;
-        self.slow_running += 1;
-        Some((item, Lane::Slow))
+        let item = self.items.pop_front()?;
+        self.overtaken += u32::from(may_be_slow);
+        Some((item, Lane::Fast))
     }
 
     /// Whom to call now, after the lock is released.
@@ -91,6 +100,7 @@ impl<T> Queue<T> {
             slow: VecDeque::new(),
             slow_running: 0,
             slow_most: usize::MAX,
+            overtaken: 0,
             idle: Vec::new(),
             rousing: false,
             closed: false,
@@ -227,6 +237,22 @@ mod tests {
             }
             queue.close();
         });
+    }
+
+    /// When there is more to do than can be done, what takes long is done all the same.
+    #[test]
+    fn nobody_waits_for_ever() {
+        let queue = Queue::new();
+        queue.push(0, Lane::Slow);
+        let mut taken = Vec::new();
+        for job in 1..200 {
+            queue.push(job, Lane::Fast);
+            queue.push(job, Lane::Fast);
+            let (job, lane) = queue.pop().unwrap();
+            taken.push(job);
+            queue.release(lane);
+        }
+        assert_eq!(taken.iter().position(|job| *job == 0), Some(OVERTAKING as usize));
     }
 
     /// Slow jobs that block leave the others a way, and go on when there is room again.

@@ -32,7 +32,6 @@ use super::netlink::{self, Suspicion};
 use super::notice::restart::Restart;
 use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};
-use super::pool::Report;
 use super::pools::Pools;
 use super::reload::{Loaded, Loader, Refused};
 use super::scribe::Scribe;
@@ -326,30 +325,6 @@ impl Reactor {
         let own = [self.connections.deadline(), self.doors.deadline(), self.keeper.deadline(), self.watcher.deadline()];
         let checks = [self.pools.deadline(), self.oversight.watchdog.deadline(), self.timeout_at()];
         own.into_iter().chain(checks).chain([stop]).flatten().min()
-    }
-
-    /// Results of checks, all that are there: what they change goes out together.
-    fn take_reports(&mut self) {
-        let now = clock();
-        let mut any = false;
-        for report in self.pools.drain() {
-            any = true;
-            let input = match report {
-                Report::Started(ticket, at) => Input::ProbeStarted(ticket, at),
-                Report::Finished(ticket, outcome) => {
-                    self.oversight.watchdog.completed(now);
-                    Input::ProbeFinished(ticket, outcome)
-                }
-                Report::Returned(worker, after) => {
-                    self.scribe.note(Notice::Workers(Workers::Returned { worker, after }));
-                    continue;
-                }
-            };
-            self.engine.handle(now, input);
-        }
-        if any {
-            self.drain(now);
-        }
     }
 
     /// One input and what it causes.

@@ -1,13 +1,16 @@
-//! Whether the checks keep their times, and the workers their wits.
+//! What workers report, and whether the checks keep their times and the workers their wits.
 
 use std::time::{Duration, Instant};
 
 use super::Reactor;
 use crate::config::Config;
+use crate::driver::clock;
 use crate::driver::notice::Notice;
 use crate::driver::notice::workers::Workers;
+use crate::driver::pool::Report;
 use crate::driver::pools::LagWatch;
 use crate::driver::watchdog::Watchdog;
+use crate::engine::Input;
 
 /// What is kept to see it.
 pub(super) struct Oversight {
@@ -35,6 +38,30 @@ impl Oversight {
 }
 
 impl Reactor {
+    /// Results of checks, all that are there: what they change goes out together.
+    pub(super) fn take_reports(&mut self) {
+        let now = clock();
+        let mut any = false;
+        for report in self.pools.drain() {
+            any = true;
+            let input = match report {
+                Report::Started(ticket, at) => Input::ProbeStarted(ticket, at),
+                Report::Finished(ticket, outcome) => {
+                    self.oversight.watchdog.completed(now);
+                    Input::ProbeFinished(ticket, outcome)
+                }
+                Report::Returned(worker, after) => {
+                    self.scribe.note(Notice::Workers(Workers::Returned { worker, after }));
+                    continue;
+                }
+            };
+            self.engine.handle(now, input);
+        }
+        if any {
+            self.drain(now);
+        }
+    }
+
     /// After each time that checks were started or given up.
     pub(super) fn watch_checks(&mut self, now: Instant) {
         let schedule = self.engine.schedule();

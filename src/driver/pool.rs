@@ -91,8 +91,17 @@ struct Slot {
     run: Option<Current>,
     /// Another one has its place: it ends when it is back.
     is_replaced: bool,
-    /// It has been told of that it hangs.
+    /// Somebody has been told that it hangs.
     is_told: bool,
+}
+
+impl Slot {
+    /// What it has hung in, since when, if it has and nobody has its place.
+    fn hanging(&self, now: Instant) -> Option<(Arc<Probe>, Instant, Lane)> {
+        let run = self.run.as_ref().filter(|_| !self.is_replaced)?;
+        let limit = run.since.checked_add(run.timeout)?.checked_add(HANGING)?;
+        (limit <= now).then(|| (run.probe.clone(), run.since, run.lane))
+    }
 }
 
 struct Current {
@@ -219,21 +228,15 @@ impl Pool {
     }
 
     /// Looks for workers whose run is over its time by [`HANGING`] and puts others in their places, as far as that goes. Each
-    /// is told once. O(workers): for when a run has not come back, not for every turn.
+    /// is told when it is first seen, and when it is replaced. O(workers): for when a run has not come back, or one that hung
+    /// has, not for every turn.
     pub fn replace_hanging(&mut self, now: Instant) -> Vec<Hanging> {
         let mut found = Vec::new();
         let mut room = REPLACEMENTS.min(self.started).saturating_sub(self.hanging());
-        for index in 0..self.workers.len() {
-            let Some(Thread { name, slot, .. }) = self.workers.get(index) else { break };
-            let (name, slot) = (name.clone(), slot.clone());
+        let workers: Vec<_> = self.workers.iter().map(|worker| (worker.name.clone(), worker.slot.clone())).collect();
+        for (worker, slot) in workers {
             let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(run) = slot.run.as_ref().filter(|_| !slot.is_told) else { continue };
-            let limit = run.since.checked_add(run.timeout).and_then(|limit| limit.checked_add(HANGING));
-            if limit.is_none_or(|limit| now < limit) {
-                continue;
-            }
-            let (probe, since, lane) = (run.probe.clone(), run.since, run.lane);
-            slot.is_told = true;
+            let Some((probe, since, lane)) = slot.hanging(now) else { continue };
             let replaced = room > 0 && self.add().is_ok();
             if replaced {
                 room -= 1;
@@ -242,8 +245,10 @@ impl Pool {
                 self.worker.shared.busy.fetch_sub(1, Ordering::Relaxed);
                 self.worker.jobs.release(lane);
             }
-            drop(slot);
-            found.push(Hanging { worker: name, probe, since, replaced });
+            let was_told = std::mem::replace(&mut slot.is_told, true);
+            if replaced || !was_told {
+                found.push(Hanging { worker, probe, since, replaced });
+            }
         }
         found
     }

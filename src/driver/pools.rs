@@ -65,6 +65,11 @@ impl Pools {
         }
     }
 
+    /// A worker that hung has come back: there is room for the place of another one to be taken.
+    pub(super) fn returned(&mut self, now: Instant) {
+        self.look_at = Some(now);
+    }
+
     /// When somebody should look.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.look_at

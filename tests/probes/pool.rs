@@ -292,23 +292,31 @@ fn what_hangs_is_named_replaced_and_gone_when_it_is_back() {
     assert_eq!(pool.stop(), 0);
 }
 
-/// When all of them hang, and their places' takers too, that is said, and no more are started.
+/// When all of them hang, and their places' takers too, that is said, and no more are started until one is back.
 #[test]
 fn there_is_an_end_to_replacing() {
-    let (let_go, held) = crossbeam_channel::unbounded::<()>();
-    let run: RunProbe = Arc::new(move |_| {
-        let _ = held.recv_timeout(PLENTY);
+    let (let_go, held): (Vec<_>, Vec<_>) = (0..6).map(|_| crossbeam_channel::bounded::<()>(1)).unzip();
+    let run: RunProbe = Arc::new(move |request| {
+        let own = held.iter().enumerate().find(|(number, _)| request.ticket == Ticket::new(*number, 0));
+        let _ = own.map(|(_, held)| held.recv_timeout(PLENTY));
         outcome(true)
     });
     let mut pool = Pool::start("check", 2, run, || {}).unwrap();
     (0..6).for_each(|number| pool.submit(ProbeRequest { timeout: millis(1), ..job(number, None) }));
     eventually("both are busy", || pool.busy() == 2);
     let late = clock() + PLENTY;
-    assert_eq!(pool.replace_hanging(late).iter().filter(|found| found.replaced).count(), 2);
+    let replaced = |found: Vec<Hanging>| found.iter().map(|found| found.replaced).collect::<Vec<_>>();
+    assert_eq!(replaced(pool.replace_hanging(late)), [true, true]);
     eventually("the others are busy", || pool.busy() == 2);
-    let found = pool.replace_hanging(late + PLENTY);
-    assert_eq!(found.iter().map(|found| found.replaced).collect::<Vec<_>>(), [false, false]);
-    (0..6).for_each(|_| let_go.send(()).unwrap());
+    assert_eq!(replaced(pool.replace_hanging(late + PLENTY)), [false, false]);
+    assert_eq!(pool.replace_hanging(late + PLENTY), [], "told once");
+    let_go[0].send(()).unwrap();
+    eventually("one is back", || pool.hanging() == 1);
+    assert_eq!(replaced(pool.replace_hanging(late + PLENTY)), [true], "there is room for one");
+    eventually("who has the place is busy", || pool.busy() == 2);
+    for let_go in &let_go {
+        let _ = let_go.try_send(());
+    }
     eventually("all is done", || pool.hanging() == 0 && pool.busy() == 0);
     assert_eq!(pool.stop(), 0);
 }

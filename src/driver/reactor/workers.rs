@@ -41,7 +41,7 @@ impl Reactor {
     /// Results of checks, all that are there: what they change goes out together.
     pub(super) fn take_reports(&mut self) {
         let now = clock();
-        let mut any = false;
+        let (mut any, mut returned) = (false, false);
         for report in self.pools.drain() {
             any = true;
             let input = match report {
@@ -52,10 +52,14 @@ impl Reactor {
                 }
                 Report::Returned(worker, after) => {
                     self.scribe.note(Notice::Workers(Workers::Returned { worker, after }));
+                    returned = true;
                     continue;
                 }
             };
             self.engine.handle(now, input);
+        }
+        if returned {
+            self.pools.returned(now);
         }
         if any {
             self.drain(now);

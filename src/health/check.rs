@@ -23,9 +23,9 @@ pub(super) struct Verdict {
     seen: u8,
 }
 
-/// What one run says.
+/// What one run says for or against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Result {
+pub(super) struct Vote {
     pub(super) passed: bool,
     /// It needs no others to be believed.
     pub(super) is_final: bool,
@@ -38,9 +38,9 @@ impl Verdict {
     }
 
     /// Takes one run's result. When it changes the verdict: how many runs in a row said so.
-    pub(super) fn record(&mut self, now: Instant, timing: &Timing, result: Result) -> Option<u32> {
-        let Result { passed, is_final } = result;
-        self.remember(result);
+    pub(super) fn record(&mut self, now: Instant, timing: &Timing, vote: Vote) -> Option<u32> {
+        let Vote { passed, is_final } = vote;
+        self.remember(vote);
         if self.passing == Some(passed) {
             self.streak = 0;
             return None;
@@ -69,11 +69,11 @@ impl Verdict {
     }
 
     /// A final result stands for as many as are remembered.
-    fn remember(&mut self, result: Result) {
-        (self.results, self.seen) = match result {
-            Result { passed: true, is_final: true } => (u64::MAX, 64),
-            Result { passed: false, is_final: true } => (0, 64),
-            Result { passed, is_final: false } => {
+    fn remember(&mut self, vote: Vote) {
+        (self.results, self.seen) = match vote {
+            Vote { passed: true, is_final: true } => (u64::MAX, 64),
+            Vote { passed: false, is_final: true } => (0, 64),
+            Vote { passed, is_final: false } => {
                 (self.results << 1 | u64::from(passed), self.seen.saturating_add(1).min(64))
             }
         };
@@ -235,8 +235,8 @@ impl CheckState {
 mod tests {
     use super::*;
 
-    fn said(passed: bool) -> Result {
-        Result { passed, is_final: false }
+    fn said(passed: bool) -> Vote {
+        Vote { passed, is_final: false }
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
             let timing = Timing { rise: 9, fall: 9, window, ..Timing::default() };
             let mut verdict = Verdict::default();
             for passed in [true, false, true] {
-                let changed = verdict.record(now, &timing, Result { passed, is_final: true });
+                let changed = verdict.record(now, &timing, Vote { passed, is_final: true });
                 assert_eq!((changed, verdict.passing, verdict.is_settled()), (Some(1), Some(passed), true));
             }
             // What came before does not count against it.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::check::{CheckState, Result, Run, Statement, Verdict};
+use super::check::{CheckState, Run, Statement, Verdict, Vote};
 use super::lag::Lag;
 use super::schedule::{Pace, Phases};
 use super::{Finding, ProbeOutcome, ProbeRequest, ScheduleStatus, Ticket};
@@ -321,7 +321,7 @@ impl Checks {
         let counts = !outcome.is_silent || state.verdict.passing.is_none();
         let passed = outcome.passed;
         let verdict =
-            if counts { state.verdict.record(now, &state.check.timing, Result { passed, is_final }) } else { None };
+            if counts { state.verdict.record(now, &state.check.timing, Vote { passed, is_final }) } else { None };
         if passed && !outcome.is_silent {
             state.weight = outcome.weight;
         }

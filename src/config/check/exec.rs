@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// A program whose exit status is the verdict. No shell is involved.
 ///
-/// It gets `HERALD_ADDRESS` and `HERALD_PORT` of the target in its environment.
+/// Its environment is `HERALD_ADDRESS`, `HERALD_PORT` and `HERALD_FAMILY` (`ipv4` or `ipv6`) of the target, and a `PATH`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExecProbe {
     /// Program (an absolute path) and arguments; never empty.

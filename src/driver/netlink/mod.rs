@@ -7,8 +7,8 @@
 //!
 //! What it cannot see is what this host's kernel does not know: a switch further on, or one port of a bridge whose other
 //! ports are up. A VLAN, a bond or a VRF follows the links under it, and the kernel says so. Of a route with several next
-//! hops each counts, unless the check is bound to an interface or VRF: then it is the one that the kernel would take. A host without a neighbour
-//! entry (NUD_FAILED) is no sign: the kernel takes up to a minute to say so, and any check is faster.
+//! hops each counts, unless the check is bound to an interface or VRF: then it is the one that the kernel would take. A host
+//! without a neighbour entry (NUD_FAILED) is no sign: the kernel takes up to a minute to say so, and any check is faster.
 
 mod kernel;
 mod message;

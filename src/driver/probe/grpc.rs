@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use prost::Message;
 
@@ -47,7 +46,7 @@ pub(super) fn run(at: &Run<'_>, probe: &GrpcProbe, tls: Option<&tls::Client>) ->
     let authority = probe.host.clone().unwrap_or_else(|| at.target.to_string());
     let mut client = Client::to(clock(), &authority, is_tls);
     let request = Request { service: probe.service.clone() }.encode_to_vec();
-    let left = at.limit.remaining().map_or(Duration::ZERO, |left| left);
+    let left = at.limit.remaining().unwrap_or_default();
     let limits = Limits { silence: left, total: left, message: MOST };
     client.call(clock(), &Call { service: "grpc.health.v1.Health", method: "Check", limits, request });
     let pass = judge(converse(at, &mut client, &mut stream)?)?;

@@ -49,9 +49,7 @@ impl Socket {
         }
         Ok(Socket { inner: socket, limit })
     }
-}
 
-impl Socket {
     /// The other side may speak first, or in pieces: acknowledges the handshake and what comes without delay.
     pub(super) fn listen(&self) -> io::Result<()> {
         self.inner.set_tcp_quickack(true)

@@ -37,8 +37,8 @@ pub struct ServiceLine {
 pub struct BackendLine {
     /// Address and port.
     pub address: String,
-    /// `up`, `degraded` when a check leaves it less than its weight, `down`, `undecided`, `drained` (also by its own checks, with a
-    /// weight of 0), or `disabled`.
+    /// `up`, `degraded` when a check leaves it less than its weight, `down`, `undecided`, `drained` (also by its own checks,
+    /// with a weight of 0), or `disabled`.
     pub state: String,
     /// Since when it passes or fails its checks.
     pub since: Timestamp,

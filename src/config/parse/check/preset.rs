@@ -59,12 +59,8 @@ fn mysql() -> Vec<Step> {
     packet.extend(login);
     const REFUSAL: &str = r"(?s-u)\A...[\x00\x02]\xff..(?:#.{5})?(?P<text>[^\x00]+)\z";
     // Hosts that it knows of no user from are told so in the place of a greeting (1130): it is up.
-    let greeting = match expect(r"(?s-u)\A...\x00\x0a[ -~]+\x00", REFUSAL) {
-        Some(Step::Expect { pattern, refusal, .. }) => {
-            Some(Step::Expect { pattern, refusal, enough: regex(r"(?s-u)\A...\x00\xff\x6a\x04") })
-        }
-        other => other,
-    };
+    let (refusal, enough) = (regex(REFUSAL), regex(r"(?s-u)\A...\x00\xff\x6a\x04"));
+    let greeting = regex(r"(?s-u)\A...\x00\x0a[ -~]+\x00").map(|pattern| Step::Expect { pattern, refusal, enough });
     conversation([
         greeting,
         send(packet),

@@ -1,11 +1,11 @@
 //! The keys of checks that talk over TCP: `tcp`, `agent`, and the named presets.
 
-use super::material::{Material, sent};
+use super::material::{Material, octets, sent};
 use super::{preset, tls};
 use crate::config::parse::findings::Findings;
 use crate::config::parse::schema;
-use crate::config::parse::table::{Item, Section};
-use crate::config::{AgentProbe, ProxyHeader, Step, TcpProbe};
+use crate::config::parse::table::{Item, Section, optional};
+use crate::config::{AgentProbe, ProxyHeader, Step, TcpProbe, TlsProfile};
 
 /// More makes no greeting.
 const MAX_STEPS: usize = 32;
@@ -18,8 +18,7 @@ pub(super) fn tcp(table: &Section, material: &mut Material, findings: &mut Findi
     };
     let most = u32::try_from(TcpProbe::CONNECT.max_reply).unwrap_or(MAX_REPLY);
     let max_reply = table.get("max_reply").map_or(Some(most), |item| item.integer(1..=MAX_REPLY, findings));
-    let around = around(table, material, findings);
-    let (proxy, tls) = around?;
+    let (proxy, tls) = around(table, material, findings)?;
     Some(TcpProbe { proxy, tls, steps: steps?, max_reply: max_reply? as usize, ..TcpProbe::CONNECT })
 }
 
@@ -35,7 +34,7 @@ pub(super) fn preset(
 }
 
 /// What the connection begins with.
-type Around = (Option<ProxyHeader>, Option<crate::config::TlsProfile>);
+type Around = (Option<ProxyHeader>, Option<TlsProfile>);
 
 fn around(table: &Section, material: &mut Material, findings: &mut Findings) -> Option<Around> {
     let versions = [("v1", Some(ProxyHeader::V1)), ("v2", Some(ProxyHeader::V2))];
@@ -47,7 +46,7 @@ fn around(table: &Section, material: &mut Material, findings: &mut Findings) -> 
 /// `send` and `expect` in place of `steps`.
 fn step(table: &Section, material: &mut Material, findings: &mut Findings) -> Option<Vec<Step>> {
     let send = sent(table, findings);
-    let expect = super::optional(table.get("expect").map(|item| material.pattern(&item, findings)));
+    let expect = optional(table.get("expect").map(|item| material.pattern(&item, findings)));
     let expect = expect?.map(|pattern| Step::Expect { pattern, refusal: None, enough: None });
     Some(send?.map(Step::Send).into_iter().chain(expect).collect())
 }
@@ -77,7 +76,7 @@ fn steps(table: &Section, item: &Item, material: &mut Material, findings: &mut F
 }
 
 pub(super) fn agent(table: &Section, findings: &mut Findings) -> Option<AgentProbe> {
-    let send = table.get("send").map_or(Some(Vec::new()), |item| super::material::octets(&item, findings));
+    let send = table.get("send").map_or(Some(Vec::new()), |item| octets(&item, findings));
     let words = [("fail", false), ("ignore", true)];
     let ignore_unreachable = table.get("unreachable").map_or(Some(false), |item| item.choice(&words, findings));
     Some(AgentProbe { send: send?, ignore_unreachable: ignore_unreachable? })

@@ -1,5 +1,7 @@
 //! The keys of checks that speak TLS.
 
+use std::time::Duration;
+
 use super::http::host;
 use super::material::Material;
 use super::timing::DAY;
@@ -57,7 +59,8 @@ pub(super) fn profile(table: &Section, material: &mut Material, findings: &mut F
         optional(certificate.map(|item| material.name_file(FileRole::ClientCertificate, &item, findings)));
     let key = optional(key.map(|item| material.name_file(FileRole::ClientKey, &item, findings)));
     let longest = DAY * 3650;
-    let min_validity = optional(table.get("min_validity").map(|item| item.duration(DAY / 86_400..=longest, findings)));
+    let min_validity =
+        optional(table.get("min_validity").map(|item| item.duration(Duration::from_secs(1)..=longest, findings)));
     let identity = certificate?.zip(key?).map(|(certificate, key)| ClientIdentity { certificate, key });
     Some(TlsProfile {
         verify: verify?,

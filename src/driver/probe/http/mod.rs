@@ -1,7 +1,8 @@
 //! `http` and `https`: the only place where ureq is used.
 //!
 //! ureq reads the answer; how to connect, what to send, how long to wait and whom to trust is decided here and in
-//! [`transport`], and where a redirect may lead in [`redirect`]. Each run has an agent of its own, which costs a microsecond and cannot keep anything.
+//! [`transport`], and where a redirect may lead in [`redirect`]. Each run has an agent of its own, which costs a microsecond
+//! and cannot keep anything.
 
 mod answer;
 mod redirect;

@@ -248,6 +248,11 @@ impl<'t> Item<'t> {
         Some(array.iter().map(item).collect())
     }
 
+    /// One of something, or a list of them.
+    pub(super) fn one_or_more(&self, findings: &mut Findings) -> Option<Vec<Item<'t>>> {
+        if self.is_list() { self.list(findings) } else { Some(vec![*self]) }
+    }
+
     pub(super) fn section(&self, schema: &'static Schema, findings: &mut Findings) -> Option<Section<'t>> {
         let Some(table) = self.value.as_table() else { return self.wrong_type("a table", findings) };
         Some(Section::new(schema, table, self.place, findings))

@@ -2,7 +2,7 @@
 
 use super::exec::{DEGRADED_WEIGHT, percent};
 use super::http::{is_token, statuses};
-use super::material::{Material, hex};
+use super::material::{Material, hex, text};
 use crate::config::parse::findings::{Findings, quote};
 use crate::config::parse::schema;
 use crate::config::parse::table::{Item, optional};
@@ -31,7 +31,7 @@ impl Expect {
         let table = item.section(&schema::EXPECT, findings)?;
         let status = optional(table.get("status").map(|item| statuses(&item, findings)));
         let header = optional(table.get("header").map(|item| header(&item, material, findings)));
-        let body = optional(table.get("body").map(|item| material.text(&item, findings)));
+        let body = optional(table.get("body").map(|item| text(&item, findings)));
         let regex = optional(table.get("body_regex").map(|item| material.regex(&item, findings)));
         if let (true, Some(item)) = (table.has("body"), table.get("body_regex")) {
             findings.error(item.key_place, "`body` and `body_regex` exclude each other");

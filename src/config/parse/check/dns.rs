@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::material::hex_octets;
 use crate::config::parse::findings::{Findings, quote};
 use crate::config::parse::table::{Item, Section};
 use crate::config::{DnsProbe, DnsTransport, Rcode, RecordType};
@@ -103,9 +104,9 @@ fn reverse(address: IpAddr) -> String {
     }
 }
 
-/// One of them, or a list.
-fn one_or_more<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<Vec<Item<'t>>> {
-    let items = if item.is_list() { item.list(findings)? } else { vec![*item] };
+/// Some, but not too many.
+fn a_few<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<Vec<Item<'t>>> {
+    let items = item.one_or_more(findings)?;
     if items.is_empty() || items.len() > MAX_ANSWERS {
         findings.error(item.place, format!("`{}` must have 1 to {MAX_ANSWERS} entries", item.name));
         return None;
@@ -114,7 +115,7 @@ fn one_or_more<'t>(item: &Item<'t>, findings: &mut Findings) -> Option<Vec<Item<
 }
 
 fn rcodes(item: &Item, findings: &mut Findings) -> Option<Vec<Rcode>> {
-    let items = one_or_more(item, findings)?;
+    let items = a_few(item, findings)?;
     let mut rcode = |item: &Item| {
         let text = item.string(findings)?;
         let found = Rcode::named(text);
@@ -134,7 +135,7 @@ fn answers(item: &Item, record_type: RecordType, findings: &mut Findings) -> Opt
         findings.error(item.key_place, "`answer` needs a `query_type` other than ANY, which is answered as one likes");
         return None;
     }
-    let items = one_or_more(item, findings)?;
+    let items = a_few(item, findings)?;
     let mut one = |item: &Item| {
         let text = item.string(findings)?;
         let found = answer(text, record_type);
@@ -213,10 +214,6 @@ fn issuer(text: &str) -> Option<String> {
 /// RFC 3597 §5.
 fn octets(words: &[&str]) -> Option<String> {
     let ["\\#", count, digits @ ..] = words else { return None };
-    let digits: Option<Vec<u8>> =
-        digits.concat().chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    let octets: Vec<u8> =
-        digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit)).collect();
+    let octets = hex_octets(digits.iter().flat_map(|word| word.chars()))?;
     (count.parse() == Ok(octets.len())).then(|| DnsProbe::octets(&octets))
 }

@@ -61,9 +61,8 @@ impl EgressKeys {
 
 /// One address, or a list of one per family.
 fn sources(item: &Item, findings: &mut Findings) -> Option<Vec<IpAddr>> {
-    let items = if item.is_list() { item.list(findings)? } else { vec![*item] };
     let mut sources: Vec<IpAddr> = Vec::new();
-    for item in &items {
+    for item in &item.one_or_more(findings)? {
         let source = address::host_address(item, findings)?;
         if sources.iter().any(|other| other.is_ipv4() == source.is_ipv4()) {
             findings.error(item.place, "`source` takes one address per family");

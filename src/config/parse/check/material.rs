@@ -72,21 +72,15 @@ impl Material {
         }
     }
 
-    /// A text that is found anywhere.
-    #[expect(clippy::unused_self, reason = "beside its sisters")]
-    pub(super) fn text(&self, item: &Item, findings: &mut Findings) -> Option<Pattern> {
-        octets(item, findings).map(Pattern::Contains)
-    }
-
     /// A text, or a table of `text`, `hex` or `regex`.
     pub(super) fn pattern(&mut self, item: &Item, findings: &mut Findings) -> Option<Pattern> {
         if item.is_string() {
-            return self.text(item, findings);
+            return text(item, findings);
         }
         let table = item.section(&schema::PATTERN, findings)?;
         let keys = ["text", "hex", "regex"].map(|key| table.get(key));
         match keys {
-            [Some(text), None, None] => self.text(&text, findings),
+            [Some(item), None, None] => text(&item, findings),
             [None, Some(digits), None] => hex(&digits, findings).map(Pattern::Contains),
             [None, None, Some(regex)] => self.regex(&regex, findings),
             _ => {
@@ -95,6 +89,11 @@ impl Material {
             }
         }
     }
+}
+
+/// A text that is found anywhere.
+pub(super) fn text(item: &Item, findings: &mut Findings) -> Option<Pattern> {
+    octets(item, findings).map(Pattern::Contains)
 }
 
 /// What is sent: `send` or `send_hex`; nothing when neither is there.
@@ -116,22 +115,18 @@ pub(super) fn octets(item: &Item, findings: &mut Findings) -> Option<Vec<u8>> {
 /// Pairs of hexadecimal digits; spaces between them do not matter.
 pub(super) fn hex(item: &Item, findings: &mut Findings) -> Option<Vec<u8>> {
     let text = item.string(findings)?;
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .filter(|c| !c.is_ascii_whitespace())
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect();
-    match digits.filter(|digits| digits.len() % 2 == 0) {
-        Some(digits) => {
-            let octets = digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit));
-            sane(item, octets.collect(), findings)
-        }
-        None => {
-            findings
-                .error(item.place, format!("`{}` must be pairs of hexadecimal digits, not {}", item.name, quote(text)));
-            None
-        }
+    let octets = hex_octets(text.chars().filter(|c| !c.is_ascii_whitespace()));
+    if octets.is_none() {
+        findings.error(item.place, format!("`{}` must be pairs of hexadecimal digits, not {}", item.name, quote(text)));
     }
+    sane(item, octets?, findings)
+}
+
+/// What pairs of hexadecimal digits mean.
+pub(super) fn hex_octets(digits: impl Iterator<Item = char>) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = digits.map(|c| u8::try_from(c.to_digit(16)?).ok()).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit)).collect())
 }
 
 fn sane(item: &Item, octets: Vec<u8>, findings: &mut Findings) -> Option<Vec<u8>> {

@@ -72,6 +72,16 @@ fn with(after: &str, lines: &str) -> String {
     changed(&format!("{line}\n"), &format!("{line}\n{lines}\n"))
 }
 
+/// [`BASE`] with a check of these lines in the place of its own, which begins at line 9.
+fn with_check(lines: &str) -> String {
+    changed("type = \"http\"\n", &format!("{lines}\n"))
+}
+
+/// What a check of these lines does.
+fn kind(lines: &str) -> ProbeKind {
+    config(&with_check(lines)).checks[0].probe.kind.clone()
+}
+
 #[track_caller]
 fn expect_errors(text: &str, expected: &[&str]) {
     let errors = errors_of(&[source("f", text)]);

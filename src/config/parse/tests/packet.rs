@@ -5,15 +5,6 @@ use std::time::Duration;
 use super::*;
 use crate::config::{DnsProbe, DnsTransport, NtpProbe, Rcode, RecordType, UdpProbe};
 
-/// [`BASE`] with a check of these lines in the place of its own, which begins at line 9.
-fn check(lines: &str) -> String {
-    changed("type = \"http\"\n", &format!("{lines}\n"))
-}
-
-fn kind(lines: &str) -> ProbeKind {
-    config(&check(lines)).checks[0].probe.kind.clone()
-}
-
 fn dns(lines: &str) -> DnsProbe {
     match kind(&format!("type = 'dns'\n{lines}")) {
         ProbeKind::Dns(dns) => dns,
@@ -23,7 +14,7 @@ fn dns(lines: &str) -> DnsProbe {
 
 #[track_caller]
 fn refused(kind: &str, lines: &str, expected: &[&str]) {
-    expect_errors(&check(&format!("type = '{kind}'\n{lines}")), expected);
+    expect_errors(&with_check(&format!("type = '{kind}'\n{lines}")), expected);
 }
 
 #[test]
@@ -68,7 +59,7 @@ fn names_are_validated() {
         ("192.0.2.1", "is an address: the name of one is asked for with `query_type = \"PTR\"`"),
         ("2001:db8::1", "is an address: the name of one is asked for with `query_type = \"PTR\"`"),
     ] {
-        let errors = errors_of(&[source("f", &check(&format!("type = 'dns'\nquery = '{name}'")))]);
+        let errors = errors_of(&[source("f", &with_check(&format!("type = 'dns'\nquery = '{name}'")))]);
         let [error] = errors.as_slice() else { panic!("{errors:?}") };
         assert!(error.starts_with("f:10:9: `query`: ") && error.ends_with(fault), "{error}");
     }
@@ -114,7 +105,8 @@ fn answers_are_what_records_of_the_type_look_like() {
             "such as \"\\\\# 4 c0000201\": the number of its octets, and these in hexadecimal (RFC 3597)",
         ),
     ] {
-        let text = check(&format!("type = 'dns'\nquery = 'x'\nquery_type = '{record_type}'\nanswer = ['{given}']"));
+        let text =
+            with_check(&format!("type = 'dns'\nquery = 'x'\nquery_type = '{record_type}'\nanswer = ['{given}']"));
         let record_type = RecordType::named(record_type).unwrap();
         let expected = format!("12:11: `answer`: a record of type {record_type} is {shape}, not `{given}`");
         expect_errors(&text, &[&expected]);

@@ -1,18 +1,7 @@
 //! The keys of checks that talk over TCP.
 
 use super::*;
-use crate::config::{AgentProbe, ProbeKind, ProxyHeader, Step, TcpProbe};
-
-fn text(check: &str) -> String {
-    format!(
-        "[checks.x]\n{check}\n[[service]]\nname = 'web'\nvips = ['192.0.2.1']\nport = 80\nchecks = ['x']\n\
-         [[service.backend]]\naddress = '10.1.0.1'\n"
-    )
-}
-
-fn kind(check: &str) -> ProbeKind {
-    config(&text(check)).checks[0].probe.kind.clone()
-}
+use crate::config::{AgentProbe, ProxyHeader, Step, TcpProbe};
 
 fn tcp(check: &str) -> TcpProbe {
     match kind(check) {
@@ -58,7 +47,7 @@ fn what_makes_no_conversation() {
         ("type = 'mysql'\ntls = true", "`tls` does not apply to a check of type mysql"),
         ("type = 'agent'\nunreachable = 'pass'", "`unreachable` must be \"fail\" or \"ignore\""),
     ] {
-        let errors = errors_of(&[source("f", &text(check))]);
+        let errors = errors_of(&[source("f", &with_check(check))]);
         assert!(errors.len() == 1 && errors[0].contains(fault), "{check}: {errors:?}");
     }
 }

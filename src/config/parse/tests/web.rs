@@ -1,20 +1,9 @@
-//! The keys of `http`, `https`, `tls`, `grpc`, `exec` and `file` checks that came later than the first.
+//! The keys of `http`, `https`, `tls`, `grpc`, `exec` and `file` checks, beyond what the example has.
 
 use std::time::Duration;
 
 use super::*;
-use crate::config::{ExitCodes, FileRole, HttpProbe, HttpVersion, ProbeKind, Weight};
-
-fn text(check: &str) -> String {
-    format!(
-        "[checks.x]\n{check}\n[[service]]\nname = 'web'\nvips = ['192.0.2.1']\nport = 80\nchecks = ['x']\n\
-         [[service.backend]]\naddress = '10.1.0.1'\n"
-    )
-}
-
-fn kind(check: &str) -> ProbeKind {
-    config(&text(check)).checks[0].probe.kind.clone()
-}
+use crate::config::{ExitCodes, FileRole, HttpProbe, HttpVersion, Weight};
 
 fn http(check: &str) -> HttpProbe {
     match kind(check) {
@@ -44,7 +33,7 @@ fn requests_and_expectations() {
 
 #[test]
 fn certificates_of_both_sides() {
-    let text = text(
+    let text = with_check(
         "type = 'tls'\nhost = 'www.example.net'\nmin_validity = '14days'\nclient_certificate = '/c'\nclient_key = '/k'",
     );
     let config = config(&text);
@@ -65,7 +54,7 @@ fn programs_and_files() {
     assert_eq!(exec("exit_codes = 'nagios'").exit_codes, ExitCodes::Nagios(50));
     assert_eq!(exec("exit_codes = 'nagios'\ndegraded_weight = '10%'").exit_codes, ExitCodes::Nagios(10));
     assert_eq!(exec("exit_codes = 'weight'\nuser = 'nobody'").user.as_deref(), Some("nobody"));
-    let timing = config(&text("type = 'file'\npath = '/x'")).checks[0].timing;
+    let timing = config(&with_check("type = 'file'\npath = '/x'")).checks[0].timing;
     assert_eq!((timing.rise, timing.fall), (1, 1));
 }
 
@@ -90,7 +79,7 @@ fn what_is_wrong_with_them() {
         ("type = 'file'\npath = '/x'\nabsent = true\ncontent = 'weight'", "a file that must be absent has no content"),
         ("type = 'icmp'\nmax_loss = '100%'", "`max_loss` must be below \"100%\""),
     ] {
-        let errors = errors_of(&[source("f", &text(check))]);
+        let errors = errors_of(&[source("f", &with_check(check))]);
         assert!(errors.len() == 1 && errors[0].contains(fault), "{check}: {errors:?}");
     }
 }

@@ -19,18 +19,10 @@ const SERVER: &str = "10.98.0.11";
 const ANSWERED: &str = "answered as expected";
 
 /// Something that listens on a port of the server.
-fn listening(namespace: &Namespace, process: &mut Process, port: u16) {
-    wait::until(&format!("somebody at port {port}"), || {
-        process.assert_running();
-        let listeners = namespace.run("ss", &["-Hltn", &format!("sport = :{port}")]);
-        if listeners.is_empty() { Err("nobody yet".to_owned()) } else { Ok(()) }
-    });
-}
-
 fn start(namespace: &Namespace, name: &str, port: u16, program: &str, arguments: &[&str]) -> Process {
     let log = namespace.dir(name).join("log");
     let mut process = Process::start(namespace, &log, program, arguments);
-    listening(namespace, &mut process, port);
+    process.wait_for_port(port);
     process
 }
 

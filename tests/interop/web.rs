@@ -94,14 +94,6 @@ impl Authority {
     }
 }
 
-fn listening(namespace: &Namespace, process: &mut Process, port: u16) {
-    wait::until(&format!("somebody at port {port}"), || {
-        process.assert_running();
-        let listeners = namespace.run("ss", &["-Hltn", &format!("sport = :{port}")]);
-        if listeners.is_empty() { Err("nobody yet".to_owned()) } else { Ok(()) }
-    });
-}
-
 fn nginx(namespace: &Namespace, authority: &Authority) -> Process {
     let dir = namespace.dir("nginx");
     let (certificate, key) = authority.issue("www.example.net", 30);
@@ -140,7 +132,7 @@ http {{ access_log off; {temp}
     let path = |path: &Path| path.to_str().unwrap().to_owned();
     let arguments = ["-e", &path(&dir.join("error.log")), "-c", &path(&file), "-p", &path(&dir)];
     let mut process = Process::start(namespace, &dir.join("log"), "nginx", &arguments);
-    listening(namespace, &mut process, 8080);
+    process.wait_for_port(8080);
     process
 }
 
@@ -151,7 +143,7 @@ fn s_server(namespace: &Namespace, port: u16, identity: &(PathBuf, PathBuf), mor
     let own = ["s_server", "-quiet", "-accept", &accept, "-cert", certificate, "-key", key];
     let log = namespace.dir("s_server").join("log");
     let mut process = Process::start(namespace, &log, "openssl", &[&own[..], more].concat());
-    listening(namespace, &mut process, port);
+    process.wait_for_port(port);
     process
 }
 

@@ -14,8 +14,8 @@ pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    // Holds the lab until the process has ended.
-    _namespace: Namespace,
+    // It holds the lab until the process has ended, too.
+    namespace: Namespace,
 }
 
 impl Process {
@@ -29,7 +29,7 @@ impl Process {
         command.args(["netns", "exec", &namespace.name(), "setpriv", "--pdeathsig", "KILL", program]).args(arguments);
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
-        Process { name: program.to_owned(), child, log: log.to_owned(), _namespace: namespace.clone() }
+        Process { name: program.to_owned(), child, log: log.to_owned(), namespace: namespace.clone() }
     }
 
     /// What it has printed, and those before it with the same log.
@@ -47,6 +47,16 @@ impl Process {
     pub(crate) fn assert_running(&mut self) {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "{} has ended: {ended:?}\n{}", self.name, self.log());
+    }
+
+    /// Waits until somebody listens on a TCP port of its namespace.
+    pub(crate) fn wait_for_port(&mut self, port: u16) {
+        let namespace = self.namespace.clone();
+        wait::until(&format!("{} to listen on port {port}", self.name), || {
+            self.assert_running();
+            let listeners = namespace.run("ss", &["-Hltn", &format!("sport = :{port}")]);
+            if listeners.is_empty() { Err("nobody yet".to_owned()) } else { Ok(()) }
+        });
     }
 
     /// Waits for its end.

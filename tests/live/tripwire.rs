@@ -36,12 +36,11 @@ impl Target {
         Target { port, listener, accepted }
     }
 
-    /// The connection that is held open: none of a check's.
+    /// The connection that is held open. Those of checks that have ended are reset, each before its result is told.
     fn wire(&self) -> TcpStream {
         loop {
             let mut stream = self.accepted.recv_timeout(PATIENCE).unwrap();
             stream.set_nonblocking(true).unwrap();
-            thread::park_timeout(std::time::Duration::from_millis(20));
             let error = stream.read(&mut [0]).expect_err("nobody sends here").kind();
             if error == std::io::ErrorKind::WouldBlock {
                 stream.set_nonblocking(false).unwrap();
@@ -62,6 +61,16 @@ fn wired(router: &Router, target: &Target) -> String {
     config(router, target.port, "\"192.0.2.1\"", "0s").replace("interval = \"50ms\"", timing)
 }
 
+/// A route is announced, and the target's wire is open.
+fn wait_for_wire(router: &mut Router, target: &Target) -> (Daemon, TcpStream) {
+    let mut daemon = Daemon::new(&wired(router, target));
+    daemon.start();
+    router.wait_for(&announce(VIP));
+    daemon.wait_for_status("open wire", |status| tripwire(status)["state"] == "open");
+    let wire = target.wire();
+    (daemon, wire)
+}
+
 fn tripwire(status: &serde_json::Value) -> serde_json::Value {
     status["services"][0]["backends"][0]["checks"][0]["tripwire"].clone()
 }
@@ -69,11 +78,7 @@ fn tripwire(status: &serde_json::Value) -> serde_json::Value {
 #[test]
 fn a_crash_withdraws_long_before_the_next_check() {
     let (mut router, target) = (Router::start(), Target::start());
-    let mut daemon = Daemon::new(&wired(&router, &target));
-    daemon.start();
-    router.wait_for(&announce(VIP));
-    let wire = target.wire();
-    daemon.wait_for_status("open wire", |status| tripwire(status)["state"] == "open");
+    let (daemon, wire) = wait_for_wire(&mut router, &target);
     target.die(wire);
     router.wait_for(&withdraw(VIP));
     daemon.wait_for_log("failing after 1 failure: connection refused");
@@ -82,11 +87,9 @@ fn a_crash_withdraws_long_before_the_next_check() {
 #[test]
 fn a_target_that_hangs_up_by_habit_is_left_alone_more_and_more() {
     let (mut router, target) = (Router::start(), Target::start());
-    let mut daemon = Daemon::new(&wired(&router, &target));
-    daemon.start();
-    router.wait_for(&announce(VIP));
+    let (daemon, wire) = wait_for_wire(&mut router, &target);
     // The check follows at once, passes, and says so to nobody: the route stays.
-    drop(target.wire());
+    drop(wire);
     daemon.wait_for_status("rest", |status| {
         let wire = tripwire(status);
         wire["state"] == "resting" && wire["ended"] == 1 && wire["rests_until"].is_string()
@@ -98,11 +101,7 @@ fn a_target_that_hangs_up_by_habit_is_left_alone_more_and_more() {
 #[test]
 fn a_reload_without_it_closes_the_wire() {
     let (mut router, target) = (Router::start(), Target::start());
-    let mut daemon = Daemon::new(&wired(&router, &target));
-    daemon.start();
-    router.wait_for(&announce(VIP));
-    let wire = target.wire();
-    daemon.wait_for_status("open wire", |status| tripwire(status)["state"] == "open");
+    let (daemon, wire) = wait_for_wire(&mut router, &target);
     daemon.configure(&wired(&router, &target).replace("tripwire = true", "tripwire = false"));
     daemon.signal(Signal::HUP);
     assert_eq!(read_to_end(wire).recv_timeout(PATIENCE).unwrap(), b"");

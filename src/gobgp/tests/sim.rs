@@ -1,5 +1,6 @@
 //! Seeded: routes come and go, gobgpd restarts, stops and refuses, octets are late and cut anywhere. In the end its table is
-//! what is wanted, and nobody else's route has been touched. `SIM_SEED=n` replays one, `SIM_SEEDS=n` widens.
+//! what is wanted, and nobody else's route has been touched. `SIM_SEED=n` replays one, `SIM_SEEDS=n` widens; they are read
+//! when this is compiled, for nothing here asks the world at run time.
 
 use super::*;
 use crate::rng::Rng;
@@ -8,10 +9,10 @@ const SEEDS: u64 = 150;
 
 #[test]
 fn in_the_end_the_table_is_what_is_wanted() {
-    let number = |name: &str| option_env(name);
-    let seeds = match number("SIM_SEED") {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number(option_env!("SIM_SEED")) {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+        None => 0..number(option_env!("SIM_SEEDS")).unwrap_or(SEEDS),
     };
     let mut seen = Seen::default();
     for seed in seeds.clone() {
@@ -27,10 +28,6 @@ fn in_the_end_the_table_is_what_is_wanted() {
     if seeds.end - seeds.start >= SEEDS {
         assert!(seen.restarts > 150 && seen.established > 200 && seen.refused > 100 && seen.timeouts > 100, "{seen:?}");
     }
-}
-
-fn option_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
 /// How often it was what it is about.

@@ -20,7 +20,7 @@ const LONG_MATCHES: [(&str, &str); 0] = [];
 const TOP_LEVEL: [&str; 8] = ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "etc", "packaging", "src", "tests"];
 
 /// Crates through which the world comes in.
-const WORLDLY_CRATES: [&str; 14] = [
+const WORLDLY_CRATES: [&str; 15] = [
     "crossbeam_channel",
     "env_logger",
     "libc",
@@ -31,6 +31,7 @@ const WORLDLY_CRATES: [&str; 14] = [
     "rustix",
     "rustls",
     "rustls_native_certs",
+    "sd_notify",
     "signal_hook",
     "signal_hook_mio",
     "socket2",

@@ -160,6 +160,18 @@ fn diagnose(config: &Config, (role, key): (FileRole, &str), path: Option<&Path>,
     found
 }
 
+/// What a PEM file holds, which is at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = fs::read(path).map_err(|error| words(&error).into_owned())?;
+    let found: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("not valid PEM: {}", printable(error.to_string().as_bytes())))?;
+    if found.is_empty() {
+        return Err("holds no certificate (BEGIN CERTIFICATE) in PEM form".into());
+    }
+    Ok(found)
+}
+
 /// Trusts a set of authorities; with a private one, also that very certificate when a server shows it as its own.
 #[derive(Debug)]
 struct Trust {
@@ -170,13 +182,7 @@ struct Trust {
 
 impl Trust {
     fn only(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Trust, String> {
-        let pem = fs::read(path).map_err(|error| words(&error).into_owned())?;
-        let own: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!("not valid PEM: {}", printable(error.to_string().as_bytes())))?;
-        if own.is_empty() {
-            return Err("holds no certificate (BEGIN CERTIFICATE) in PEM form".into());
-        }
+        let own = certificates(path)?;
         let mut roots = RootCertStore::empty();
         for (index, certificate) in own.iter().enumerate() {
             roots.add(certificate.clone()).map_err(|_| format!("certificate {} is not a valid one", index + 1))?;

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::config::ClientIdentity;
-use crate::driver::probe::text::{printable, words};
+use crate::driver::probe::text::words;
 
 /// What is wrong, with which of the two files. The key itself is in no text.
 #[derive(Debug)]
@@ -66,15 +66,8 @@ impl ResolvesClientCert for Asked {
 
 /// Reads both files; the key must belong to the first certificate.
 pub(super) fn load(identity: &ClientIdentity, provider: &CryptoProvider) -> Result<Arc<dyn ResolvesClientCert>, Fault> {
-    let read = |path| fs::read(path).map_err(|error| words(&error).into_owned());
-    let pem = read(&identity.certificate).map_err(Fault::Certificate)?;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| Fault::Certificate(format!("not valid PEM: {}", printable(error.to_string().as_bytes()))))?;
-    if chain.is_empty() {
-        return Err(Fault::Certificate("holds no certificate (BEGIN CERTIFICATE) in PEM form".into()));
-    }
-    let pem = read(&identity.key).map_err(Fault::Key)?;
+    let chain = super::certificates(&identity.certificate).map_err(Fault::Certificate)?;
+    let pem = fs::read(&identity.key).map_err(|error| Fault::Key(words(&error).into_owned()))?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
         let encrypted = pem.windows(9).any(|window| window == b"ENCRYPTED");
         Fault::Key(match error {

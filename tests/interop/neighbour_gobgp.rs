@@ -271,13 +271,9 @@ fn setcap_is_enough_without_a_unit() {
     assert_eq!(herald.peer("gobgpd").unwrap()["state"], json!("established"));
 }
 
-/// Where there is a systemd to ask.
 #[test]
 fn systemd_takes_the_unit() {
-    let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(path("gobgpd.service")).output() else {
-        println!("NOT RUN: there is no systemd-analyze");
-        return;
-    };
+    let output = Command::new("systemd-analyze").arg("verify").arg(path("gobgpd.service")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && !said.contains("gobgpd.service:"), "{said}");
 }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::vip::{Drains, Stage, later};
+use super::decision::{Decision, Route, Stage, later};
+use super::vip::Drains;
 use super::{DrainedBy, Remembered, VipState};
 use crate::config::{self, Attributes, Config};
 use crate::prefix::Prefix;
@@ -100,13 +101,13 @@ enum Standing {
 }
 
 impl Standing {
-    /// A degraded member is announced, but not healthy.
-    fn of(state: VipState, drains: bool) -> Standing {
-        match state {
-            VipState::Announced if drains => Standing::Leaving,
-            VipState::Announced => Standing::Healthy,
-            VipState::Holding => Standing::Open,
-            VipState::Degraded | VipState::Withdrawn | VipState::Drained => Standing::Out,
+    /// A member that is degraded because it is unhealthy is announced, but not healthy. Where that is doubted, it is.
+    fn of(decision: &Decision) -> Standing {
+        match decision.route {
+            Some(Route::Healthy(_) | Route::Doubtful) if decision.is_leaving() => Standing::Leaving,
+            Some(Route::Healthy(_) | Route::Doubtful) => Standing::Healthy,
+            None if decision.state == VipState::Holding => Standing::Open,
+            Some(Route::Unhealthy) | None => Standing::Out,
         }
     }
 
@@ -208,10 +209,10 @@ impl Aggregates {
         self.ends.earliest()
     }
 
-    /// A VIP is in this state, and is perhaps about to be withdrawn because it is drained.
-    pub(super) fn note(&mut self, index: usize, vip: Prefix, state: VipState, drains: bool) {
+    /// This is what becomes of a VIP.
+    pub(super) fn note(&mut self, index: usize, vip: Prefix, decision: &Decision) {
         let Some((standing, aggregates)) = self.members.get_mut(index) else { return };
-        let before = std::mem::replace(standing, Standing::of(state, drains));
+        let before = std::mem::replace(standing, Standing::of(decision));
         if before == *standing {
             return;
         }

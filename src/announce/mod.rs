@@ -2,10 +2,21 @@
 //!
 //! Pure: services' states come in, wanted routes go out through [`Announce::poll_route`].
 //!
-//! A VIP is healthy when every service on it is up. `vip` holds the rules for one VIP, `aggregate` those for prefixes that
-//! cover VIPs; this file holds all of them, the start-up wait, and the end. `view` is what others may look at.
+//! A VIP is healthy when the services on it are up, as many as its policy asks for, and what it depends on. `vip` holds the
+//! rules for one VIP, with `needs` for what it stands on, `hold` for what keeps it back, and `ladder` for what becomes of it
+//! when only a part of it is healthy. `guard` doubts what all VIPs find at once. `aggregate` has the rules for prefixes that
+//! cover VIPs. This file holds all of them, the start-up wait, and the end; `configure` replaces them, and `review` brings
+//! them to what they should be doing. `cause` says why, and `view` is what others may look at.
 
 mod aggregate;
+mod cause;
+mod configure;
+mod decision;
+mod guard;
+mod hold;
+mod ladder;
+mod needs;
+mod review;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -15,63 +26,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Attributes, Config, GracefulShutdown};
+use crate::config::{Attributes, Dependency, GracefulShutdown};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
 use aggregate::Aggregates;
-use vip::{Drains, Stage, Vip};
+use decision::{Stage, later};
+use guard::{Guard, Ruling};
+use vip::Vip;
 
 pub use aggregate::{AggregateCause, AggregateEvent, AggregateState, AggregateStatus, Tally};
+pub use cause::{Doubt, DrainedBy, Fault, VipCause, VipEvent, VipState, VipStatus};
+pub use configure::Knowledge;
+pub use guard::{DoubtEnd, DoubtStatus, GuardEvent};
 
 /// An empty queue of events keeps the room of so many, and gives the rest back: storms are rare.
 const EVENTS_KEPT: usize = 1024;
-
-/// What a VIP is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VipState {
-    /// Announced with its healthy attributes.
-    Announced,
-    /// Unhealthy, and announced with its degraded attributes.
-    Degraded,
-    /// Unhealthy, and not announced.
-    Withdrawn,
-    /// Not announced yet: waiting for first verdicts or for `hold_up`.
-    Holding,
-    /// Not announced, because an operator wants it so.
-    Drained,
-}
-
-/// Why a VIP is doing it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VipCause {
-    /// Every service on it is up.
-    AllUp,
-    /// This service (an index into the configuration) is down; where several are, the first.
-    ServiceDown(usize),
-    /// This service has no verdict yet. A VIP that is announced stays so meanwhile.
-    ServiceUndecided(usize),
-    /// The daemon has just started, and other VIPs still wait for their first verdicts.
-    StartUp,
-    /// Healthy, but not yet for `hold_up`; announced (with its healthy attributes) at this time.
-    HoldUp(Instant),
-    /// An operator drains it; its route says so (RFC 8326) until it is withdrawn at this time.
-    Draining(DrainedBy, Instant),
-    /// An operator has drained it.
-    Drained(DrainedBy),
-    /// The daemon is stopping.
-    Stopping,
-}
-
-/// What it is that an operator drains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DrainedBy {
-    /// The VIP or aggregate itself.
-    Itself,
-    /// This service, or as many of its backends as it needs (an index into the configuration).
-    Service(usize),
-    /// Everything.
-    All,
-}
 
 /// A service's health, as this core needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,28 +55,39 @@ pub enum ServiceHealth {
     Drained,
 }
 
-/// A VIP changed its state or the reason for it.
+/// How much of a service, or of all of a VIP, is healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VipEvent {
-    /// Which.
-    pub vip: Prefix,
-    /// Before; `None` for a new VIP.
-    pub from: Option<VipState>,
-    /// Now; `None` for a VIP that is no longer configured.
-    pub to: Option<VipState>,
-    /// Why.
-    pub cause: VipCause,
+pub struct Share {
+    /// So many backends, or so much of their weight, ...
+    pub counting: u64,
+    /// ... of so much.
+    pub total: u64,
 }
 
-/// A VIP at a glance.
-#[derive(Clone, Copy, Debug)]
-pub struct VipStatus {
-    /// What it is doing.
-    pub state: VipState,
-    /// Why.
-    pub cause: VipCause,
-    /// Since when it is in this state.
-    pub since: Instant,
+impl Share {
+    /// Whether it is less than so many percent. Of nothing, all is healthy.
+    pub fn is_below(&self, percent: u8) -> bool {
+        self.total > 0 && u128::from(self.counting) * 100 < u128::from(self.total) * u128::from(percent)
+    }
+
+    /// Which of two is the smaller part.
+    fn is_less_than(&self, other: &Share) -> bool {
+        match (self.total, other.total) {
+            (0, _) => false,
+            (_, 0) => true,
+            _ => {
+                u128::from(self.counting) * u128::from(other.total)
+                    < u128::from(other.counting) * u128::from(self.total)
+            }
+        }
+    }
+}
+
+impl Default for Share {
+    /// All of nothing.
+    fn default() -> Share {
+        Share { counting: 0, total: 0 }
+    }
 }
 
 /// How a VIP or an aggregate was announced before a restart.
@@ -128,6 +108,15 @@ pub struct Wait {
     pub undecided: usize,
 }
 
+/// A service, as this core knows it.
+#[derive(Debug)]
+struct Service {
+    health: ServiceHealth,
+    share: Share,
+    /// The VIPs that stand on it, or depend on it.
+    vips: Vec<usize>,
+}
+
 /// The state of all VIPs and aggregates.
 #[derive(Debug)]
 pub struct Announce {
@@ -138,10 +127,15 @@ pub struct Announce {
     stage_ends: Option<Instant>,
     /// In the order of their prefixes.
     vips: Vec<Vip>,
-    /// For each service its health and the VIPs that it stands on.
-    services: Vec<(ServiceHealth, Vec<usize>)>,
-    /// VIPs with no service down and one undecided.
+    services: Vec<Service>,
+    /// VIPs without a verdict.
     undecided: usize,
+    guard: Guard,
+    /// VIPs that are to be looked at.
+    touched_vips: BTreeSet<usize>,
+    /// What the guard last ruled, as far as VIPs have been told.
+    ruling: Ruling,
+    all_touched: bool,
     aggregates: Aggregates,
     /// VIPs and aggregates whose route is wanted.
     announced: usize,
@@ -174,6 +168,10 @@ impl Announce {
             vips: Vec::new(),
             services: Vec::new(),
             undecided: 0,
+            guard: Guard::default(),
+            touched_vips: BTreeSet::new(),
+            ruling: Ruling::default(),
+            all_touched: false,
             aggregates: Aggregates::default(),
             announced: 0,
             holds: Deadlines::new(),
@@ -197,97 +195,65 @@ impl Announce {
         Announce { stage: Stage::Restart, remembered, ..Announce::new() }
     }
 
-    /// Replaces the configuration. `health` gives the present health of a service by its index in it.
-    ///
-    /// Events from before that were not polled are dropped: their indexes no longer mean anything.
-    pub fn configure(&mut self, now: Instant, config: &Config, health: &dyn Fn(usize) -> ServiceHealth) {
-        self.events.clear();
-        self.aggregate_events.clear();
-        self.graceful.forget();
-        self.drain_time = config.daemon.drain_time;
-        let began = *self.began.get_or_insert(now);
-        if !self.is_released() {
-            self.stage_ends = Some(vip::later(began, config.daemon.startup_deadline));
-        }
-        self.services = (0..config.services.len()).map(|service| (health(service), Vec::new())).collect();
-        let mut before: BTreeMap<Prefix, Vip> =
-            std::mem::take(&mut self.vips).into_iter().map(|vip| (vip.prefix, vip)).collect();
-        let mut remembered = std::mem::take(&mut self.remembered);
-        self.undecided = 0;
-        self.holds.clear();
-        self.vips.reserve_exact(config.vips.len());
-        for (index, (prefix, config)) in config.vips.iter().enumerate() {
-            for service in &config.services {
-                if let Some((_, vips)) = self.services.get_mut(*service) {
-                    vips.push(index);
-                }
-            }
-            let health =
-                |service: usize| self.services.get(service).map_or(ServiceHealth::Undecided, |(health, _)| *health);
-            let drains = Drains { own: self.drained.contains(prefix), all: self.all_drained };
-            let mut vip = Vip::new(now, *prefix, config, before.remove(prefix), drains, &health);
-            vip.remembered = vip.remembered.or(remembered.remove(prefix));
-            self.undecided += usize::from(!vip.is_decided());
-            self.vips.push(vip);
-        }
-        for vip in before.into_values() {
-            self.remove(&vip);
-        }
-        let vips = &self.vips;
-        let index = |vip: &Prefix| vips.binary_search_by_key(vip, |vip| vip.prefix).ok();
-        let drained = |prefix: &Prefix| Drains { own: self.drained.contains(prefix), all: self.all_drained };
-        for aggregate in self.aggregates.configure(now, config, &drained, &index) {
-            self.aggregate_events.extend(aggregate.end());
-            if aggregate.standing().is_some() {
-                self.announced -= usize::from(aggregate.wanted.is_some());
-                self.routes.insert(aggregate.prefix, None);
-            }
-        }
-        for aggregate in &mut self.aggregates.list {
-            aggregate.remembered = aggregate.remembered.or(remembered.remove(&aggregate.prefix));
-        }
-        self.release_if_ready();
-        self.review_all(now);
-    }
-
-    /// A VIP that is no longer configured.
-    fn remove(&mut self, vip: &Vip) {
-        if vip.wanted.is_some() || vip.remembered.is_some() {
-            self.announced -= usize::from(vip.wanted.is_some());
-            self.routes.insert(vip.prefix, None);
-        }
-        if let Some(shown) = vip.shown {
-            let event = VipEvent { vip: vip.prefix, from: Some(shown.state), to: None, cause: shown.cause };
-            self.events.push_back(event);
-        }
-    }
-
     /// A service's health changed.
     pub fn service_changed(&mut self, now: Instant, service: usize, health: ServiceHealth) {
-        let Some((known, vips)) = self.services.get_mut(service) else { return };
-        if *known == health {
+        let Some(known) = self.services.get_mut(service) else { return };
+        if std::mem::replace(&mut known.health, health) == health {
             return;
         }
-        *known = health;
-        let vips = std::mem::take(vips);
+        let vips = std::mem::take(&mut known.vips);
         for index in &vips {
-            let vip = &mut self.vips[*index];
-            let was_decided = vip.is_decided();
-            vip.set_service(service, health);
-            self.undecided = self.undecided + usize::from(was_decided) - usize::from(vip.is_decided());
+            let own = self.vips[*index].config().services.contains(&service);
+            self.set_health(*index, |needs| match own {
+                true => needs.set_service(service, health),
+                false => needs.set_dependency(Dependency::Service(service), health),
+            });
         }
-        if self.release_if_ready() {
-            self.review_all(now);
-        } else {
-            for index in &vips {
-                self.review(now, *index);
-            }
-            self.review_aggregates(now);
-        }
-        self.services[service].1 = vips;
+        self.services[service].vips = vips;
+        self.settle(now);
     }
 
-    /// Ends holds and the start-up wait that are due.
+    /// How much of a service is healthy changed.
+    pub fn share_changed(&mut self, now: Instant, service: usize, share: Share) {
+        let Some(known) = self.services.get_mut(service) else { return };
+        if std::mem::replace(&mut known.share, share) == share {
+            return;
+        }
+        let vips = std::mem::take(&mut known.vips);
+        for index in &vips {
+            if self.has_ladder(*index) {
+                self.weigh(*index);
+                self.touched_vips.insert(*index);
+            }
+        }
+        self.services[service].vips = vips;
+        self.settle(now);
+    }
+
+    /// A backend (an index into the backends of a service, by its index) went up or down.
+    pub fn backend_changed(&mut self, now: Instant, service: usize, backend: usize, up: bool) {
+        self.guard.backend_changed(now, (service, backend), up);
+        self.settle(now);
+    }
+
+    /// A check's verdict changed. It need not be one of a self-check.
+    pub fn check_changed(&mut self, now: Instant, check: usize, passing: bool) {
+        self.guard.check_changed(now, check, passing);
+        self.settle(now);
+    }
+
+    /// A check that was [asked](Self::poll_ask) has passed or failed, in a run that began after that.
+    pub fn check_answered(&mut self, now: Instant, check: usize, passed: bool) {
+        self.guard.answered(now, check, passed);
+        self.settle(now);
+    }
+
+    /// The next check that shall run at once, for a [`check_answered`](Self::check_answered) of its own.
+    pub fn poll_ask(&mut self) -> Option<usize> {
+        self.guard.poll_ask()
+    }
+
+    /// Ends holds, doubts and the start-up wait that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.stage_ends.is_some_and(|end| end <= now) {
             self.stage_ends = None;
@@ -295,18 +261,22 @@ impl Announce {
                 Stage::StartUp | Stage::Restart | Stage::Released => Stage::Released,
                 Stage::Draining | Stage::Stopped => Stage::Stopped,
             };
-            self.review_all(now);
+            self.touch_all();
+        }
+        if self.guard.poll_timeout().is_some_and(|at| at <= now) {
+            self.guard.handle_timeout(now);
         }
         while let Some(index) = self.holds.expire(now) {
-            self.review(now, index);
+            self.touched_vips.insert(index);
         }
         self.aggregates.expire(now);
-        self.review_aggregates(now);
+        self.settle(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.stage_ends, self.holds.earliest(), self.aggregates.poll_timeout()].into_iter().flatten().min()
+        let own = [self.stage_ends, self.holds.earliest()];
+        own.into_iter().chain([self.aggregates.poll_timeout(), self.guard.poll_timeout()]).flatten().min()
     }
 
     /// The next route that is wanted with these attributes, or no more. Only the latest word on each route.
@@ -328,6 +298,11 @@ impl Announce {
         self.aggregate_events.pop_front()
     }
 
+    /// The next word of the guard or the self-checks; before those of VIPs.
+    pub fn poll_guard_event(&mut self) -> Option<GuardEvent> {
+        self.guard.poll_event()
+    }
+
     /// Whether the start-up wait is over: peers may be sent routes.
     pub fn is_released(&self) -> bool {
         !matches!(self.stage, Stage::StartUp | Stage::Restart)
@@ -340,7 +315,7 @@ impl Announce {
         if self.stage == Stage::Stopped {
             return;
         }
-        let mut end = vip::later(now, drain);
+        let mut end = later(now, drain);
         if self.stage == Stage::Draining {
             end = self.stage_ends.map_or(end, |before| before.min(end));
         }
@@ -348,7 +323,8 @@ impl Announce {
         self.stage = if drains { Stage::Draining } else { Stage::Stopped };
         self.stage_ends = drains.then_some(end);
         self.holds.clear();
-        self.review_all(now);
+        self.touch_all();
+        self.settle(now);
     }
 
     /// An operator drains this VIP or aggregate from now on, or no more: its route gets GRACEFUL_SHUTDOWN (RFC 8326), and is
@@ -361,10 +337,10 @@ impl Announce {
         }
         if let Ok(index) = self.vips.binary_search_by_key(&prefix, |vip| vip.prefix) {
             self.vips[index].drains.own = drained;
-            self.review(now, index);
+            self.touched_vips.insert(index);
         }
         self.aggregates.drain(now, &prefix, drained);
-        self.review_aggregates(now);
+        self.settle(now);
     }
 
     /// An operator drains every VIP and aggregate, those to come as well, or no more.
@@ -374,93 +350,13 @@ impl Announce {
             vip.drains.all = drained;
         }
         self.aggregates.drain_all(now, drained);
-        self.review_all(now);
+        self.touch_all();
+        self.settle(now);
     }
 
     /// Whether everything has been withdrawn after [`stop`](Self::stop).
     pub fn is_stopped(&self) -> bool {
         matches!(self.stage, Stage::Draining | Stage::Stopped) && self.announced == 0
-    }
-
-    /// Ends the start-up wait when nothing is left to wait for; tells whether it did.
-    fn release_if_ready(&mut self) -> bool {
-        if self.is_released() || self.undecided > 0 {
-            return false;
-        }
-        self.stage = Stage::Released;
-        self.stage_ends = None;
-        true
-    }
-
-    fn review_all(&mut self, now: Instant) {
-        for index in 0..self.vips.len() {
-            self.review(now, index);
-        }
-        self.aggregates.touch_all();
-        self.review_aggregates(now);
-    }
-
-    /// Brings one VIP to what it should be doing now.
-    fn review(&mut self, now: Instant, index: usize) {
-        #[cfg(test)]
-        {
-            self.touched += 1;
-        }
-        let vip = &mut self.vips[index];
-        vip.note(now);
-        let (state, cause) = vip.decide(now, self.stage, self.drain_time);
-        let (hold, drains) = match cause {
-            VipCause::HoldUp(until) => (Some(until), false),
-            VipCause::Draining(_, until) => (Some(until), true),
-            _ => (None, false),
-        };
-        self.holds.set(index, hold);
-        self.events.extend(vip.show(now, state, cause));
-        self.aggregates.note(index, vip.prefix, state, drains);
-
-        // What is drained is not announced, whatever its checks will say.
-        let is_decided = vip.is_decided() || state == VipState::Drained;
-        let mut wanted = vip.attributes(state);
-        if drains || self.stage == Stage::Draining {
-            wanted = wanted.map(|attributes| self.graceful.on(attributes));
-        }
-        if wanted != vip.wanted {
-            self.announced = self.announced + usize::from(wanted.is_some()) - usize::from(vip.wanted.is_some());
-            vip.wanted.clone_from(&wanted);
-            self.routes.insert(vip.prefix, wanted);
-        } else if vip.remembered.is_some() && is_decided {
-            self.routes.insert(vip.prefix, wanted);
-        }
-        if is_decided || self.stage != Stage::Restart {
-            vip.remembered = None;
-        }
-    }
-
-    /// Brings the aggregates whose members have changed to what they should be doing now.
-    fn review_aggregates(&mut self, now: Instant) {
-        while let Some((aggregate, ends)) = self.aggregates.next_touched() {
-            #[cfg(test)]
-            {
-                self.touched += 1;
-            }
-            self.aggregate_events.extend(aggregate.review(now, self.stage, self.drain_time));
-            ends.set(aggregate.prefix, aggregate.leaves_at());
-            let mut wanted = aggregate.attributes();
-            if aggregate.is_leaving() || self.stage == Stage::Draining {
-                wanted = wanted.map(|attributes| self.graceful.on(attributes));
-            }
-            if wanted != aggregate.wanted {
-                let (is, was) = (usize::from(wanted.is_some()), usize::from(aggregate.wanted.is_some()));
-                self.announced = self.announced + is - was;
-                aggregate.wanted.clone_from(&wanted);
-                self.routes.insert(aggregate.prefix, wanted);
-            } else if aggregate.remembered.is_some() && aggregate.is_decided() {
-                self.routes.insert(aggregate.prefix, wanted);
-            }
-            if aggregate.is_decided() {
-                aggregate.remembered = None;
-            }
-        }
     }
 }
 

@@ -6,7 +6,7 @@ mod drain;
 use VipState::{Announced, Degraded, Drained, Holding, Withdrawn};
 
 use super::*;
-use crate::config::{Community, OnDown, Protocol, Required, Service, Via, Vip as VipConfig};
+use crate::config::{Community, Config, Hold, OnDown, Protocol, Required, Service, Via, Vip as VipConfig};
 use crate::rng::Rng;
 use crate::timers::origin;
 
@@ -40,7 +40,8 @@ fn config(services: usize, vips: &[(&[usize], Duration, OnDown)]) -> Config {
     };
     let vip = |(n, (services, hold_up, on_down)): (usize, &(&[usize], Duration, OnDown))| {
         let (services, on_down) = (services.to_vec(), on_down.clone());
-        (prefix(n), VipConfig { services, attributes: med(1), hold_up: *hold_up, on_down, via: Via::BGP })
+        let hold_up = Hold::constant(*hold_up);
+        (prefix(n), VipConfig { hold_up, on_down, ..VipConfig::plain(services, med(1), Via::BGP) })
     };
     let vips = vips.iter().enumerate().map(vip).collect();
     Config { services: (0..services).map(service).collect(), vips, ..Config::default() }
@@ -78,7 +79,13 @@ impl World {
 
     fn configure(&mut self, config: &Config, marks: &str) {
         let marks = marks.as_bytes();
-        self.core.configure(self.now, config, &|service| health(marks[service]));
+        let known = Knowledge {
+            service: &|service| health(marks[service]),
+            share: &|_| Share::default(),
+            passing: &|_| None,
+            backends_up: 0,
+        };
+        self.core.configure(self.now, config, &known);
         self.drain();
     }
 
@@ -277,7 +284,9 @@ fn reloads() {
     assert_eq!(world.vip(2), (Announced, VipCause::AllUp));
     assert!(world.core.vip(&prefix(0)).is_none());
     // Gone and back between two polls.
-    world.core.configure(world.now, &Config::default(), &|_| ServiceHealth::Up);
+    let nothing =
+        Knowledge { service: &|_| ServiceHealth::Up, share: &|_| Share::default(), passing: &|_| None, backends_up: 0 };
+    world.core.configure(world.now, &Config::default(), &nothing);
     world.configure(&config(1, &[(&[0], SECOND, OnDown::Withdraw)]), "+");
     assert!(world.routes.is_empty());
     assert_eq!(world.vip(0), (Holding, VipCause::HoldUp(world.now + SECOND)));
@@ -402,7 +411,7 @@ fn must_be(config: &VipConfig, marks: &[u8], healthy_for: Duration) -> Option<Op
     if marks.contains(&b'-') {
         return Some(matches!(config.on_down, OnDown::Degrade(_)).then_some(1000));
     }
-    (!marks.contains(&b'?') && healthy_for >= config.hold_up).then_some(Some(1))
+    (!marks.contains(&b'?') && healthy_for >= config.hold_up.initial).then_some(Some(1))
 }
 
 #[test]

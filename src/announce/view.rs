@@ -1,9 +1,11 @@
 //! What others see of the VIPs and aggregates.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::vip::Stage;
-use super::{AggregateStatus, Announce, Remembered, VipStatus, Wait};
+use super::decision::Stage;
+use super::vip::Vip;
+use super::{AggregateStatus, Announce, DoubtStatus, Remembered, Share, VipStatus, Wait};
 use crate::config::Attributes;
 use crate::prefix::Prefix;
 
@@ -32,7 +34,7 @@ impl Announce {
     pub fn standing_vips(&self) -> impl Iterator<Item = (Prefix, Remembered)> {
         self.vips.iter().filter_map(|vip| {
             let shown = vip.shown.filter(|_| vip.wanted.is_some());
-            let standing = shown.map(|shown| Remembered { state: shown.state, since: Some(shown.since) });
+            let standing = shown.map(|shown| Remembered { state: vip.stands(), since: Some(shown.since) });
             Some((vip.prefix, standing.or(vip.remembered)?))
         })
     }
@@ -47,6 +49,23 @@ impl Announce {
     pub fn wanted(&self, prefix: &Prefix) -> Option<Arc<Attributes>> {
         let vip = self.vips.binary_search_by_key(prefix, |vip| vip.prefix).ok().and_then(|index| self.vips.get(index));
         vip.map_or_else(|| self.aggregates.wanted(prefix), |vip| vip.wanted.clone())
+    }
+
+    /// How much of a VIP with a ladder is healthy.
+    pub fn share(&self, vip: &Prefix) -> Option<Share> {
+        let index = self.vips.binary_search_by_key(vip, |vip| vip.prefix).ok()?;
+        self.vips.get(index).map(Vip::share)
+    }
+
+    /// The doubt that is in force, if there is one.
+    pub fn doubt(&self) -> Option<DoubtStatus> {
+        self.guard.status()
+    }
+
+    /// The penalty of a VIP for its falls, and until when it is suppressed; `None` where there is no damping.
+    pub fn damping(&self, now: Instant, vip: &Prefix) -> Option<(f64, Option<Instant>)> {
+        let index = self.vips.binary_search_by_key(vip, |vip| vip.prefix).ok()?;
+        self.vips.get(index)?.damping(now)
     }
 
     /// An aggregate at a glance.

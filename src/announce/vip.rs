@@ -1,27 +1,24 @@
 //! The rules for one VIP.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{DrainedBy, Remembered, ServiceHealth, VipCause, VipEvent, VipState, VipStatus};
-use crate::config::{self, Attributes, OnDown};
+use super::decision::{Circumstances, Decision, Route, Stage, later};
+use super::guard::Ruling;
+use super::hold::Falls;
+use super::ladder::{self, Place};
+use super::needs::{Drained, Need, Needs, Verdict};
+use super::{DrainedBy, Fault, Remembered, ServiceHealth, Share, VipCause, VipEvent, VipState, VipStatus};
+use crate::config::{self, Attributes, Dependency, OnDown, RungAction};
 use crate::prefix::Prefix;
 
-/// Where the daemon is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// First verdicts are awaited; nothing is announced.
-    StartUp,
-    /// Likewise, but routers keep what was announced before a restart: VIPs are announced as they deserve once they have
-    /// their own verdicts.
-    Restart,
-    /// VIPs are announced as they deserve.
-    Released,
-    /// What is announced stays so a little longer, as long as it is healthy; nothing is announced anew.
-    Draining,
-    /// Nothing is announced ever again.
-    Stopped,
+/// A VIP that has turned bad and was announced as healthy until then.
+#[derive(Clone, Copy, Debug)]
+struct Fallen {
+    /// How it was announced.
+    route: Route,
+    /// Before it fell: if that is doubted later on, it has not fallen.
+    falls: Falls,
 }
 
 /// One VIP.
@@ -30,24 +27,33 @@ pub(super) struct Vip {
     pub(super) prefix: Prefix,
     /// What was last told of it; `None` before the first [`show`](Self::show).
     pub(super) shown: Option<VipStatus>,
+    /// How it is announced.
+    pub(super) route: Option<Route>,
     /// The route that was last asked for.
     pub(super) wanted: Option<Arc<Attributes>>,
-    attributes: Arc<Attributes>,
-    on_down: OnDown,
-    hold_up: Duration,
-    /// Its services that are down.
-    down: BTreeSet<usize>,
-    /// Its services without a verdict.
-    undecided: BTreeSet<usize>,
-    /// Its services that are drained.
-    drained: BTreeSet<usize>,
+    config: config::Vip,
+    pub(super) needs: Needs,
     /// The operator drains it, or everything.
     pub(super) drains: Drains,
     healthy_since: Option<Instant>,
+    /// Since when it is bad: healthy no more, after it was.
+    pub(super) bad_since: Option<Instant>,
+    fallen: Option<Fallen>,
+    falls: Falls,
+    place: Place,
+    climbs_at: Option<Instant>,
+    /// Of its services, by its policy.
+    share: Share,
     /// Since when it is drained, whoever says so.
     drained_since: Option<Instant>,
     /// How it was announced before a restart; `None` once that is decided anew.
     pub(super) remembered: Option<Remembered>,
+    /// VIPs that depend on this one, by their index.
+    pub(super) dependents: Vec<usize>,
+    /// What these were last told.
+    pub(super) said: ServiceHealth,
+    /// The guard counts it among the healthy.
+    pub(super) counts_as_healthy: bool,
 }
 
 /// What an operator may drain something with.
@@ -59,163 +65,310 @@ pub(super) struct Drains {
     pub(super) all: bool,
 }
 
+/// What [`Vip::note`] found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// It is as healthy as it was.
+    None,
+    /// It was healthy, and is not.
+    TurnedBad,
+    /// It was bad since then, and is no more.
+    Recovered(Instant),
+}
+
 impl Vip {
     /// As configured, going on from what it was `before` under another configuration.
-    pub(super) fn new(
-        now: Instant,
-        prefix: Prefix,
-        config: &config::Vip,
-        before: Option<Vip>,
-        drains: Drains,
-        health: &dyn Fn(usize) -> ServiceHealth,
-    ) -> Vip {
-        let (shown, wanted, healthy_since, drained_since, remembered) = match before {
-            Some(vip) => (vip.shown, vip.wanted, vip.healthy_since, vip.drained_since, vip.remembered),
-            None => (None, None, None, None, None),
-        };
-        let mut vip = Vip {
-            prefix,
-            shown,
-            wanted,
-            attributes: config.attributes.clone(),
-            on_down: config.on_down.clone(),
-            hold_up: config.hold_up,
-            down: BTreeSet::new(),
-            undecided: BTreeSet::new(),
-            drained: BTreeSet::new(),
-            drains,
-            healthy_since,
-            drained_since,
-            remembered,
-        };
-        for service in &config.services {
-            vip.set_service(*service, health(*service));
+    pub(super) fn new(prefix: Prefix, config: &config::Vip, before: Option<Vip>, drains: Drains) -> Vip {
+        let needs = Needs::new(config.policy, config.services.len(), config.depends_on.len());
+        let (config, dependents) = (config.clone(), Vec::new());
+        match before {
+            Some(vip) => Vip { config, needs, drains, dependents, ..vip },
+            None => Vip {
+                prefix,
+                shown: None,
+                route: None,
+                wanted: None,
+                config,
+                needs,
+                drains,
+                healthy_since: None,
+                bad_since: None,
+                fallen: None,
+                falls: Falls::default(),
+                place: Place::default(),
+                climbs_at: None,
+                share: Share::default(),
+                drained_since: None,
+                remembered: None,
+                dependents,
+                said: ServiceHealth::Undecided,
+                counts_as_healthy: false,
+            },
         }
-        vip.note(now);
-        vip
     }
 
-    /// One of its services is now like this.
-    pub(super) fn set_service(&mut self, service: usize, health: ServiceHealth) {
-        self.down.remove(&service);
-        self.undecided.remove(&service);
-        self.drained.remove(&service);
-        match health {
-            ServiceHealth::Undecided => self.undecided.insert(service),
-            ServiceHealth::Down => self.down.insert(service),
-            ServiceHealth::Drained => self.drained.insert(service),
-            ServiceHealth::Up => false,
-        };
+    pub(super) fn config(&self) -> &config::Vip {
+        &self.config
     }
 
-    /// Keeps the times since when every service is up, and since when it is drained. A drained service is as good as up:
-    /// when it is back, nobody has to wait for `hold_up`.
-    pub(super) fn note(&mut self, now: Instant) {
-        let healthy = self.down.is_empty() && self.undecided.is_empty();
-        self.healthy_since = if healthy { self.healthy_since.or(Some(now)) } else { None };
+    /// How much of it is healthy, where it has a ladder.
+    pub(super) fn share(&self) -> Share {
+        self.share
+    }
+
+    pub(super) fn set_share(&mut self, share: Share) {
+        self.share = share;
+    }
+
+    /// As a restart is to remember it: what is doubted was healthy.
+    pub(super) fn stands(&self) -> VipState {
+        match self.route {
+            Some(Route::Healthy(0) | Route::Doubtful) => VipState::Announced,
+            Some(Route::Healthy(_) | Route::Unhealthy) => VipState::Degraded,
+            None => VipState::Withdrawn,
+        }
+    }
+
+    /// The rung that it deserves, and whether that withdraws.
+    fn deserved(&self) -> (usize, bool) {
+        let rung = ladder::rung(&self.config.ladder, self.share);
+        (rung, self.withdraws(rung))
+    }
+
+    fn withdraws(&self, rung: usize) -> bool {
+        let rung = rung.checked_sub(1).and_then(|index| self.config.ladder.get(index));
+        rung.is_some_and(|rung| rung.action == RungAction::Withdraw)
+    }
+
+    /// What makes it unhealthy.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        match (self.needs.verdict(), self.deserved()) {
+            (Verdict::Down(fault), _) => Some(fault),
+            (Verdict::Up(_), (rung, true)) => Some(Fault::Rung(rung - 1)),
+            (Verdict::Up(_) | Verdict::Undecided(_), _) => None,
+        }
+    }
+
+    /// Whether it is known to be healthy. A drained service is as good as up: when it is back, nobody has to wait for
+    /// `hold_up`.
+    pub(super) fn is_healthy(&self) -> bool {
+        matches!(self.needs.verdict(), Verdict::Up(_)) && self.fault().is_none()
+    }
+
+    /// Whether it is known to be healthy or not.
+    pub(super) fn is_decided(&self) -> bool {
+        !matches!(self.needs.verdict(), Verdict::Undecided(_))
+    }
+
+    /// Keeps the times since when it is healthy or bad, and since when it is drained.
+    pub(super) fn note(&mut self, now: Instant, circumstances: &Circumstances) -> News {
         self.drained_since = self.drained_by().and(self.drained_since.or(Some(now)));
+        let is_broken = circumstances.ruling.broken.is_some();
+        let before = self.bad_since;
+        let news = match (self.fault(), self.is_healthy()) {
+            (Some(_), _) => {
+                let was_healthy = self.healthy_since.is_some() || self.stands_healthy();
+                if self.bad_since.is_none() && was_healthy {
+                    self.bad_since = Some(now);
+                    let falls = self.falls;
+                    let fallen = |route| Fallen { route, falls };
+                    self.fallen = self.announced_as().filter(|route| *route != Route::Unhealthy).map(fallen);
+                }
+                if before.is_none() && self.bad_since.is_some() { News::TurnedBad } else { News::None }
+            }
+            (None, _) => {
+                (self.bad_since, self.fallen) = (None, None);
+                before.map_or(News::None, News::Recovered)
+            }
+        };
+        self.healthy_since = match self.is_healthy() && !is_broken {
+            true => self.healthy_since.or(Some(now)),
+            false => None,
+        };
+        self.keep_place(now);
+        news
+    }
+
+    /// Keeps where it stands on its ladder.
+    fn keep_place(&mut self, now: Instant) {
+        self.climbs_at = None;
+        // A reload may have made the ladder shorter.
+        if self.place.rung > self.config.ladder.len() {
+            self.place.begin(self.config.ladder.len());
+        }
+        if self.is_healthy() {
+            let (rung, hold_up) = (self.deserved().0, self.falls.hold_up(&self.config.hold_up));
+            match self.announced_as() {
+                Some(Route::Healthy(_)) => self.climbs_at = self.place.deserve(now, rung, hold_up),
+                _ => self.place.begin(rung),
+            }
+        }
+    }
+
+    /// Whether it is announced as healthy, or was before a restart.
+    fn stands_healthy(&self) -> bool {
+        matches!(self.announced_as(), Some(Route::Healthy(_) | Route::Doubtful))
     }
 
     /// What drains it, if anything does; the most particular word for it.
     fn drained_by(&self) -> Option<DrainedBy> {
-        match (self.drains, self.drained.first()) {
+        match (self.drains, self.needs.drained()) {
             (Drains { own: true, .. }, _) => Some(DrainedBy::Itself),
-            (_, Some(service)) => Some(DrainedBy::Service(*service)),
+            (_, Some(Drained::Service(service))) => Some(DrainedBy::Service(service)),
+            (_, Some(Drained::Dependency(dependency))) => Some(DrainedBy::Dependency(dependency)),
             (Drains { all: true, .. }, None) => Some(DrainedBy::All),
             (Drains { own: false, all: false }, None) => None,
         }
     }
 
-    /// One service down decides, whatever the others find; else all must be up.
-    pub(super) fn is_decided(&self) -> bool {
-        !self.down.is_empty() || self.undecided.is_empty()
-    }
-
     /// What it should be doing, and why.
-    pub(super) fn decide(&self, now: Instant, stage: Stage, drain_time: Duration) -> (VipState, VipCause) {
-        match (stage, self.drained_by()) {
-            (Stage::StartUp | Stage::Restart | Stage::Released, Some(by)) => self.decide_drained(now, by, drain_time),
-            (Stage::StartUp, None) => self.decide_at_start(),
-            (Stage::Restart | Stage::Released, None) => self.decide_in_service(now),
-            (Stage::Draining, _) => self.decide_in_drain(),
-            (Stage::Stopped, _) => (VipState::Withdrawn, VipCause::Stopping),
+    pub(super) fn decide(&self, now: Instant, circumstances: &Circumstances) -> Decision {
+        let Circumstances { stage, drain_time, ruling } = *circumstances;
+        match (stage, ruling.broken, self.drained_by()) {
+            (Stage::Stopped, ..) => Decision::not(VipState::Withdrawn, VipCause::Stopping),
+            (Stage::Draining, ..) => self.decide_in_drain(&ruling),
+            (_, _, Some(by)) => self.decide_drained(now, by, drain_time, &ruling),
+            (_, Some(check), None) => Decision::not(VipState::Withdrawn, VipCause::SelfCheck(check)),
+            (Stage::StartUp, None, None) => self.decide_at_start(),
+            (Stage::Restart | Stage::Released, None, None) => self.decide_in_service(now, &ruling),
         }
     }
 
-    fn decide_at_start(&self) -> (VipState, VipCause) {
-        match (self.down.first(), self.undecided.first(), &self.on_down) {
-            (Some(service), _, OnDown::Withdraw) => (VipState::Withdrawn, VipCause::ServiceDown(*service)),
-            (None, Some(service), _) => (VipState::Holding, VipCause::ServiceUndecided(*service)),
+    fn decide_at_start(&self) -> Decision {
+        let holding = |cause| Decision::not(VipState::Holding, cause);
+        match (self.fault(), self.needs.verdict(), &self.config.on_down) {
+            (Some(fault @ Fault::Rung(_)), ..) => Decision::not(VipState::Withdrawn, fault.cause()),
+            (Some(fault), _, OnDown::Withdraw) => Decision::not(VipState::Withdrawn, fault.cause()),
+            (None, Verdict::Undecided(need), _) => holding(undecided(need)),
             // Its route is decided, degraded or not, and goes out with the others.
-            (Some(_), _, OnDown::Degrade(_)) | (None, None, _) => (VipState::Holding, VipCause::StartUp),
+            (Some(_), _, OnDown::Degrade(_)) | (None, ..) => holding(VipCause::StartUp),
         }
     }
 
-    fn decide_in_service(&self, now: Instant) -> (VipState, VipCause) {
-        if let Some(service) = self.down.first() {
-            let state = match self.on_down {
-                OnDown::Withdraw => VipState::Withdrawn,
-                OnDown::Degrade(_) => VipState::Degraded,
-            };
-            return (state, VipCause::ServiceDown(*service));
+    fn decide_in_service(&self, now: Instant, ruling: &Ruling) -> Decision {
+        if let Some(fault) = self.fault() {
+            return self.doubted(fault, ruling).unwrap_or_else(|| self.decide_unhealthy(fault));
         }
-        // While it waits for a verdict or for `hold_up`, an announced route stays as it is.
-        let waiting = self.announced_as().unwrap_or(VipState::Holding);
-        if let Some(service) = self.undecided.first() {
-            return (waiting, VipCause::ServiceUndecided(*service));
+        let standing = self.announced_as();
+        // While it waits for a verdict or for a hold, an announced route stays as it is.
+        let waiting = |cause| match standing {
+            Some(route) => Decision::announce(route, cause),
+            None => Decision::not(VipState::Holding, cause),
+        };
+        if let Verdict::Undecided(need) = self.needs.verdict() {
+            return waiting(undecided(need));
         }
-        let until = later(self.healthy_since.unwrap_or(now), self.hold_up);
-        if waiting != VipState::Announced && until > now {
-            return (waiting, VipCause::HoldUp(until));
+        if !self.stands_healthy() {
+            if let Some(until) = self.suppressed_until(now) {
+                let route = standing.filter(|_| matches!(self.config.on_down, OnDown::Degrade(_)));
+                return Decision { state: VipState::Suppressed, cause: VipCause::Suppressed(until), route };
+            }
+            if let Some(until) = self.falls.down_until(now, &self.config.hold_down) {
+                return waiting(VipCause::HoldDown(until));
+            }
+            let hold_up = self.falls.hold_up(&self.config.hold_up);
+            let until = later(self.healthy_since.unwrap_or(now), hold_up);
+            if until > now {
+                return waiting(VipCause::HoldUp(until));
+            }
         }
-        (VipState::Announced, VipCause::AllUp)
+        self.decide_healthy()
+    }
+
+    fn decide_healthy(&self) -> Decision {
+        let rung = self.place.rung;
+        let cause = match (rung.checked_sub(1), self.climbs_at) {
+            (None, _) => VipCause::AllUp,
+            (Some(index), Some(at)) => VipCause::Climb(index, at),
+            (Some(index), None) => VipCause::Rung(index),
+        };
+        Decision::announce(Route::Healthy(rung), cause)
+    }
+
+    fn decide_unhealthy(&self, fault: Fault) -> Decision {
+        match (&self.config.on_down, fault) {
+            (OnDown::Degrade(_), Fault::Service(_) | Fault::Dependency(_)) => {
+                Decision::announce(Route::Unhealthy, fault.cause())
+            }
+            _ => Decision::not(VipState::Withdrawn, fault.cause()),
+        }
+    }
+
+    /// What becomes of it if it is doubted that it has this fault: it was announced as healthy until shortly before.
+    fn doubted(&self, fault: Fault, ruling: &Ruling) -> Option<Decision> {
+        let (doubt, from) = ruling.doubt?;
+        let fallen = self.fallen.filter(|_| self.bad_since.is_some_and(|since| since >= from))?;
+        let cause = VipCause::Doubted(doubt, fault);
+        if self.config.doubtful.is_some() {
+            return Some(Decision::announce(Route::Doubtful, cause));
+        }
+        Some(Decision { state: VipState::Frozen, cause, route: Some(fallen.route) })
     }
 
     /// RFC 8326: what is announced says so for a while before it goes, as long as it is healthy.
-    fn decide_drained(&self, now: Instant, by: DrainedBy, drain_time: Duration) -> (VipState, VipCause) {
+    fn decide_drained(&self, now: Instant, by: DrainedBy, drain_time: Duration, ruling: &Ruling) -> Decision {
         let until = later(self.drained_since.unwrap_or(now), drain_time);
-        match (self.announced_as(), self.down.first()) {
-            (Some(VipState::Announced), Some(_)) | (None, _) => (VipState::Drained, VipCause::Drained(by)),
-            // Degraded is for the unhealthy: being so is no news.
-            (Some(state), _) if until > now => (state, VipCause::Draining(by, until)),
-            (Some(_), _) => (VipState::Drained, VipCause::Drained(by)),
+        match self.still_announced(ruling) {
+            Some(route) if until > now => Decision::announce(route, VipCause::Draining(by, until)),
+            _ => Decision::not(VipState::Drained, VipCause::Drained(by)),
         }
     }
 
-    fn decide_in_drain(&self) -> (VipState, VipCause) {
-        match (self.announced_as(), self.down.first()) {
-            // Degraded is for the unhealthy: being so is no news.
-            (Some(VipState::Announced), Some(service)) => (VipState::Withdrawn, VipCause::ServiceDown(*service)),
-            (Some(state), _) => (state, VipCause::Stopping),
-            (None, Some(service)) => (VipState::Withdrawn, VipCause::ServiceDown(*service)),
-            (None, None) => (VipState::Withdrawn, VipCause::Stopping),
+    fn decide_in_drain(&self, ruling: &Ruling) -> Decision {
+        match (self.still_announced(ruling), self.fault()) {
+            (Some(route), _) => Decision::announce(route, VipCause::Stopping),
+            (None, Some(fault)) => Decision::not(VipState::Withdrawn, fault.cause()),
+            (None, None) => Decision::not(VipState::Withdrawn, VipCause::Stopping),
         }
     }
 
-    /// The state, if it is one in which a route is announced.
-    fn announced_as(&self) -> Option<VipState> {
-        let is_announced = |state| matches!(state, VipState::Announced | VipState::Degraded);
+    /// How it is announced, if it may stay so for a little longer. Degraded is for the unhealthy: being so is no news.
+    fn still_announced(&self, ruling: &Ruling) -> Option<Route> {
+        let route = self.announced_as().filter(|_| ruling.broken.is_none())?;
+        let fault = self.fault().filter(|_| route != Route::Unhealthy);
+        let doubted = fault.and_then(|fault| self.doubted(fault, ruling));
+        match fault {
+            Some(_) => doubted.and_then(|decision| decision.route),
+            None => Some(route),
+        }
+    }
+
+    /// How it is announced, or was before a restart, if it has such a route by its present configuration.
+    fn announced_as(&self) -> Option<Route> {
         // After a restart the first verdict goes on from what was before: no `hold_up` again for a healthy VIP.
-        let remembered = self.remembered.filter(|_| self.is_decided()).map(|remembered| remembered.state);
-        let state = self.shown.map(|shown| shown.state).filter(|state| is_announced(*state)).or(remembered)?;
-        match (state, &self.on_down) {
-            (VipState::Announced, _) => Some(VipState::Announced),
-            (VipState::Degraded, OnDown::Degrade(_)) => Some(VipState::Degraded),
-            _ => None,
+        let remembered = || self.remembered.filter(|_| self.is_decided()).map(|remembered| remembered.state);
+        let route = self.route.or_else(|| match (remembered()?, &self.config.on_down) {
+            (VipState::Degraded, OnDown::Degrade(_)) => Some(Route::Unhealthy),
+            (VipState::Degraded, OnDown::Withdraw) if self.config.ladder.is_empty() => None,
+            (VipState::Degraded, OnDown::Withdraw) => Some(Route::Healthy(self.config.ladder.len())),
+            _ => Some(Route::Healthy(0)),
+        })?;
+        match route {
+            Route::Healthy(rung) => Some(Route::Healthy(rung.min(self.config.ladder.len()))),
+            Route::Unhealthy if self.config.on_down == OnDown::Withdraw => None,
+            Route::Doubtful if self.config.doubtful.is_none() => Some(Route::Healthy(0)),
+            route => Some(route),
         }
     }
 
-    /// The route's attributes in this state; `None` for no route.
-    pub(super) fn attributes(&self, state: VipState) -> Option<Arc<Attributes>> {
-        match (state, &self.on_down) {
-            (VipState::Announced, _) => Some(self.attributes.clone()),
-            (VipState::Degraded, OnDown::Degrade(attributes)) => Some(attributes.clone()),
-            _ => None,
+    /// The route's attributes.
+    pub(super) fn attributes(&self, route: Option<Route>) -> Option<Arc<Attributes>> {
+        match (route?, &self.config.on_down) {
+            (Route::Healthy(rung), _) => match rung.checked_sub(1).map(|index| self.config.ladder.get(index)) {
+                Some(Some(config::Rung { action: RungAction::Announce(attributes), .. })) => Some(attributes.clone()),
+                _ => Some(self.config.attributes.clone()),
+            },
+            (Route::Doubtful, _) => self.config.doubtful.clone(),
+            (Route::Unhealthy, OnDown::Degrade(attributes)) => Some(attributes.clone()),
+            (Route::Unhealthy, OnDown::Withdraw) => None,
         }
     }
 
-    /// Takes on a state; what there is to tell of it.
-    pub(super) fn show(&mut self, now: Instant, state: VipState, cause: VipCause) -> Option<VipEvent> {
+    /// Takes on what was decided; what there is to tell of it.
+    pub(super) fn show(&mut self, now: Instant, decision: &Decision) -> Option<VipEvent> {
+        let Decision { state, cause, route } = *decision;
+        self.keep_falls(now, decision);
+        self.route = route;
         let before = self.shown;
         let since = match (before, self.remembered) {
             (Some(before), _) if before.state == state => before.since,
@@ -223,17 +376,68 @@ impl Vip {
             _ => now,
         };
         self.shown = Some(VipStatus { state, cause, since });
-        // Which of several services it is that makes it wait or stay down is for those who ask, not news.
-        let same = before.is_some_and(|before| {
-            before.state == state && std::mem::discriminant(&before.cause) == std::mem::discriminant(&cause)
-        });
+        let same = before.is_some_and(|before| before.state == state && !cause.is_news_after(&before.cause));
         let from = before.map(|before| before.state);
         (!same).then_some(VipEvent { vip: self.prefix, from, to: Some(state), cause })
     }
+
+    fn keep_falls(&mut self, now: Instant, decision: &Decision) {
+        let stood = self.stands_healthy();
+        match decision.route {
+            Some(Route::Healthy(_) | Route::Doubtful) => {
+                // One whose fall is doubted has not fallen.
+                if let (VipCause::Doubted(..), Some(fallen)) = (decision.cause, self.fallen) {
+                    self.falls = fallen.falls;
+                }
+                self.falls.stand(now);
+            }
+            _ if stood && self.fault().is_some() => {
+                let config::Vip { hold_up, hold_down, damping, .. } = &self.config;
+                self.falls.fall(now, hold_up, hold_down, damping.as_ref());
+            }
+            _ => self.falls.leave(),
+        }
+    }
+
+    fn suppressed_until(&self, now: Instant) -> Option<Instant> {
+        self.config.damping.as_ref().and_then(|damping| self.falls.suppressed_until(now, damping))
+    }
+
+    /// The penalty for its falls now, and until when it is suppressed; `None` where there is no damping.
+    pub(super) fn damping(&self, now: Instant) -> Option<(f64, Option<Instant>)> {
+        let damping = self.config.damping.as_ref()?;
+        Some((self.falls.penalty(now, damping), self.falls.suppressed_until(now, damping)))
+    }
+
+    /// What those that depend on it are to take it for.
+    pub(super) fn health_for_dependents(&self, decision: &Decision, stage: Stage) -> ServiceHealth {
+        use ServiceHealth::{Down, Drained, Undecided, Up};
+        match (stage, decision.state) {
+            (_, VipState::Drained) => Drained,
+            _ if decision.is_leaving() => Drained,
+            // Nothing is announced yet: it is taken for what it will be.
+            (Stage::StartUp, _) => match self.needs.verdict() {
+                Verdict::Undecided(_) => Undecided,
+                _ if self.fault().is_some() => Down,
+                _ => Up,
+            },
+            _ => match decision.route {
+                Some(Route::Healthy(_) | Route::Doubtful) => Up,
+                _ if decision.state == VipState::Holding => Undecided,
+                _ => Down,
+            },
+        }
+    }
 }
 
-/// `after` beyond `at`; without end, for this purpose, from a century on.
-pub(super) fn later(at: Instant, after: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-    at.checked_add(after.min(CENTURY)).unwrap_or(at)
+fn undecided(need: Need) -> VipCause {
+    match need {
+        Need::Service(service) => VipCause::ServiceUndecided(service),
+        Need::Dependency(dependency) => VipCause::DependencyUndecided(dependency),
+    }
+}
+
+/// All that a VIP depends on.
+pub(super) fn dependencies(config: &config::Vip) -> impl Iterator<Item = Dependency> {
+    config.depends_on.iter().copied()
 }

@@ -12,10 +12,12 @@ pub mod export;
 pub mod extended_community;
 pub mod glb;
 pub mod gobgp;
+pub mod guard;
 pub mod parse;
 pub mod peer;
 pub mod restart;
 pub mod transport;
+pub mod vip;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -39,10 +41,12 @@ pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
 pub use glb::{ForwardingTable, Glb};
 pub use gobgp::{ApiAddress, Gobgp};
+pub use guard::{FailStatic, OnFailure, Population, SelfCheck};
 pub use parse::{Texts, find_gobgp, parse, parse_attributes, parse_incomplete, parse_with, peer_keys, wanted_files};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use restart::RestartTime;
 pub use transport::{Password, Reach, Secret, Transport};
+pub use vip::{Damping, Dependency, Hold, OnDown, Rung, RungAction, Vip, VipPolicy};
 pub use workers::{MAX_EXEC_WORKERS, MAX_WORKERS, Workers};
 
 use crate::prefix::Prefix;
@@ -64,6 +68,10 @@ pub struct Config {
     pub vips: BTreeMap<Prefix, Vip>,
     /// `[[aggregate]]`: prefixes that cover VIPs. None of them is a VIP.
     pub aggregates: BTreeMap<Prefix, Aggregate>,
+    /// `[fail_static]`.
+    pub fail_static: Option<FailStatic>,
+    /// `[[self_check]]`, in the order of the files.
+    pub self_checks: Vec<SelfCheck>,
     /// `[glb]`.
     pub glb: Option<Arc<Glb>>,
     /// Files that the configuration names: the driver looks at them before it takes the configuration.
@@ -226,21 +234,6 @@ pub struct CheckRef {
     pub advisory: bool,
 }
 
-/// `[[vip]]`: how one VIP is announced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vip {
-    /// Indexes into [`Config::services`] of the services on this VIP; all must be up. Never empty.
-    pub services: Vec<usize>,
-    /// While healthy.
-    pub attributes: Arc<Attributes>,
-    /// How long the VIP must have been healthy before it is announced.
-    pub hold_up: Duration,
-    /// While unhealthy.
-    pub on_down: OnDown,
-    /// Who is told.
-    pub via: Via,
-}
-
 /// `via`: the ways by which routers hear of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Via {
@@ -255,15 +248,6 @@ impl Via {
     pub const BGP: Via = Via { bgp: true, gobgp: false };
     /// gobgpd alone.
     pub const GOBGP: Via = Via { bgp: false, gobgp: true };
-}
-
-/// `on_down`: what an unhealthy VIP's route becomes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OnDown {
-    /// Withdrawn.
-    Withdraw,
-    /// Announced with these attributes instead.
-    Degrade(Arc<Attributes>),
 }
 
 /// `[[aggregate]]`: a prefix that is announced while enough of the VIPs within it are healthy.

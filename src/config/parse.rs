@@ -9,6 +9,7 @@ mod aggregate;
 mod attribute;
 mod capabilities;
 mod check;
+mod circle;
 mod daemon;
 mod export;
 mod findings;
@@ -16,6 +17,7 @@ mod forwarding;
 mod glb;
 mod gobgp;
 mod group;
+mod guard;
 mod json;
 mod passive;
 mod peer;
@@ -137,21 +139,31 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
         peer_places.refuse_name(bgp.as_ref(), PEER_NAME, &mut findings);
     }
     let ways = gobgp::Ways { bgp: bgp.is_some(), gobgp: gobgp.is_some() };
-    let (vips, vip_places) = vip::read(&roots, &service_places, ways, &mut findings);
+    let guard = guard::Reading::new(roots.first(), &mut findings);
+    let self_checks = guard::self_checks(&roots, &mut checks, &mut findings);
+    let (vips, vip_places) = vip::read(&roots, (&services, &service_places), ways, &guard, &mut findings);
     let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, ways, &mut findings);
     checks.look_at_aliases(&services, &service_places.names, &mut findings);
     let (checks, check_references, needs) = checks.finish(&mut findings);
     references.extend(check_references);
 
     let (glb, warnings) = (glb.map(Arc::new), Vec::new());
-    let mut config =
-        Config { daemon, bgp, gobgp, checks, services, vips, aggregates, glb, references, needs, warnings };
-    let nothing = roots.iter().all(|root| ["bgp", "gobgp", "glb", "service"].iter().all(|key| !root.has(key)));
-    if nothing && !findings.is_incomplete() {
-        let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \
-                       and [bgp] with a [[bgp.peer]] to announce them to";
-        findings.error(Place { file: 0, offset: 0 }, message);
-    }
+    let mut config = Config {
+        daemon,
+        bgp,
+        gobgp,
+        checks,
+        services,
+        vips,
+        aggregates,
+        fail_static: guard.fail_static,
+        self_checks,
+        glb,
+        references,
+        needs,
+        warnings,
+    };
+    refuse_nothing(&roots, &mut findings);
     let places = warning::Places {
         daemon: daemon_places,
         peers: peer_places,
@@ -163,6 +175,15 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
     warning::look(&config, &places, &mut findings);
     config.warnings = findings.finish()?;
     Ok(config)
+}
+
+fn refuse_nothing(roots: &[Section], findings: &mut Findings) {
+    let nothing = roots.iter().all(|root| ["bgp", "gobgp", "glb", "service"].iter().all(|key| !root.has(key)));
+    if nothing && !findings.is_incomplete() {
+        let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \
+                       and [bgp] with a [[bgp.peer]] to announce them to";
+        findings.error(Place { file: 0, offset: 0 }, message);
+    }
 }
 
 /// The tables of a file, as far as its syntax can be understood.
@@ -185,9 +206,9 @@ fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable
 
 /// A drop-in adds; what is one for all stands in the main file.
 fn refuse_in_drop_in(root: &Section, findings: &mut Findings) {
-    const MAY: &str =
-        "a drop-in may hold [[service]], [[vip]], [[aggregate]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]";
-    for item in ["daemon", "gobgp", "glb"].iter().filter_map(|key| root.get(key)) {
+    const MAY: &str = "a drop-in may hold [[service]], [[vip]], [[aggregate]], [[self_check]], [[bgp.peer]], [bgp.group.NAME] and \
+         [checks.NAME]";
+    for item in ["daemon", "gobgp", "glb", "vip_defaults", "fail_static"].iter().filter_map(|key| root.get(key)) {
         findings.error(item.key_place, format!("[{}] belongs in the main file; {MAY}", item.name));
     }
     let Some(bgp) = root.get("bgp") else { return };

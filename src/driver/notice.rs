@@ -2,6 +2,7 @@
 
 mod glb;
 mod gobgp;
+mod guard;
 mod health;
 pub(crate) mod restart;
 pub(crate) mod workers;
@@ -128,6 +129,8 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
             Some(VipState::Degraded) => "VIPs degraded",
             Some(VipState::Withdrawn) => "VIPs withdrawn",
             Some(VipState::Holding) => "VIPs holding",
+            Some(VipState::Suppressed) => "VIPs suppressed",
+            Some(VipState::Frozen) => "VIPs frozen",
             Some(VipState::Drained) => "VIPs drained",
             None => "VIPs removed",
         }),
@@ -145,6 +148,7 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
         | engine::Notice::Gobgp(_)
         | engine::Notice::Discovery(_)
         | engine::Notice::Glb(_)
+        | engine::Notice::Guard(..)
         | engine::Notice::Drain(_) => None,
     }
 }
@@ -203,6 +207,7 @@ fn word_engine(subjects: &Subjects, notice: &engine::Notice, say: &mut dyn FnMut
         engine::Notice::Health(event) => health::line(subjects, event),
         engine::Notice::Vip(event, reason) => vip(event, reason),
         engine::Notice::Aggregate(event, reason) => Some(aggregate(event, reason)),
+        engine::Notice::Guard(event, words) => Some(guard::line(*event, words)),
         engine::Notice::Drain(notice) => Some((Level::Info, drain(notice))),
         engine::Notice::Peer(peer, notice) => peer_line(peer, notice),
         engine::Notice::PeerReload(name, change) => Some(peer_reload(name, change)),
@@ -270,8 +275,10 @@ fn vip(event: &VipEvent, reason: &Reason) -> Option<(Level, String)> {
         (_, Some(VipState::Announced)) => (Level::Info, format!("vip {vip} announced: {reason}")),
         (_, Some(VipState::Degraded)) => (Level::Warn, format!("vip {vip} announced as degraded: {reason}")),
         // Not yet announced, and not to be announced yet: nothing has changed for its clients.
+        (_, Some(VipState::Frozen)) => (Level::Warn, format!("vip {vip} kept announced: {reason}")),
+        (_, Some(VipState::Suppressed)) => (Level::Warn, format!("vip {vip} suppressed: {reason}")),
         (_, Some(VipState::Holding)) => (Level::Debug, format!("vip {vip} holding: {reason}")),
-        (Some(VipState::Announced | VipState::Degraded), Some(VipState::Withdrawn)) => {
+        (Some(VipState::Announced | VipState::Degraded | VipState::Frozen), Some(VipState::Withdrawn)) => {
             (Level::Warn, format!("vip {vip} withdrawn: {reason}"))
         }
         // The same state for another reason.
@@ -494,7 +501,7 @@ port = 8080
     fn vips_in_words() {
         let vip = |from, to, cause, service| {
             let event = VipEvent { vip: "192.0.2.1".parse().unwrap(), from, to, cause };
-            let reason = Reason { cause, service, drain: "drained: works".to_owned() };
+            let reason = Reason { cause, service, drain: "drained: works".to_owned(), about: String::new() };
             engine(engine::Notice::Vip(event, Arc::new(reason)))
         };
         let announced = Some(VipState::Announced);

@@ -372,6 +372,9 @@ impl Engine {
         match by {
             DrainedBy::Itself => format!("drained{}", said(&Target::Prefix(*prefix)).unwrap_or_default()),
             DrainedBy::All => format!("everything is drained{}", said(&Target::All).unwrap_or_default()),
+            DrainedBy::Dependency(dependency) => {
+                format!("it depends on {}, which is drained", self.dependency_name(dependency))
+            }
             DrainedBy::Service(index) => {
                 let Some(service) = self.config.services.get(index) else { return "drained".to_owned() };
                 let name = service.name.to_string();

@@ -7,6 +7,7 @@
 //! Changes run downhill only: health → announce → RIB → peers → outputs; and announce → gobgp → outputs. No core calls another.
 
 pub mod aggregate;
+mod decide;
 pub mod drain;
 pub mod glb;
 mod outputs;
@@ -22,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::announce::{AggregateEvent, Announce, ServiceHealth, VipEvent, VipState};
+use crate::announce::{AggregateEvent, Announce, GuardEvent, Knowledge, Share, VipEvent, VipState};
 use crate::bgp::error::Notification;
 use crate::bgp::peer::{self, ArrivalId, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
@@ -30,9 +31,7 @@ use crate::config::{self, Config};
 use crate::discovery::{self, Discovery};
 use crate::glb::{self as tables, Glb};
 use crate::gobgp::{self, Announcer};
-use crate::health::{
-    Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, ServiceState, Ticket, WireAction,
-};
+use crate::health::{Health, HealthEvent, ProbeOutcome, ProbeRequest, ScheduleStatus, Ticket, WireAction};
 use crate::prefix::Prefix;
 use crate::timers::Deadlines;
 use crate::wall::WallClock;
@@ -127,6 +126,8 @@ pub enum Notice {
     Health(HealthEvent),
     /// A VIP changed, and why.
     Vip(VipEvent, Arc<Reason>),
+    /// The guard or a self-check, and what that means in words.
+    Guard(GuardEvent, String),
     /// An aggregate changed, and why.
     Aggregate(AggregateEvent, AggregateReason),
     /// What operators drain changed.
@@ -300,7 +301,14 @@ impl Engine {
         self.health.configure(now, config.clone(), &announced);
         self.configure_glb(now, &config);
         let health = &self.health;
-        self.announce.configure(now, &config, &|service| service_health(health.service_state(service)));
+        let backends_up = |service| health.service(service).backends.iter().filter(|backend| backend.up).count();
+        let known = Knowledge {
+            service: &|service| decide::service_health(health.service_state(service)),
+            share: &|_| Share::default(),
+            passing: &|check| health.check(check).passing,
+            backends_up: (0..config.services.len()).map(backends_up).sum(),
+        };
+        self.announce.configure(now, &config, &known);
         for (name, change) in self.change(&config) {
             self.outputs.push(Output::Notice(Notice::PeerReload(name, change)));
         }
@@ -344,39 +352,6 @@ impl Engine {
         let drain = if self.is_heard() { self.config.daemon.shutdown_drain } else { Duration::ZERO };
         self.announce.stop(now, drain);
         self.stopping = Some(Stopping { text, for_good: true, give_up_at: None, done: false });
-    }
-
-    /// Lets conclusions run from the checks down to the RIB.
-    fn decide(&mut self, now: Instant) {
-        while let Some(probe) = self.health.poll_probe() {
-            self.outputs.push(Output::Probe(probe));
-        }
-        while let Some(action) = self.health.poll_wire() {
-            self.outputs.push(Output::Wire(action));
-        }
-        while let Some(event) = self.health.poll_event() {
-            if let HealthEvent::Check { check, passing, .. } = &event {
-                self.glb.verdict_changed(now, *check, *passing);
-            }
-            if let HealthEvent::Service { service, state, .. } = &event {
-                self.announce.service_changed(now, *service, service_health(*state));
-            }
-            self.outputs.push(Output::Notice(Notice::Health(event)));
-        }
-        let mut outputs = std::mem::take(&mut self.outputs);
-        while let Some(event) = self.announce.poll_event() {
-            self.vip_decided(event.vip, event.to);
-            outputs.push_vip(event, || self.reason(event.cause, &event.vip));
-        }
-        self.outputs = outputs;
-        while let Some(event) = self.announce.poll_aggregate_event() {
-            self.aggregate_decided(event.aggregate, event.to);
-            let reason = self.aggregate_reason(event.cause, event.tally, event.tipped_by, &event.aggregate);
-            self.outputs.push(Output::Notice(Notice::Aggregate(event, reason)));
-        }
-        while let Some((prefix, wanted)) = self.announce.poll_route() {
-            self.want(prefix, wanted);
-        }
     }
 
     /// Tells the peers what neighbours were found.
@@ -456,13 +431,4 @@ impl Engine {
 
 fn peers(config: &Config) -> (&[Arc<config::Peer>], &[Arc<config::PeerRange>]) {
     config.bgp.as_ref().map_or((&[], &[]), |bgp| (&bgp.peers, &bgp.ranges))
-}
-
-fn service_health(state: ServiceState) -> ServiceHealth {
-    match state {
-        ServiceState::Undecided => ServiceHealth::Undecided,
-        ServiceState::Up => ServiceHealth::Up,
-        ServiceState::Down => ServiceHealth::Down,
-        ServiceState::Drained => ServiceHealth::Drained,
-    }
 }

@@ -91,7 +91,7 @@ mod tests {
         let mut push = |outputs: &mut Outputs, index, cause| {
             outputs.push_vip(event(index, cause), || {
                 looked_up += 1;
-                Reason { cause, service: None, drain: String::new() }
+                Reason { cause, service: None, drain: String::new(), about: String::new() }
             });
         };
         (0..VIPS).for_each(|index| push(&mut outputs, index, VipCause::ServiceDown(0)));

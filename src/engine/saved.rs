@@ -177,7 +177,8 @@ impl SavedRoute {
         let state = match standing.state {
             VipState::Announced => Standing::Announced,
             VipState::Degraded => Standing::Degraded,
-            VipState::Withdrawn | VipState::Holding | VipState::Drained => return None,
+            VipState::Frozen => Standing::Announced,
+            VipState::Withdrawn | VipState::Holding | VipState::Suppressed | VipState::Drained => return None,
         };
         Some(SavedRoute { address, state, since: standing.since.map_or(now, |since| clock.timestamp(since)) })
     }

@@ -1,5 +1,6 @@
 //! What `herald status` shows, taken from the cores at one moment, in the shape of `status --json`.
 
+mod about;
 mod peer;
 mod service;
 
@@ -14,7 +15,7 @@ use super::Engine;
 use super::aggregate::AggregateLine;
 use super::drain::DrainLine;
 use super::glb::GlbLine;
-use crate::announce::{DrainedBy, VipCause, VipState};
+use crate::announce::{DrainedBy, Fault, VipCause, VipState};
 use crate::bgp::peer::Peer;
 use crate::config;
 use crate::prefix::Prefix;
@@ -51,12 +52,15 @@ pub struct Status {
 pub struct VipLine {
     /// With its prefix length.
     pub address: String,
-    /// `announced`, `degraded`, `withdrawn`, `holding` or `drained`.
+    /// `announced`, `degraded`, `withdrawn`, `holding`, `suppressed`, `frozen` or `drained`.
     pub state: String,
     /// Since when it is in this state.
     pub since: Timestamp,
     /// Why, in words.
     pub reason: String,
+    /// When that changes by itself: the end of a hold, a suppression or a drain.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
     /// The services on it, by name.
     pub services: Vec<String>,
     /// The peers that have been told the route, by name.
@@ -85,6 +89,8 @@ pub struct Reason {
     pub service: Option<ServiceReason>,
     /// What an operator drains, in words.
     pub drain: String,
+    /// What else there is to say of the cause: its share, its dependency, the doubt.
+    pub about: String,
 }
 
 /// A service that keeps a VIP from being announced.
@@ -105,7 +111,16 @@ pub struct ServiceReason {
 impl Reason {
     /// Whether it is the same for all VIPs with this cause.
     pub(super) fn is_shared(&self) -> bool {
-        !matches!(self.cause, VipCause::Draining(DrainedBy::Itself, _) | VipCause::Drained(DrainedBy::Itself))
+        use VipCause::{Climb, Doubted, Drained, Draining, Rung, Suppressed};
+        !matches!(
+            self.cause,
+            Draining(DrainedBy::Itself, _)
+                | Drained(DrainedBy::Itself)
+                | Rung(_)
+                | Climb(..)
+                | Suppressed(_)
+                | Doubted(_, Fault::Rung(_))
+        )
     }
 }
 
@@ -141,6 +156,20 @@ impl fmt::Display for Reason {
             (VipCause::ServiceDown(_), None) => f.write_str("a service is down"),
             (VipCause::ServiceUndecided(_), None) => f.write_str("waiting for first verdicts"),
             (VipCause::Draining(..) | VipCause::Drained(_), _) => f.write_str(&self.drain),
+            (VipCause::Doubted(_, Fault::Service(_)), Some(service)) => {
+                write!(f, "service {} is down: {service}; {}", service.name, self.about)
+            }
+            (
+                VipCause::DependencyDown(_)
+                | VipCause::DependencyUndecided(_)
+                | VipCause::Rung(_)
+                | VipCause::Climb(..)
+                | VipCause::Suppressed(_)
+                | VipCause::Doubted(..)
+                | VipCause::SelfCheck(_),
+                _,
+            ) => f.write_str(&self.about),
+            (VipCause::HoldDown(_), _) => f.write_str("healthy; it has fallen, and waits for hold_down to pass"),
             (VipCause::AllUp, _) => f.write_str("all services are up"),
             (VipCause::StartUp, _) => f.write_str("healthy; waiting for first verdicts of other VIPs"),
             (VipCause::HoldUp(_), _) => f.write_str("healthy; waiting for hold_up to pass"),
@@ -165,14 +194,16 @@ impl Engine {
     /// Looks up what `cause` means for `vip`.
     pub(super) fn reason(&self, cause: VipCause, vip: &Prefix) -> Reason {
         let service = match cause {
-            VipCause::ServiceDown(service) | VipCause::ServiceUndecided(service) => ServiceReason::new(service, self),
+            VipCause::ServiceDown(service)
+            | VipCause::ServiceUndecided(service)
+            | VipCause::Doubted(_, Fault::Service(service)) => ServiceReason::new(service, self),
             _ => None,
         };
         let drain = match cause {
             VipCause::Draining(by, _) | VipCause::Drained(by) => self.drain_reason(by, vip),
             _ => String::new(),
         };
-        Reason { cause, service, drain }
+        Reason { cause, service, drain, about: self.about(cause, vip) }
     }
 
     /// Everything at one moment; costs O(all).
@@ -205,6 +236,7 @@ impl Engine {
             state: vip_state(status.state).to_owned(),
             since: clock.timestamp(status.since),
             reason: self.reason(status.cause, vip).to_string(),
+            until: status.cause.until().map(|at| clock.timestamp(at)),
             services: entry.services.iter().map(|index| self.config.services[*index].name.to_string()).collect(),
             peers: self.told(vip, peers),
         })
@@ -218,6 +250,8 @@ pub fn vip_state(state: VipState) -> &'static str {
         VipState::Degraded => "degraded",
         VipState::Withdrawn => "withdrawn",
         VipState::Holding => "holding",
+        VipState::Suppressed => "suppressed",
+        VipState::Frozen => "frozen",
         VipState::Drained => "drained",
     }
 }

@@ -143,6 +143,8 @@ pub(super) struct CheckState {
     pub(super) lag: Duration,
     /// Runs that shall follow at once because something has happened to the target, as long as they pass.
     pub(super) alert: u8,
+    /// Somebody waits for the result of a run of this generation or a later one.
+    pub(super) asked: Option<u64>,
 }
 
 /// What a check says to those who use it.
@@ -175,6 +177,7 @@ impl CheckState {
             is_stale: false,
             lag: Duration::ZERO,
             alert: 0,
+            asked: None,
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) struct News {
     pub(super) staleness: bool,
     /// What it warns of is another thing.
     pub(super) warning: bool,
+    /// It was asked, and its run passed or failed.
+    pub(super) answer: Option<bool>,
 }
 
 impl Change {
@@ -219,7 +221,8 @@ impl Checks {
             // A reload may have dropped the check since.
             let Some(index) = self.find(ticket) else { continue };
             let state = &self.states[index];
-            let settled = state.verdict.passing.filter(|_| state.verdict.is_settled() && !state.is_stale);
+            let is_quiet = state.verdict.is_settled() && !state.is_stale && state.asked.is_none();
+            let settled = state.verdict.passing.filter(|_| is_quiet);
             return Some(ProbeRequest {
                 ticket,
                 probe: state.check.probe.clone(),
@@ -246,6 +249,15 @@ impl Checks {
             state.alert = ALERT;
             self.start_now(now, index);
         }
+    }
+
+    /// Runs one as soon as possible, for an answer; tells whether there will be one.
+    pub(super) fn ask(&mut self, now: Instant, index: usize) -> bool {
+        let next = self.generation + 1;
+        let Some(state) = self.states.get_mut(index).filter(|state| state.is_run()) else { return false };
+        state.asked = Some(next);
+        self.start_now(now, index);
+        true
     }
 
     fn start_now(&mut self, now: Instant, index: usize) {
@@ -330,7 +342,13 @@ impl Checks {
         if warns_anew {
             state.warning.clone_from(&outcome.warning);
         }
-        let news = News { verdict, staleness: std::mem::take(&mut state.is_stale), warning: warns_anew };
+        let is_answer = state.asked.take_if(|from| *from <= state.generation).is_some();
+        let news = News {
+            verdict,
+            staleness: std::mem::take(&mut state.is_stale),
+            warning: warns_anew,
+            answer: is_answer.then_some(passed),
+        };
         state.last = Some(outcome);
         match (was_settled, state.verdict.is_settled()) {
             // The result may have been on its way for long: the grid's next point stands, even if it is now.
@@ -341,6 +359,9 @@ impl Checks {
         state.alert = if passed { state.alert.saturating_sub(1) } else { 0 };
         if state.alert > 0 {
             state.next = state.next.min(now.checked_add(ALERT_PAUSE).unwrap_or(now));
+        }
+        if state.asked.is_some() {
+            state.next = now;
         }
         let change = Change { check: index, before, after: state.statement(), news };
         self.arm(index);

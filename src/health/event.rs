@@ -57,6 +57,13 @@ pub enum HealthEvent {
         /// Of what; `None` when the reason has gone.
         warning: Option<Box<str>>,
     },
+    /// A run of a check that was [asked](super::Health::ask) is over.
+    Answer {
+        /// Index into [`Config::checks`].
+        check: usize,
+        /// Whether it passed.
+        passed: bool,
+    },
     /// A service's state changed.
     Service {
         /// Index into [`Config::services`].

@@ -166,6 +166,15 @@ impl Health {
         }
     }
 
+    /// Runs a check as soon as possible, whatever it said before, and tells by [`HealthEvent::Answer`] what that run found.
+    /// A run that is on its way is not the answer.
+    pub fn ask(&mut self, now: Instant, check: usize) {
+        if !self.checks.ask(now, check) {
+            let passed = self.checks.statement(check).passing == Some(true);
+            self.events.push_back(HealthEvent::Answer { check, passed });
+        }
+    }
+
     /// The state of a service, by its index in the configuration; one that there is not is undecided.
     pub fn service_state(&self, service: usize) -> ServiceState {
         self.services.state(service).unwrap_or(ServiceState::Undecided)
@@ -218,6 +227,9 @@ impl Health {
         if let (Some(streak), Some(passing)) = (news.verdict, state.verdict.passing) {
             let detail = state.last.as_ref().map(|last| last.detail.clone()).unwrap_or_default();
             self.events.push_back(HealthEvent::Check { check, passing, detail, streak });
+        }
+        if let Some(passed) = news.answer {
+            self.events.push_back(HealthEvent::Answer { check, passed });
         }
         if news.staleness {
             self.events.push_back(HealthEvent::Stale { check, stale: state.is_stale, behind: state.lag });

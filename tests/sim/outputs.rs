@@ -83,6 +83,7 @@ impl World {
                     }
                 }
             }
+            Notice::Guard(event, words) => self.tell(format_args!("{event:?}: {words}")),
             Notice::Aggregate(event, reason) => self.tell(format_args!("{event:?}: {reason}")),
             Notice::Drain(notice) => self.tell(format_args!("{notice:?}")),
             Notice::Gobgp(notice) => self.tell(format_args!("{notice:?}")),

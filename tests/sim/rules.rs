@@ -279,8 +279,12 @@ impl Oracle {
         let may = self.vip(vip);
         if may == UP {
             let healthy = now - self.surely_up[prefix];
-            let waits = !self.announced.contains(prefix) && healthy <= vip.hold_up;
-            return if waits && !vip.hold_up.is_zero() { Err("hold-up") } else { Ok(Some(vip.attributes.clone())) };
+            let waits = !self.announced.contains(prefix) && healthy <= vip.hold_up.initial;
+            return if waits && !vip.hold_up.initial.is_zero() {
+                Err("hold-up")
+            } else {
+                Ok(Some(vip.attributes.clone()))
+            };
         }
         // One service down decides, whatever the others are.
         let services = vip.services.iter().map(|at| self.services[&self.config.services[*at].name]);
@@ -319,9 +323,9 @@ impl Oracle {
         let since = self.maybe_up.get(prefix);
         rules.count("announced with a reason");
         assert!(since.is_some(), "{prefix} is announced, but is {:?}", self.vip(vip));
-        if !vip.hold_up.is_zero() {
+        if !vip.hold_up.initial.is_zero() {
             rules.count("hold-up");
-            assert!(since.is_some_and(|since| now - *since >= vip.hold_up), "{prefix}: hold_up cut short");
+            assert!(since.is_some_and(|since| now - *since >= vip.hold_up.initial), "{prefix}: hold_up cut short");
         }
     }
 

@@ -29,14 +29,31 @@ pub(super) fn attributes(table: &Section, findings: &mut Findings) -> Attributes
 
 /// What `table` sets, and the rest from `base`.
 pub(super) fn overridden(base: &Attributes, table: &Section, findings: &mut Findings) -> Attributes {
-    let own = attributes(table, findings);
-    let communities = if table.has("communities") { own.clone() } else { base.clone() };
-    Attributes {
-        origin: own.origin.or(base.origin),
-        as_path_prepend: own.as_path_prepend.or(base.as_path_prepend),
-        med: own.med.or(base.med),
-        local_pref: own.local_pref.or(base.local_pref),
-        ..communities
+    Overlay::read(table, findings).on(base)
+}
+
+/// What a table sets, to be laid over other attributes.
+pub(super) struct Overlay {
+    own: Attributes,
+    has_communities: bool,
+}
+
+impl Overlay {
+    pub(super) fn read(table: &Section, findings: &mut Findings) -> Overlay {
+        Overlay { own: attributes(table, findings), has_communities: table.has("communities") }
+    }
+
+    /// The rest from `base`.
+    pub(super) fn on(&self, base: &Attributes) -> Attributes {
+        let own = &self.own;
+        let communities = if self.has_communities { own.clone() } else { base.clone() };
+        Attributes {
+            origin: own.origin.or(base.origin),
+            as_path_prepend: own.as_path_prepend.or(base.as_path_prepend),
+            med: own.med.or(base.med),
+            local_pref: own.local_pref.or(base.local_pref),
+            ..communities
+        }
     }
 }
 

@@ -149,6 +149,32 @@ impl Checks {
         self.place(&[used], &Stand::plain(egress::NOWHERE), findings).first().map(|reference| reference.check)
     }
 
+    /// Checks of no backend: whether what they dial is known without one.
+    pub(super) fn refuse_without_target(
+        &self,
+        uses: &[CheckUse],
+        (has_address, has_port): (bool, bool),
+        place: Place,
+        findings: &mut Findings,
+    ) -> bool {
+        let mut fine = true;
+        for used in uses {
+            let Some(shape) = self.shapes.get(used.shape) else { continue };
+            let dials = used.target != Target::Nothing && !matches!(shape.kind, ProbeKind::Exec(_));
+            let needs_address = dials && !matches!(used.target, Target::Literal(_));
+            let needs_port = dials && !matches!(shape.kind, ProbeKind::Icmp(_)) && used.port.is_none();
+            let missing = match (needs_address && !has_address, needs_port && !has_port) {
+                _ if used.target == Target::Vip => "no `target = \"vip\"`: there is no VIP here",
+                (true, _) => "an `address` to dial",
+                (false, true) => "a `port` to dial",
+                (false, false) => continue,
+            };
+            findings.error(place, format!("check {} needs {missing}", quote(&used.name)));
+            fine = false;
+        }
+        fine
+    }
+
     /// The checks of one backend.
     pub(super) fn place(&mut self, uses: &[CheckUse], stand: &Stand<'_>, findings: &mut Findings) -> Vec<CheckRef> {
         let mut refs: Vec<CheckRef> = Vec::with_capacity(uses.len());

@@ -9,8 +9,22 @@ pub(super) struct Schema {
     pub(super) keys: &'static [&'static str],
 }
 
-pub(super) static ROOT: Schema =
-    Schema { title: "the file", keys: &["daemon", "bgp", "gobgp", "glb", "checks", "service", "vip", "aggregate"] };
+pub(super) static ROOT: Schema = Schema {
+    title: "the file",
+    keys: &[
+        "daemon",
+        "bgp",
+        "gobgp",
+        "glb",
+        "checks",
+        "service",
+        "vip_defaults",
+        "vip",
+        "aggregate",
+        "fail_static",
+        "self_check",
+    ],
+};
 
 pub(super) static DAEMON: Schema = Schema {
     title: "[daemon]",
@@ -269,8 +283,13 @@ pub(super) static VIP: Schema = Schema {
     title: "[[vip]]",
     keys: &[
         "address",
+        "depends_on",
         "via",
+        "vip_policy",
         "hold_up",
+        "hold_down",
+        "damping",
+        "step",
         "on_down",
         "degraded",
         "origin",
@@ -281,6 +300,21 @@ pub(super) static VIP: Schema = Schema {
     ],
 };
 
+/// What all VIPs share that do not say otherwise: the keys of [`VIP`] without those of each.
+pub(super) static VIP_DEFAULTS: Schema = Schema { title: "[vip_defaults]", keys: OF_ALL_VIPS };
+
+const OF_ALL_VIPS: &[&str] = VIP.keys.split_at(2).1;
+
+pub(super) static HOLD: Schema = Schema { title: "`hold_up` or `hold_down`", keys: &["initial", "max", "reset_after"] };
+
+pub(super) static DAMPING: Schema =
+    Schema { title: "`damping`", keys: &["penalty", "suppress", "reuse", "half_life", "max_suppress"] };
+
+pub(super) static STEP_OF_VIP: Schema = Schema {
+    title: "[[vip.step]]",
+    keys: &["below", "withdraw", "origin", "med", "local_pref", "as_path_prepend", "communities"],
+};
+
 pub(super) static DEGRADED: Schema =
     Schema { title: "`degraded`", keys: &["origin", "med", "local_pref", "as_path_prepend", "communities"] };
 
@@ -289,12 +323,18 @@ pub(super) static AGGREGATE: Schema = Schema {
     keys: &["prefix", "required", "members", "via", "origin", "med", "local_pref", "as_path_prepend", "communities"],
 };
 
+pub(super) static FAIL_STATIC: Schema =
+    Schema { title: "[fail_static]", keys: &["of", "share", "minimum", "window", "policy", "degraded", "limit"] };
+
+pub(super) static SELF_CHECK: Schema =
+    Schema { title: "[[self_check]]", keys: &["name", "address", "port", "checks", "check", "on_failure"] };
+
 pub(super) static GLB: Schema = Schema {
     title: "[glb]",
     keys: &["source", "destination", "reload_command", "reload_timeout", "min_write_interval", "watch", "config"],
 };
 
-/// All of them, but for [`GROUP`], which is [`PEER`] again.
+/// All of them, but for [`GROUP`], which is [`PEER`] again, and [`VIP_DEFAULTS`], which is [`VIP`].
 pub(super) static ALL: &[&Schema] = &[
     &ROOT,
     &DAEMON,
@@ -313,8 +353,13 @@ pub(super) static ALL: &[&Schema] = &[
     &SERVICE,
     &BACKEND,
     &VIP,
+    &HOLD,
+    &DAMPING,
+    &STEP_OF_VIP,
     &DEGRADED,
     &AGGREGATE,
+    &FAIL_STATIC,
+    &SELF_CHECK,
     &GLB,
 ];
 

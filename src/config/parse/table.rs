@@ -199,6 +199,20 @@ impl<'t> Item<'t> {
         within.and_then(|n| N::try_from(n).ok())
     }
 
+    /// A share such as `"50%"`, within a range.
+    pub(super) fn percent(&self, range: RangeInclusive<u8>, findings: &mut Findings) -> Option<u8> {
+        let Some(text) = self.value.as_str() else { return self.wrong_type("a share such as \"50%\"", findings) };
+        let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        let percent = digits.and_then(|digits| digits.parse().ok()).filter(|percent| range.contains(percent));
+        if percent.is_none() {
+            let (first, last) = (range.start(), range.end());
+            let message =
+                format!("`{}` must be a share from \"{first}%\" to \"{last}%\", not {}", self.name, quote(text));
+            findings.error(self.place, message);
+        }
+        percent
+    }
+
     /// A duration within a range, such as `"250ms"`.
     pub(super) fn duration(&self, range: RangeInclusive<Duration>, findings: &mut Findings) -> Option<Duration> {
         let Some(text) = self.value.as_str() else {

@@ -1,16 +1,21 @@
-//! `[[vip]]`, and the VIPs that have no such table.
+//! `[[vip]]`, `[vip_defaults]`, and the VIPs that have no table.
+
+mod dependency;
+mod hold;
+mod ladder;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+
+use toml::de::DeTable;
 
 use super::address;
 use super::attribute::{attributes, overridden};
 use super::findings::{Findings, Place};
 use super::gobgp::{self, Ways};
 use super::table::Section;
-use super::{is_new, schema, service};
-use crate::config::{Attributes, OnDown, Via, Vip};
+use super::{guard, is_new, schema, service};
+use crate::config::{Attributes, OnDown, Service, Vip, VipPolicy};
 use crate::prefix::Prefix;
 
 /// Where warnings about VIPs point.
@@ -51,27 +56,30 @@ enum OnDownWord {
 
 pub(super) fn read(
     roots: &[Section],
-    services: &service::Places,
+    (configured, services): (&[Service], &service::Places),
     ways: Ways,
+    guard: &guard::Reading,
     findings: &mut Findings,
 ) -> (BTreeMap<Prefix, Vip>, Places) {
     let mut places = Places { vips: services.vips.clone(), ..Places::default() };
-    let default_attributes = Arc::new(Attributes::default());
-    let plain = |services: &Vec<usize>| Vip {
-        services: services.clone(),
-        attributes: default_attributes.clone(),
-        hold_up: Duration::ZERO,
-        on_down: OnDown::Withdraw,
-        via: Via { bgp: true, gobgp: ways.gobgp },
+    let nothing = DeTable::new();
+    let top = Place { file: 0, offset: 0 };
+    let defaults = roots.first().and_then(|root| root.get("vip_defaults"));
+    let defaults = defaults.and_then(|item| item.section(&schema::VIP_DEFAULTS, findings));
+    let mut reader = Reader { defaults, ways, guard };
+    let plain = match &defaults {
+        Some(defaults) => reader.read(defaults, &mut places, findings),
+        None => reader.read(&Section::new(&schema::VIP, &nothing, top, findings), &mut places, findings),
     };
+    let of_services = |services: &Vec<usize>| Vip { services: services.clone(), ..plain.clone() };
     let mut vips: BTreeMap<Prefix, Vip> =
-        services.services_by_vip.iter().map(|(vip, services)| (*vip, plain(services))).collect();
-    let mut seen = BTreeMap::new();
+        services.services_by_vip.iter().map(|(vip, services)| (*vip, of_services(services))).collect();
+    let (mut seen, mut dependents) = (BTreeMap::new(), Vec::new());
     for root in roots {
         for table in root.sections("vip", &schema::VIP, findings) {
             let address = table.need("address", findings);
             let prefix = address.and_then(|item| address::vip(&item, findings));
-            let settings = read_vip(&table, ways, &mut places, findings);
+            let settings = reader.read(&table, &mut places, findings);
             let (Some(address), Some(prefix)) = (address, prefix) else { continue };
             is_new(&mut seen, prefix, address.place, findings, || format!("VIP `{prefix}` has a [[vip]]"));
             if !services.vips.contains_key(&prefix) && !findings.is_incomplete() {
@@ -81,34 +89,72 @@ pub(super) fn read(
             }
             places.vips.insert(prefix, table.place);
             places.degraded.extend(table.get("degraded").map(|item| (prefix, item.key_place)));
+            dependents.extend(table.get("depends_on").map(|item| (prefix, item)));
             if let Some(vip) = vips.get_mut(&prefix) {
                 *vip = Vip { services: std::mem::take(&mut vip.services), ..settings };
             }
         }
     }
+    dependency::resolve(&dependents, configured, &mut vips, findings);
     (vips, places)
 }
 
-/// Everything but the services; what is wrong has been reported and is as if not there.
-fn read_vip(table: &Section, ways: Ways, places: &mut Places, findings: &mut Findings) -> Vip {
-    let via = gobgp::via(table, ways, findings);
-    let attributes = attributes(table, findings);
-    let day = Duration::from_secs(86_400);
-    let hold_up = table.get("hold_up").and_then(|item| item.duration(Duration::ZERO..=day, findings));
+/// What all tables are read with.
+struct Reader<'r> {
+    defaults: Option<Section<'r>>,
+    ways: Ways,
+    guard: &'r guard::Reading,
+}
+
+impl<'r> Reader<'r> {
+    /// Everything but services and dependencies; what is wrong has been reported and is as if not there.
+    fn read(&mut self, own: &Section<'r>, places: &mut Places, findings: &mut Findings) -> Vip {
+        let table = match &self.defaults {
+            Some(defaults) => &own.based_on(defaults, &[]),
+            None => own,
+        };
+        let via = gobgp::via(table, self.ways, findings);
+        let attributes = attributes(table, findings);
+        places.told_internally.note(&attributes, table);
+        let policies = [VipPolicy::All, VipPolicy::Any].map(|policy| (policy.name(), policy));
+        let policy = table.get("vip_policy").and_then(|item| item.choice(&policies, findings));
+        let degraded_attributes = table.get("degraded").and_then(|item| {
+            let table = item.section(&schema::DEGRADED, findings)?;
+            if schema::DEGRADED.keys.iter().all(|key| !table.has(key)) {
+                findings.error(item.place, "`degraded` is empty: the VIP would be announced as if it were healthy");
+            }
+            let degraded = overridden(&attributes, &table, findings);
+            places.told_internally.note(&degraded, &table);
+            Some(degraded)
+        });
+        let on_down = on_down(table, own, degraded_attributes, findings);
+        let doubtful = match &on_down {
+            OnDown::Degrade(attributes) if self.guard.degrades() => Some(attributes.clone()),
+            _ => self.guard.doubtful(&attributes).map(Arc::new),
+        };
+        let [hold_up, hold_down] = ["hold_up", "hold_down"]
+            .map(|key| table.get(key).and_then(|item| hold::hold(&item, findings)).unwrap_or_default());
+        Vip {
+            services: Vec::new(),
+            policy: policy.unwrap_or_default(),
+            depends_on: Vec::new(),
+            ladder: ladder::rungs(table, &attributes, &mut places.told_internally, findings),
+            attributes: Arc::new(attributes),
+            hold_up,
+            hold_down,
+            damping: table.get("damping").and_then(|item| hold::damping(&item, findings)),
+            on_down,
+            doubtful,
+            via,
+        }
+    }
+}
+
+/// What becomes of the route of an unhealthy VIP. `own` is the table without the defaults.
+fn on_down(table: &Section, own: &Section, degraded_attributes: Option<Attributes>, findings: &mut Findings) -> OnDown {
     let words = [("withdraw", OnDownWord::Withdraw), ("degrade", OnDownWord::Degrade)];
     let on_down = table.get("on_down").map(|item| item.choice(&words, findings));
-    let degraded = table.get("degraded");
-    let degraded_attributes = degraded.and_then(|item| {
-        let table = item.section(&schema::DEGRADED, findings)?;
-        if schema::DEGRADED.keys.iter().all(|key| !table.has(key)) {
-            findings.error(item.place, "`degraded` is empty: the VIP would be announced as if it were healthy");
-        }
-        let degraded = overridden(&attributes, &table, findings);
-        places.told_internally.note(&degraded, &table);
-        Some(degraded)
-    });
-    places.told_internally.note(&attributes, table);
-    match (on_down, degraded) {
+    match (on_down, table.get("degraded").filter(|_| own.is_own("degraded"))) {
         (None, Some(item)) => {
             findings.error(item.key_place, "`degraded` does nothing without `on_down = \"degrade\"`");
         }
@@ -116,21 +162,15 @@ fn read_vip(table: &Section, ways: Ways, places: &mut Places, findings: &mut Fin
         (Some(Some(OnDownWord::Withdraw)), Some(item)) => {
             findings.warning(item.key_place, "`degraded` does nothing while `on_down = \"withdraw\"`");
         }
-        (Some(Some(OnDownWord::Degrade)), None) => {
+        (Some(Some(OnDownWord::Degrade)), None) if degraded_attributes.is_none() && !table.has("degraded") => {
             let place = table.get("on_down").map_or(table.place, |item| item.place);
             findings.error(place, "`on_down = \"degrade\"` needs `degraded` with the attributes to announce then");
         }
         _ => {}
     }
-    Vip {
-        services: Vec::new(),
-        attributes: Arc::new(attributes),
-        hold_up: hold_up.unwrap_or_default(),
-        on_down: match (on_down, degraded_attributes) {
-            (Some(Some(OnDownWord::Degrade)), Some(attributes)) => OnDown::Degrade(Arc::new(attributes)),
-            _ => OnDown::Withdraw,
-        },
-        via,
+    match (on_down, degraded_attributes) {
+        (Some(Some(OnDownWord::Degrade)), Some(attributes)) => OnDown::Degrade(Arc::new(attributes)),
+        _ => OnDown::Withdraw,
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn kind(event: &HealthEvent) -> &'static str {
         HealthEvent::Stale { stale: true, .. } => "checks stale",
         HealthEvent::Stale { stale: false, .. } => "checks run again",
         HealthEvent::Warning { .. } => "warnings of checks",
+        HealthEvent::Answer { .. } => "answers of checks",
         HealthEvent::Service { state: ServiceState::Up, .. } => "services up",
         HealthEvent::Service { state: ServiceState::Down, .. } => "services down",
         HealthEvent::Service { state: ServiceState::Undecided, .. } => "services undecided",
@@ -43,6 +44,8 @@ pub(super) fn line(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, S
             let (level, state) = if *up { (Level::Info, "up") } else { (Level::Warn, "down") };
             (level, format!("backend {}/{address} {state}", service.name))
         }
+        // For the guard, which says what it makes of it.
+        HealthEvent::Answer { .. } => return None,
         HealthEvent::Weight { service, backend, weight, degraded } => {
             let service = subjects.config.services.get(*service)?;
             let backend = service.backends.get(*backend)?;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::parse::findings::{Findings, Place, quote};
-use crate::config::parse::name;
 use crate::config::parse::table::Section;
+use crate::config::parse::{circle, name};
 use crate::config::{Check, ProbeKind, Service};
 
 /// The service, and where it is named.
@@ -40,37 +40,9 @@ pub(super) fn look(
         });
         depends.entry(&service.name).or_default().extend(on);
     }
-    // What depends on nothing cannot be part of a circle, nor what depends on such alone: what is left is one, or leads there.
-    loop {
-        let free: Vec<&str> = depends
-            .iter()
-            .filter(|(_, on)| on.iter().all(|name| !depends.contains_key(name)))
-            .map(|(name, _)| *name)
-            .collect();
-        if free.is_empty() {
-            break;
-        }
-        free.iter().for_each(|name| drop(depends.remove(name)));
-    }
-    let Some((first, _)) = depends.first_key_value() else { return };
-    let circle = circle(first, &depends);
+    let Some(circle) = circle::find(depends) else { return };
     let place = aliases.iter().find(|(name, _)| circle.contains(&&**name)).map(|(_, place)| *place);
     let chain: Vec<String> = circle.iter().chain(circle.first()).map(|name| quote(name)).collect();
     findings
         .error(place.unwrap_or(aliases[0].1), format!("a service must not depend on itself: {}", chain.join(" on ")));
-}
-
-/// Follows what is left from one on until it comes back to where it was.
-fn circle<'n>(from: &'n str, depends: &BTreeMap<&'n str, BTreeSet<&'n str>>) -> Vec<&'n str> {
-    let mut path = vec![from];
-    loop {
-        let on = path.last().and_then(|last| depends.get(last)?.iter().find(|name| depends.contains_key(*name)));
-        match on {
-            None => return path,
-            Some(next) => match path.iter().position(|known| known == next) {
-                Some(begin) => return path.split_off(begin),
-                None => path.push(next),
-            },
-        }
-    }
 }

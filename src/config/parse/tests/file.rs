@@ -79,12 +79,12 @@ fn drop_ins_add_and_never_override() {
         (
             "[daemon]\nworkers = 1",
             "drop-in:1:2: [daemon] belongs in the main file; a drop-in may hold [[service]], [[vip]], [[aggregate]], \
-             [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]",
+             [[self_check]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]",
         ),
         (
             "[bgp]\nlocal_as = 2",
             "drop-in:2:1: `local_as` of [bgp] belongs in the main file; a drop-in may hold [[service]], [[vip]], \
-             [[aggregate]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]",
+             [[aggregate]], [[self_check]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]",
         ),
     ] {
         assert_eq!(errors_of(&[source("main", BASE), source("drop-in", text)]), [expected]);

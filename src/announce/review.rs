@@ -1,0 +1,171 @@
+//! Brings VIPs and aggregates to what they should be doing now. Only what was touched is looked at.
+
+use std::time::Instant;
+
+use super::decision::{Circumstances, Stage};
+use super::vip::{News, Vip};
+use super::{Announce, VipCause, VipEvent, VipState};
+use crate::config::{Dependency, VipPolicy};
+
+impl Announce {
+    /// A VIP that is no longer configured.
+    pub(super) fn remove(&mut self, vip: &Vip) {
+        if vip.wanted.is_some() || vip.remembered.is_some() {
+            self.announced -= usize::from(vip.wanted.is_some());
+            self.routes.insert(vip.prefix, None);
+        }
+        if let Some(shown) = vip.shown {
+            let event = VipEvent { vip: vip.prefix, from: Some(shown.state), to: None, cause: shown.cause };
+            self.events.push_back(event);
+        }
+    }
+
+    /// Ends the start-up wait when nothing is left to wait for.
+    pub(super) fn release_if_ready(&mut self) {
+        if !self.is_released() && self.began.is_some() && self.undecided == 0 {
+            self.stage = Stage::Released;
+            self.stage_ends = None;
+            self.touch_all();
+        }
+    }
+
+    /// Something that concerns every VIP and aggregate has changed.
+    pub(super) fn touch_all(&mut self) {
+        self.touched_vips = (0..self.vips.len()).collect();
+        self.all_touched = true;
+    }
+
+    /// Something that a VIP stands on has changed.
+    pub(super) fn set_health(&mut self, index: usize, set: impl FnOnce(&mut super::needs::Needs)) {
+        let vip = &mut self.vips[index];
+        let was_decided = vip.is_decided();
+        set(&mut vip.needs);
+        self.undecided = self.undecided + usize::from(was_decided) - usize::from(vip.is_decided());
+        self.touched_vips.insert(index);
+    }
+
+    pub(super) fn has_ladder(&self, index: usize) -> bool {
+        self.vips.get(index).is_some_and(|vip| !vip.config().ladder.is_empty())
+    }
+
+    /// How much of a VIP with a ladder is healthy: as much as of the worst of its services, or of the best where any will do.
+    pub(super) fn weigh(&mut self, index: usize) {
+        if !self.has_ladder(index) {
+            return;
+        }
+        let config = self.vips[index].config();
+        let mut shares = config.services.iter().filter_map(|service| Some(self.services.get(*service)?.share));
+        let share = shares.next().map(|first| {
+            shares.fold(first, |one, other| match config.policy {
+                VipPolicy::All if other.is_less_than(&one) => other,
+                VipPolicy::Any if one.is_less_than(&other) => other,
+                VipPolicy::All | VipPolicy::Any => one,
+            })
+        });
+        self.vips[index].set_share(share.unwrap_or_default());
+    }
+
+    /// Takes what has changed to its end: to those that depend on it, to what is doubted because of it, to aggregates.
+    pub(super) fn settle(&mut self, now: Instant) {
+        loop {
+            self.release_if_ready();
+            let ruling = self.guard.ruling();
+            let before = std::mem::replace(&mut self.ruling, ruling);
+            if before.broken != ruling.broken {
+                self.touch_all();
+            } else if before != ruling {
+                self.touched_vips.extend(self.guard.concerned());
+            }
+            let Some(index) = self.touched_vips.pop_first() else { break };
+            self.review(now, index);
+        }
+        if std::mem::take(&mut self.all_touched) {
+            self.aggregates.touch_all();
+        }
+        self.review_aggregates(now);
+    }
+
+    /// Brings one VIP to what it should be doing now.
+    fn review(&mut self, now: Instant, index: usize) {
+        #[cfg(test)]
+        {
+            self.touched += 1;
+        }
+        let mut circumstances =
+            Circumstances { stage: self.stage, drain_time: self.drain_time, ruling: self.guard.ruling() };
+        let vip = &mut self.vips[index];
+        let was_healthy = vip.counts_as_healthy;
+        let news = vip.note(now, &circumstances);
+        vip.counts_as_healthy = vip.is_healthy();
+        self.guard.set_healthy(was_healthy, vip.counts_as_healthy);
+        match news {
+            News::None => {}
+            News::TurnedBad => self.guard.turned_bad(now, index),
+            News::Recovered(since) => self.guard.recovered(now, since, index),
+        }
+        circumstances.ruling = self.guard.ruling();
+        let decision = vip.decide(now, &circumstances);
+        self.guard.set_doubted(index, matches!(decision.cause, VipCause::Doubted(..)));
+        self.holds.set(index, decision.cause.until());
+        self.events.extend(vip.show(now, &decision));
+        self.aggregates.note(index, vip.prefix, &decision);
+
+        // What is drained is not announced, whatever its checks will say; nor is anything while we are broken.
+        let is_settled =
+            vip.is_decided() || decision.state == VipState::Drained || circumstances.ruling.broken.is_some();
+        let mut wanted = vip.attributes(decision.route);
+        if decision.is_leaving() || self.stage == Stage::Draining {
+            wanted = wanted.map(|attributes| self.graceful.on(attributes));
+        }
+        if wanted != vip.wanted {
+            self.announced = self.announced + usize::from(wanted.is_some()) - usize::from(vip.wanted.is_some());
+            vip.wanted.clone_from(&wanted);
+            self.routes.insert(vip.prefix, wanted);
+        } else if vip.remembered.is_some() && is_settled {
+            self.routes.insert(vip.prefix, wanted);
+        }
+        if is_settled || self.stage != Stage::Restart {
+            vip.remembered = None;
+        }
+        let said = vip.health_for_dependents(&decision, self.stage);
+        if std::mem::replace(&mut vip.said, said) != said {
+            self.tell_dependents(index);
+        }
+    }
+
+    fn tell_dependents(&mut self, index: usize) {
+        let (on, said) = (Dependency::Vip(self.vips[index].prefix), self.vips[index].said);
+        let dependents = std::mem::take(&mut self.vips[index].dependents);
+        for dependent in &dependents {
+            self.set_health(*dependent, |needs| needs.set_dependency(on, said));
+        }
+        self.vips[index].dependents = dependents;
+    }
+
+    /// Brings the aggregates whose members have changed to what they should be doing now.
+    fn review_aggregates(&mut self, now: Instant) {
+        while let Some((aggregate, ends)) = self.aggregates.next_touched() {
+            #[cfg(test)]
+            {
+                self.touched += 1;
+            }
+            self.aggregate_events.extend(aggregate.review(now, self.stage, self.drain_time));
+            ends.set(aggregate.prefix, aggregate.leaves_at());
+            let mut wanted = aggregate.attributes();
+            if aggregate.is_leaving() || self.stage == Stage::Draining {
+                wanted = wanted.map(|attributes| self.graceful.on(attributes));
+            }
+            if wanted != aggregate.wanted {
+                let (is, was) = (usize::from(wanted.is_some()), usize::from(aggregate.wanted.is_some()));
+                self.announced = self.announced + is - was;
+                aggregate.wanted.clone_from(&wanted);
+                self.routes.insert(aggregate.prefix, wanted);
+            } else if aggregate.remembered.is_some() && aggregate.is_decided() {
+                self.routes.insert(aggregate.prefix, wanted);
+            }
+            if aggregate.is_decided() {
+                aggregate.remembered = None;
+            }
+        }
+    }
+}

@@ -69,6 +69,7 @@ impl Announce {
             let vip = &self.vips[index];
             self.guard.note(index, vip.counts_as_healthy, vip.bad_since);
         }
+        self.rank();
         self.undecided = self.vips.iter().filter(|vip| !vip.is_decided()).count();
         for vip in before.into_values() {
             self.remove(&vip);
@@ -93,6 +94,22 @@ impl Announce {
                 }
             };
             self.vips[index].needs.set_dependency(dependency, health.unwrap_or(ServiceHealth::Down));
+        }
+    }
+
+    /// Ranks those that depend on others above them. It ends: the configuration has no circles.
+    fn rank(&mut self) {
+        let mut risen: Vec<usize> =
+            (0..self.vips.len()).filter(|index| !self.vips[*index].dependents.is_empty()).collect();
+        while let Some(index) = risen.pop() {
+            let above = self.vips[index].rank + 1;
+            for dependent in self.vips[index].dependents.clone() {
+                let rank = &mut self.vips[dependent].rank;
+                if *rank < above {
+                    *rank = above;
+                    risen.push(dependent);
+                }
+            }
         }
     }
 

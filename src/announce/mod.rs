@@ -131,8 +131,8 @@ pub struct Announce {
     /// VIPs without a verdict.
     undecided: usize,
     guard: Guard,
-    /// VIPs that are to be looked at.
-    touched_vips: BTreeSet<usize>,
+    /// VIPs that are to be looked at, by their rank and index: none before what it depends on.
+    touched_vips: BTreeSet<(u32, usize)>,
     /// What the guard last ruled, as far as VIPs have been told.
     ruling: Ruling,
     all_touched: bool,
@@ -223,7 +223,7 @@ impl Announce {
         for index in &vips {
             if self.has_ladder(*index) {
                 self.weigh(*index);
-                self.touched_vips.insert(*index);
+                self.touch(*index);
             }
         }
         self.services[service].vips = vips;
@@ -267,7 +267,7 @@ impl Announce {
             self.guard.handle_timeout(now);
         }
         while let Some(index) = self.holds.expire(now) {
-            self.touched_vips.insert(index);
+            self.touch(index);
         }
         self.aggregates.expire(now);
         self.settle(now);
@@ -337,7 +337,7 @@ impl Announce {
         }
         if let Ok(index) = self.vips.binary_search_by_key(&prefix, |vip| vip.prefix) {
             self.vips[index].drains.own = drained;
-            self.touched_vips.insert(index);
+            self.touch(index);
         }
         self.aggregates.drain(now, &prefix, drained);
         self.settle(now);

@@ -31,8 +31,13 @@ impl Announce {
 
     /// Something that concerns every VIP and aggregate has changed.
     pub(super) fn touch_all(&mut self) {
-        self.touched_vips = (0..self.vips.len()).collect();
+        self.touched_vips = self.vips.iter().enumerate().map(|(index, vip)| (vip.rank, index)).collect();
         self.all_touched = true;
+    }
+
+    /// Something that concerns a VIP has changed.
+    pub(super) fn touch(&mut self, index: usize) {
+        self.touched_vips.extend(self.vips.get(index).map(|vip| (vip.rank, index)));
     }
 
     /// Something that a VIP stands on has changed.
@@ -41,7 +46,7 @@ impl Announce {
         let was_decided = vip.is_decided();
         set(&mut vip.needs);
         self.undecided = self.undecided + usize::from(was_decided) - usize::from(vip.is_decided());
-        self.touched_vips.insert(index);
+        self.touch(index);
     }
 
     pub(super) fn has_ladder(&self, index: usize) -> bool {
@@ -74,9 +79,9 @@ impl Announce {
             if before.broken != ruling.broken {
                 self.touch_all();
             } else if before != ruling {
-                self.touched_vips.extend(self.guard.concerned());
+                self.guard.concerned().into_iter().for_each(|index| self.touch(index));
             }
-            let Some(index) = self.touched_vips.pop_first() else { break };
+            let Some((_, index)) = self.touched_vips.pop_first() else { break };
             self.review(now, index);
         }
         if std::mem::take(&mut self.all_touched) {

@@ -2,6 +2,8 @@
 
 mod aggregate;
 mod drain;
+mod guard;
+mod judgement;
 
 use VipState::{Announced, Degraded, Drained, Holding, Withdrawn};
 
@@ -66,13 +68,16 @@ struct World {
     told: usize,
     events: Vec<VipEvent>,
     aggregate_events: Vec<AggregateEvent>,
+    guard_events: Vec<GuardEvent>,
+    /// Checks that were asked.
+    asked: Vec<usize>,
 }
 
 impl World {
     fn new(config: &Config, marks: &str) -> World {
         let (core, routes) = (Announce::new(), BTreeMap::new());
-        let mut world =
-            World { now: origin(), core, routes, told: 0, events: Vec::new(), aggregate_events: Vec::new() };
+        let (events, aggregate_events, guard_events, asked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut world = World { now: origin(), core, routes, told: 0, events, aggregate_events, guard_events, asked };
         world.configure(config, marks);
         world
     }
@@ -91,6 +96,22 @@ impl World {
 
     fn service(&mut self, service: usize, mark: char) {
         self.core.service_changed(self.now, service, health(mark as u8));
+        self.drain();
+    }
+
+    /// So much of a service is healthy.
+    fn share(&mut self, service: usize, counting: u64, total: u64) {
+        self.core.share_changed(self.now, service, Share { counting, total });
+        self.drain();
+    }
+
+    fn check(&mut self, check: usize, passing: bool) {
+        self.core.check_changed(self.now, check, passing);
+        self.drain();
+    }
+
+    fn answer(&mut self, check: usize, passed: bool) {
+        self.core.check_answered(self.now, check, passed);
         self.drain();
     }
 
@@ -113,6 +134,8 @@ impl World {
                 None => self.routes.remove(&prefix),
             };
         }
+        self.asked.extend(std::iter::from_fn(|| self.core.poll_ask()));
+        self.guard_events.extend(std::iter::from_fn(|| self.core.poll_guard_event()));
         self.events.extend(std::iter::from_fn(|| self.core.poll_event()));
         self.aggregate_events.extend(std::iter::from_fn(|| self.core.poll_aggregate_event()));
     }

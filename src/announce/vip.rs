@@ -50,6 +50,8 @@ pub(super) struct Vip {
     pub(super) remembered: Option<Remembered>,
     /// VIPs that depend on this one, by their index.
     pub(super) dependents: Vec<usize>,
+    /// Above that of every VIP that it depends on.
+    pub(super) rank: u32,
     /// What these were last told.
     pub(super) said: ServiceHealth,
     /// The guard counts it among the healthy.
@@ -82,7 +84,7 @@ impl Vip {
         let needs = Needs::new(config.policy, config.services.len(), config.depends_on.len());
         let (config, dependents) = (config.clone(), Vec::new());
         match before {
-            Some(vip) => Vip { config, needs, drains, dependents, ..vip },
+            Some(vip) => Vip { config, needs, drains, dependents, rank: 0, ..vip },
             None => Vip {
                 prefix,
                 shown: None,
@@ -101,6 +103,7 @@ impl Vip {
                 drained_since: None,
                 remembered: None,
                 dependents,
+                rank: 0,
                 said: ServiceHealth::Undecided,
                 counts_as_healthy: false,
             },

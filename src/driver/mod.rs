@@ -22,6 +22,7 @@ mod notice;
 pub mod pool;
 mod pools;
 pub mod probe;
+mod program;
 mod queue;
 mod reactor;
 mod reload;

@@ -12,6 +12,7 @@ pub mod export;
 pub mod extended_community;
 pub mod glb;
 pub mod gobgp;
+pub mod hooks;
 pub mod parse;
 pub mod peer;
 pub mod restart;
@@ -39,6 +40,9 @@ pub use export::{ExportFilter, ExportRule, PatternError, PrefixPattern};
 pub use extended_community::ExtendedCommunity;
 pub use glb::{ForwardingTable, Glb};
 pub use gobgp::{ApiAddress, Gobgp};
+pub use hooks::{
+    BearerToken, DataPlaneHook, DataPlanePolicy, EventKind, Hooks, Notify, NotifyTarget, TokenFile, Url, UrlHost, Webhook,
+};
 pub use parse::{Texts, find_gobgp, parse, parse_attributes, parse_incomplete, parse_with, peer_keys, wanted_files};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use restart::RestartTime;
@@ -66,6 +70,8 @@ pub struct Config {
     pub aggregates: BTreeMap<Prefix, Aggregate>,
     /// `[glb]`.
     pub glb: Option<Arc<Glb>>,
+    /// `[hooks]`.
+    pub hooks: Hooks,
     /// Files that the configuration names: the driver looks at them before it takes the configuration.
     pub references: Vec<FileReference>,
     /// What checks need that the system may refuse, and the first place that asks for each: the driver looks before it takes
@@ -305,6 +311,8 @@ pub enum FileRole {
     User,
     /// `password_file`: a secret, for [`Config::give_secrets`].
     Password,
+    /// `bearer_token_file`: a secret, for [`Config::give_tokens`].
+    BearerToken,
 }
 
 /// One finding about the configuration; displays as `FILE:LINE:COL: message`.
@@ -358,6 +366,17 @@ impl Config {
             if let Some((file, secret)) = file.and_then(|file| secrets.get_key_value(&file)) {
                 let password = Password { file: file.clone(), secret: Some(secret.clone()) };
                 Arc::make_mut(peer).session.transport.password = Some(password);
+            }
+        }
+    }
+
+    /// Gives the hooks with a `bearer_token_file` what is in it.
+    pub fn give_tokens(&mut self, tokens: &BTreeMap<PathBuf, BearerToken>) {
+        for hook in &mut self.hooks.notify {
+            if let NotifyTarget::Webhook(webhook) = &mut Arc::make_mut(hook).target
+                && let Some(named) = &mut webhook.token
+            {
+                named.token = tokens.get(&named.file).cloned();
             }
         }
     }

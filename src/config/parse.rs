@@ -9,6 +9,7 @@ mod aggregate;
 mod attribute;
 mod capabilities;
 mod check;
+mod command;
 mod daemon;
 mod export;
 mod findings;
@@ -16,6 +17,7 @@ mod forwarding;
 mod glb;
 mod gobgp;
 mod group;
+mod hooks;
 mod json;
 mod passive;
 mod peer;
@@ -142,10 +144,12 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
     checks.look_at_aliases(&services, &service_places.names, &mut findings);
     let (checks, check_references, needs) = checks.finish(&mut findings);
     references.extend(check_references);
+    let (hooks, hook_references) = hooks::read(roots.first(), &mut findings);
+    references.extend(hook_references);
 
     let (glb, warnings) = (glb.map(Arc::new), Vec::new());
     let mut config =
-        Config { daemon, bgp, gobgp, checks, services, vips, aggregates, glb, references, needs, warnings };
+        Config { daemon, bgp, gobgp, checks, services, vips, aggregates, glb, hooks, references, needs, warnings };
     let nothing = roots.iter().all(|root| ["bgp", "gobgp", "glb", "service"].iter().all(|key| !root.has(key)));
     if nothing && !findings.is_incomplete() {
         let message = "nothing is configured: Herald needs a [[service]] with its VIPs and backends, \
@@ -187,7 +191,7 @@ fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable
 fn refuse_in_drop_in(root: &Section, findings: &mut Findings) {
     const MAY: &str =
         "a drop-in may hold [[service]], [[vip]], [[aggregate]], [[bgp.peer]], [bgp.group.NAME] and [checks.NAME]";
-    for item in ["daemon", "gobgp", "glb"].iter().filter_map(|key| root.get(key)) {
+    for item in ["daemon", "gobgp", "glb", "hooks"].iter().filter_map(|key| root.get(key)) {
         findings.error(item.key_place, format!("[{}] belongs in the main file; {MAY}", item.name));
     }
     let Some(bgp) = root.get("bgp") else { return };

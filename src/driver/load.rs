@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::probe::{needs, user};
 use super::secret;
-use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Gobgp, Position, Secret, Source, Texts};
+use crate::config::{self, BearerToken, Config, Diagnostic, FileReference, FileRole, Gobgp, Position, Secret, Source, Texts};
 
 /// The largest file that is read, in bytes: some 50,000 services.
 const MAX_FILE: u64 = 8 << 20;
@@ -163,11 +163,12 @@ fn read_text(path: &Path) -> Result<Source, String> {
 
 fn validate(sources: &[Source], texts: &Texts) -> Result<Config, Vec<Diagnostic>> {
     let mut config = config::parse_with(sources, texts)?;
-    let mut secrets = BTreeMap::new();
-    let faults = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets));
+    let (mut secrets, mut tokens) = (BTreeMap::new(), BTreeMap::new());
+    let faults = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets, &mut tokens));
     let mut errors: Vec<_> = faults.chain(needs::look(&config)).collect();
     errors.sort();
     config.give_secrets(&secrets);
+    config.give_tokens(&tokens);
     // Without a name there is none to tell, and that is no reason to refuse a configuration.
     config.give_hostname(fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim());
     if errors.is_empty() { Ok(config) } else { Err(errors) }
@@ -285,7 +286,11 @@ fn not_utf8(path: &Path, bytes: &[u8], valid: usize) -> Diagnostic {
 }
 
 /// What is wrong with a file that the configuration names. A secret that is in order is taken.
-fn look_at(reference: &FileReference, secrets: &mut BTreeMap<PathBuf, Secret>) -> Option<Diagnostic> {
+fn look_at(
+    reference: &FileReference,
+    secrets: &mut BTreeMap<PathBuf, Secret>,
+    tokens: &mut BTreeMap<PathBuf, BearerToken>,
+) -> Option<Diagnostic> {
     let fault = match reference.role {
         FileRole::CertificateAuthority => look_at_authorities(&reference.path),
         // The handshakes' own loader says more about these.
@@ -294,6 +299,9 @@ fn look_at(reference: &FileReference, secrets: &mut BTreeMap<PathBuf, Secret>) -
         FileRole::User => user::look(&reference.path.to_string_lossy()),
         FileRole::Password => {
             secret::read(&reference.path).map(|secret| drop(secrets.insert(reference.path.clone(), secret)))
+        }
+        FileRole::BearerToken => {
+            secret::read_token(&reference.path).map(|token| drop(tokens.insert(reference.path.clone(), token)))
         }
     };
     let message = format!("{}: {}", display(&reference.path), fault.err()?);

@@ -10,7 +10,7 @@ pub(super) struct Schema {
 }
 
 pub(super) static ROOT: Schema =
-    Schema { title: "the file", keys: &["daemon", "bgp", "gobgp", "glb", "checks", "service", "vip", "aggregate"] };
+    Schema { title: "the file", keys: &["daemon", "bgp", "gobgp", "glb", "hooks", "checks", "service", "vip", "aggregate"] };
 
 pub(super) static DAEMON: Schema = Schema {
     title: "[daemon]",
@@ -294,6 +294,14 @@ pub(super) static GLB: Schema = Schema {
     keys: &["source", "destination", "reload_command", "reload_timeout", "min_write_interval", "watch", "config"],
 };
 
+pub(super) static HOOKS: Schema =
+    Schema { title: "[hooks]", keys: &["data_plane", "data_plane_timeout", "data_plane_policy", "notify"] };
+
+pub(super) static NOTIFY: Schema = Schema {
+    title: "[[hooks.notify]]",
+    keys: &["name", "command", "url", "events", "timeout", "attempts", "user", "ca_file", "bearer_token_file"],
+};
+
 /// All of them, but for [`GROUP`], which is [`PEER`] again.
 pub(super) static ALL: &[&Schema] = &[
     &ROOT,
@@ -316,6 +324,8 @@ pub(super) static ALL: &[&Schema] = &[
     &DEGRADED,
     &AGGREGATE,
     &GLB,
+    &HOOKS,
+    &NOTIFY,
 ];
 
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do

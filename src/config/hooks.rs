@@ -341,9 +341,22 @@ mod tests {
         ] {
             assert_eq!(told(text), expected, "{text}");
         }
-        for text in ["", "a", "https:/a", "https://", "https://:80", "https://a:0", "https://a:x", "https://a:+1",
-            "https://a:70000", "https://[::1", "https://[::1]80", "https://[a]", "https://a..b", "https://a:1:2"]
-        {
+        for text in [
+            "",
+            "a",
+            "https:/a",
+            "https://",
+            "https://:80",
+            "https://a:0",
+            "https://a:x",
+            "https://a:+1",
+            "https://a:70000",
+            "https://[::1",
+            "https://[::1]80",
+            "https://[a]",
+            "https://a..b",
+            "https://a:1:2",
+        ] {
             assert_eq!(told(text), Err(Url::FORM), "{text}");
         }
         for (text, part) in [

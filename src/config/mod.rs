@@ -41,7 +41,8 @@ pub use extended_community::ExtendedCommunity;
 pub use glb::{ForwardingTable, Glb};
 pub use gobgp::{ApiAddress, Gobgp};
 pub use hooks::{
-    BearerToken, DataPlaneHook, DataPlanePolicy, EventKind, Hooks, Notify, NotifyTarget, TokenFile, Url, UrlHost, Webhook,
+    BearerToken, DataPlaneHook, DataPlanePolicy, EventKind, Hooks, Notify, NotifyTarget, TokenFile, Url, UrlHost,
+    Webhook,
 };
 pub use parse::{Texts, find_gobgp, parse, parse_attributes, parse_incomplete, parse_with, peer_keys, wanted_files};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};

@@ -42,11 +42,7 @@ pub(super) fn read(main: Option<&Section>, findings: &mut Findings) -> (Hooks, V
     (Hooks { data_plane: data_plane.map(Arc::new), notify }, references)
 }
 
-fn data_plane(
-    table: &Section,
-    references: &mut Vec<FileReference>,
-    findings: &mut Findings,
-) -> Option<DataPlaneHook> {
+fn data_plane(table: &Section, references: &mut Vec<FileReference>, findings: &mut Findings) -> Option<DataPlaneHook> {
     let timeout = table.get("data_plane_timeout").map(|item| item.duration(TIMEOUT, findings));
     let policies = [("hold", DataPlanePolicy::Hold), ("announce", DataPlanePolicy::Announce)];
     let policy = table.get("data_plane_policy").map(|item| item.choice(&policies, findings));

@@ -9,8 +9,10 @@ pub(super) struct Schema {
     pub(super) keys: &'static [&'static str],
 }
 
-pub(super) static ROOT: Schema =
-    Schema { title: "the file", keys: &["daemon", "bgp", "gobgp", "glb", "hooks", "checks", "service", "vip", "aggregate"] };
+pub(super) static ROOT: Schema = Schema {
+    title: "the file",
+    keys: &["daemon", "bgp", "gobgp", "glb", "hooks", "checks", "service", "vip", "aggregate"],
+};
 
 pub(super) static DAEMON: Schema = Schema {
     title: "[daemon]",

@@ -1,9 +1,9 @@
 //! The keys of `exec` and `file`.
 
 use super::material::Material;
-use crate::config::parse::{command, daemon};
 use crate::config::parse::findings::{Findings, quote};
 use crate::config::parse::table::{Item, Section, optional};
+use crate::config::parse::{command, daemon};
 use crate::config::{ExecProbe, ExitCodes, FileProbe, FileRole, ProbeKind};
 
 /// What is left of the weight of a degraded backend, in percent.

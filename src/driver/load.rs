@@ -13,7 +13,9 @@ use rustls::pki_types::pem::PemObject;
 
 use super::probe::{needs, user};
 use super::secret;
-use crate::config::{self, BearerToken, Config, Diagnostic, FileReference, FileRole, Gobgp, Position, Secret, Source, Texts};
+use crate::config::{
+    self, BearerToken, Config, Diagnostic, FileReference, FileRole, Gobgp, Position, Secret, Source, Texts,
+};
 
 /// The largest file that is read, in bytes: some 50,000 services.
 const MAX_FILE: u64 = 8 << 20;

@@ -12,6 +12,7 @@ mod doors;
 pub(crate) mod errand;
 mod glb;
 mod gobgp;
+pub mod hook;
 pub mod keeper;
 mod links;
 pub mod listen;

@@ -12,7 +12,7 @@ pub(super) mod egress;
 mod exec;
 mod file;
 mod grpc;
-mod http;
+pub(super) mod http;
 mod icmp;
 pub(super) mod limit;
 pub(super) mod needs;
@@ -23,7 +23,7 @@ mod stream;
 mod syn;
 mod tcp;
 pub(super) mod text;
-mod tls;
+pub(super) mod tls;
 mod tls_handshake;
 mod tunnel;
 mod udp;
@@ -65,7 +65,7 @@ impl Prober {
     /// Every file that cannot be used, at the place in the configuration that names it; and that nobody may listen.
     pub fn new(config: &Config) -> Result<Prober, Vec<Diagnostic>> {
         Ok(Prober {
-            tls: tls::load(config)?,
+            tls: tls::load(config, config.checks.iter().filter_map(|check| check.probe.kind.tls()))?,
             users: Users::load(config),
             ears: tunnel::load(config).map_err(|fault| vec![fault])?,
         })

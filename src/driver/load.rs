@@ -507,6 +507,32 @@ mod tests {
     }
 
     #[test]
+    fn a_token_file_is_the_daemons_alone() {
+        let directory = Directory::new();
+        let long = "t".repeat(Secret::MAX + 1);
+        for (name, content, mode) in [("good", &*long, 0o600), ("open", &*long, 0o644), ("words", "two words", 0o400)] {
+            fs::set_permissions(directory.write(name, content), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let hook = |name: &str| {
+            let file = directory.path(name);
+            let hook = format!("[[hooks.notify]]\nurl = 'https://{name}'\nbearer_token_file = '{}'\n", file.display());
+            SERVICE.to_owned() + &hook
+        };
+        for (name, fault) in [
+            ("open", "is open to others than its owner (mode 0644): make it 0600 or 0400"),
+            ("words", "holds spaces, line breaks or other characters that no token has: it is one word"),
+            ("none", "does not exist"),
+        ] {
+            directory.write("herald.toml", hook(name));
+            assert_eq!(directory.errors("herald.toml"), [format!("herald.toml:8:21: {name}: {fault}")]);
+        }
+        let config = load(&directory.write("herald.toml", hook("good"))).unwrap();
+        let config::NotifyTarget::Webhook(webhook) = &config.hooks.notify[0].target else { panic!("no webhook") };
+        assert_eq!(webhook.token.as_ref().unwrap().token.as_ref().unwrap().expose(), long);
+        assert!(!format!("{config:?}").contains(&long));
+    }
+
+    #[test]
     fn files_that_are_named_must_be_of_use() {
         let directory = Directory::new();
         let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

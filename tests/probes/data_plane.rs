@@ -168,6 +168,6 @@ fn a_stop_waits_for_it_but_not_for_long() {
     }
     eventually("all are at work", || stage.hook.line(&wall_clock()).unwrap().running == 8);
     let begun = clock();
-    assert_eq!(stage.hook.stop(), 12);
+    assert_eq!(stage.hook.stop(), 20);
     assert!(clock() - begun < Duration::from_secs(2) + LATE, "{:?}", clock() - begun);
 }

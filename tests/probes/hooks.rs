@@ -338,7 +338,7 @@ fn a_stop_waits_for_nobody_for_long() {
     eventually("all are at work", || stage.read("pids").lines().count() == 8);
     let Stage { directory, hooks, .. } = stage;
     let begun = clock();
-    assert_eq!(hooks.stop(), 12);
+    assert_eq!(hooks.stop(), 20);
     let took = clock() - begun;
     assert!((millis(1400)..Duration::from_secs(2) + LATE).contains(&took), "{took:?}");
     eventually("the programs are dead", || {

@@ -43,7 +43,7 @@ pub(super) trait Desk: Send + 'static {
     fn finish(&mut self, now: Instant, task: Self::Task, done: Self::Done) -> Option<Self::News>;
     /// The end is near: nothing is put off any more.
     fn hurry(&mut self);
-    /// Forgets what has not been begun; how much that was.
+    /// Forgets what has not been begun; how much is not done, with what is under way.
     fn clear(&mut self) -> usize;
     /// Whether there is nothing to do and nothing being done.
     fn is_idle(&self) -> bool;
@@ -101,8 +101,11 @@ impl<D: Desk> Crew<D> {
 
     /// Puts something onto the desk.
     pub(super) fn put<R>(&self, with: impl FnOnce(&mut D) -> R) -> R {
-        let result = with(&mut self.shared.lock().desk);
-        self.shared.work.notify_one();
+        let mut state = self.shared.lock();
+        let result = with(&mut state.desk);
+        if state.idle > 0 && state.desk.due(clock()).is_some() {
+            self.shared.work.notify_one();
+        }
         result
     }
 
@@ -143,7 +146,7 @@ impl<D: Desk> Crew<D> {
     }
 
     /// Waits until all is done, but no longer than [`LAST`] after [`close`](Self::close): then what has not been begun is
-    /// dropped, and what is under way broken off. Returns how much was dropped.
+    /// dropped, and what is under way broken off. Returns how much that was.
     pub(super) fn stop(self) -> usize {
         self.close();
         let shared = &self.shared;

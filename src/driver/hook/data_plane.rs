@@ -70,7 +70,7 @@ impl DataPlane {
     }
 
     /// Ends within two seconds of [`close`](Self::close): what has not been begun by then is dropped, what runs is killed.
-    /// Returns how many were dropped.
+    /// Returns how many those were.
     pub fn stop(self) -> usize {
         self.crew.stop()
     }
@@ -205,7 +205,7 @@ impl crew::Desk for Desk {
     fn hurry(&mut self) {}
 
     fn clear(&mut self) -> usize {
-        self.drain().len()
+        self.drain().len() + self.running
     }
 
     fn is_idle(&self) -> bool {

@@ -166,7 +166,7 @@ impl crew::Desk for Desk {
     }
 
     fn clear(&mut self) -> usize {
-        self.hooks.iter_mut().map(|hook| hook.queue.clear()).sum()
+        self.hooks.iter_mut().map(|hook| hook.queue.clear() + hook.queue.running()).sum()
     }
 
     fn is_idle(&self) -> bool {
@@ -270,5 +270,118 @@ impl Hook {
             last_error: self.last_error.as_ref().map(|(_, error)| error.to_string()),
             last_error_at: self.last_error.as_ref().map(|(at, _)| wall.timestamp(*at)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::crew::Desk as _;
+    use super::*;
+    use crate::config::{EventKind, Notify};
+    use crate::driver::clock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn runner(name: &str, attempts: u32) -> Arc<Runner> {
+        let target = NotifyTarget::Program { command: vec!["/bin/true".into()], user: None };
+        let (events, timeout) = (EventKind::DEFAULT.into(), SECOND);
+        let config = Notify { name: name.into(), target, events, timeout, attempts };
+        Arc::new(Runner { config: Arc::new(config), tls: None, user: Ok(None) })
+    }
+
+    fn desk(hooks: &[(&str, u32)]) -> Desk {
+        let mut desk = Desk::new();
+        let runners: Vec<_> = hooks.iter().map(|(name, attempts)| runner(name, *attempts)).collect();
+        desk.configure(&runners);
+        desk
+    }
+
+    fn vip(key: &str) -> Document {
+        Document::new(key, &json!({"event": "vip", "vip": key}))
+    }
+
+    /// Offers one thing to one hook, which fails or not.
+    fn tell(desk: &mut Desk, now: Instant, key: &str, done: Result<(), String>) -> Option<News> {
+        desk.offer(&vip(key));
+        let task = desk.take(now).unwrap();
+        desk.finish(now, task, done)
+    }
+
+    #[test]
+    fn threads_are_shared_out_and_taken_in_turns() {
+        let (mut desk, now) = (desk(&[("a", 1), ("b", 1), ("c", 1)]), clock());
+        for number in 0..10 {
+            desk.offer(&vip(&number.to_string()));
+        }
+        let tasks: Vec<Task> = std::iter::from_fn(|| desk.take(now)).collect();
+        let names: String = tasks.iter().map(|task| &*task.runner.config.name).collect();
+        assert_eq!(names, "abcabc", "eight threads for three");
+        assert_eq!(desk.due(now), None);
+        let task = tasks.into_iter().nth(1).unwrap();
+        desk.finish(now, task, Ok(()));
+        assert_eq!(desk.due(now), Some(now));
+        assert_eq!(&*desk.take(now).unwrap().runner.config.name, "b");
+    }
+
+    #[test]
+    fn a_hook_that_fails_now_and_then_does_not_flood_the_log() {
+        let (mut desk, mut now) = (desk(&[("a", 1)]), clock());
+        let failed = || Err("no".to_owned());
+        let mut news = Vec::new();
+        for _ in 0..100 {
+            news.extend(tell(&mut desk, now, "x", failed()));
+            news.extend(tell(&mut desk, now, "x", Ok(())));
+            now += SECOND / 10;
+        }
+        assert!(matches!(news[..], [News::GivenUp { others: 0, .. }, News::Recovered { given_up: 0, .. }]), "{news:?}");
+        // What was not said is made up for.
+        let said = tell(&mut desk, now, "x", failed());
+        assert!(matches!(said, Some(News::GivenUp { others: 99, .. })), "{said:?}");
+        assert_eq!(tell(&mut desk, now, "x", failed()), None);
+        assert_eq!(tell(&mut desk, now, "x", Ok(())), Some(News::Recovered { hook: "a".into(), given_up: 1 }));
+    }
+
+    #[test]
+    fn while_something_is_tried_again_not_all_is_well() {
+        let (mut desk, now) = (desk(&[("a", 2)]), clock());
+        let failed = tell(&mut desk, now, "x", Err("no".to_owned()));
+        assert!(matches!(failed, Some(News::Failed { wait: SECOND, .. })), "{failed:?}");
+        assert_eq!(tell(&mut desk, now, "y", Ok(())), None);
+        let task = desk.take(now + SECOND).unwrap();
+        let given_up = desk.finish(now + SECOND, task, Err("no".to_owned()));
+        assert!(matches!(given_up, Some(News::GivenUp { attempts: 2, others: 0, .. })), "{given_up:?}");
+        assert!(matches!(tell(&mut desk, now, "y", Ok(())), Some(News::Recovered { given_up: 0, .. })));
+    }
+
+    #[test]
+    fn a_hook_that_is_gone_has_no_results_and_one_that_stays_keeps_all() {
+        let (mut desk, now) = (desk(&[("a", 1), ("b", 1)]), clock());
+        desk.offer(&vip("x"));
+        desk.offer(&vip("y"));
+        let tasks: Vec<Task> = std::iter::from_fn(|| desk.take(now)).collect();
+        desk.offer(&vip("z"));
+        let (workers, news) = desk.configure(&[runner("b", 1)]);
+        assert_eq!(workers, WORKERS);
+        assert_eq!(news, [News::Dropped { hook: "a".into(), count: 1, reason: DropReason::Removed }]);
+        for task in tasks {
+            desk.finish(now, task, Ok(()));
+        }
+        let line = desk.lines(&crate::driver::wall_clock()).remove(0);
+        assert_eq!((&*line.name, line.delivered, line.queued, line.running), ("b", 2, 1, 0));
+        assert_eq!(desk.configure(&[]).0, 0);
+    }
+
+    #[test]
+    fn too_much_is_dropped_and_said_once() {
+        let mut desk = desk(&[("a", 1)]);
+        let mut news = Vec::new();
+        for number in 0..WAITING + 10 {
+            news.extend(desk.offer(&vip(&number.to_string())));
+        }
+        assert_eq!(news, [News::Full { hook: "a".into(), waiting: WAITING }]);
+        let line = desk.lines(&crate::driver::wall_clock()).remove(0);
+        assert_eq!((line.queued, line.dropped), (WAITING, 10));
     }
 }

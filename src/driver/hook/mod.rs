@@ -168,7 +168,7 @@ impl Hooks {
     }
 
     /// Ends within two seconds of [`close`](Self::close): what has not been begun by then is dropped, and what is under way
-    /// is broken off. Returns how many were dropped.
+    /// is broken off. Returns how many those were.
     pub fn stop(self) -> usize {
         self.crew.stop()
     }

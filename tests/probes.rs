@@ -1,9 +1,11 @@
-//! The pool and the probes against real sockets and real programs, on loopback: every way in which a backend can fail,
-//! and what the operator reads then.
+//! The pool, the probes and the hooks against real sockets and real programs, on loopback: every way in which a backend
+//! can fail, or somebody who is told of it, and what the operator reads then.
 
 #[path = "probes/support.rs"]
 mod support;
 
+#[path = "probes/data_plane.rs"]
+mod data_plane;
 #[path = "probes/datagrams.rs"]
 mod datagrams;
 #[path = "probes/dns.rs"]
@@ -14,6 +16,8 @@ mod exec;
 mod file;
 #[path = "probes/grpc.rs"]
 mod grpc;
+#[path = "probes/hooks.rs"]
+mod hooks;
 #[path = "probes/http.rs"]
 mod http;
 #[path = "probes/ntp.rs"]
@@ -34,3 +38,5 @@ mod tunnels;
 mod udp;
 #[path = "probes/web.rs"]
 mod web;
+#[path = "probes/webhooks.rs"]
+mod webhooks;

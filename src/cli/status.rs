@@ -1,5 +1,6 @@
 //! `herald status`: everything at a glance, what needs attention first.
 
+mod hooks;
 mod services;
 
 use std::fmt::Write as _;
@@ -102,6 +103,7 @@ impl<'a> Page<'a> {
         self.peers();
         self.tables();
         self.drains();
+        self.hooks();
         self.text
     }
 
@@ -383,6 +385,12 @@ mod tests {
         "glb": {"source": "/etc/glb/s.json", "destination": "/etc/glb/d.json", "tables": 1, "backends": 3, "healthy": 2,
                 "state": "failing", "undecided": 0, "last_written": "2026-01-01T00:59:18.000Z", "last_error": null,
                 "last_error_at": null, "last_command": "2026-01-01T00:59:18.000Z", "last_command_error": "exit status 1"},
+        "hooks": [
+            {"name": "pager", "kind": "command", "failing": false, "queued": 0, "running": 0, "delivered": 3, "failed": 1,
+             "coalesced": 0, "dropped": 0, "last_error": "exit status 1", "last_error_at": "2026-01-01T00:30:00.000Z"},
+            {"name": "alerts", "kind": "url", "failing": true, "queued": 7, "running": 1, "delivered": 12, "failed": 2,
+             "coalesced": 5, "dropped": 1, "last_error": "connection refused", "last_error_at": "2026-01-01T00:59:18.000Z"}
+        ],
         "listen": [{"address": "0.0.0.0:179", "ok": true, "error": null},
                    {"address": "[::]:179", "ok": false, "error": "address already in use"}],
         "pool": {"workers": 2, "demand": 2, "busy": 0, "queued": 0, "lag_p99_us": 100, "overdue": 0},
@@ -423,6 +431,9 @@ Forwarding tables: 2 of 3 backends healthy
 Drains:
   peer/tor-a   3m13s
   old            42s  for 30m00s more, not configured, new kernel
+
+Hooks: 1 of 2 working
+  alerts     42s  connection refused; 7 waiting, 12 told, 2 given up, 1 dropped
 ";
 
     #[test]

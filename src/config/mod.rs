@@ -13,6 +13,7 @@ pub mod extended_community;
 pub mod glb;
 pub mod gobgp;
 pub mod guard;
+pub mod hooks;
 pub mod parse;
 pub mod peer;
 pub mod restart;
@@ -42,6 +43,10 @@ pub use extended_community::ExtendedCommunity;
 pub use glb::{ForwardingTable, Glb};
 pub use gobgp::{ApiAddress, Gobgp};
 pub use guard::{FailStatic, OnFailure, Population, SelfCheck};
+pub use hooks::{
+    BearerToken, DataPlaneHook, DataPlanePolicy, EventKind, Hooks, Notify, NotifyTarget, TokenFile, Url, UrlHost,
+    Webhook,
+};
 pub use parse::{Texts, find_gobgp, parse, parse_attributes, parse_incomplete, parse_with, peer_keys, wanted_files};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use restart::RestartTime;
@@ -74,6 +79,8 @@ pub struct Config {
     pub self_checks: Vec<SelfCheck>,
     /// `[glb]`.
     pub glb: Option<Arc<Glb>>,
+    /// `[hooks]`.
+    pub hooks: Hooks,
     /// Files that the configuration names: the driver looks at them before it takes the configuration.
     pub references: Vec<FileReference>,
     /// What checks need that the system may refuse, and the first place that asks for each: the driver looks before it takes
@@ -289,6 +296,8 @@ pub enum FileRole {
     User,
     /// `password_file`: a secret, for [`Config::give_secrets`].
     Password,
+    /// `bearer_token_file`: a secret, for [`Config::give_tokens`].
+    BearerToken,
 }
 
 /// One finding about the configuration; displays as `FILE:LINE:COL: message`.
@@ -342,6 +351,17 @@ impl Config {
             if let Some((file, secret)) = file.and_then(|file| secrets.get_key_value(&file)) {
                 let password = Password { file: file.clone(), secret: Some(secret.clone()) };
                 Arc::make_mut(peer).session.transport.password = Some(password);
+            }
+        }
+    }
+
+    /// Gives the hooks with a `bearer_token_file` what is in it.
+    pub fn give_tokens(&mut self, tokens: &BTreeMap<PathBuf, BearerToken>) {
+        for hook in &mut self.hooks.notify {
+            if let NotifyTarget::Webhook(webhook) = &mut Arc::make_mut(hook).target
+                && let Some(named) = &mut webhook.token
+            {
+                named.token = tokens.get(&named.file).cloned();
             }
         }
     }

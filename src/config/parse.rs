@@ -10,6 +10,7 @@ mod attribute;
 mod capabilities;
 mod check;
 mod circle;
+mod command;
 mod daemon;
 mod export;
 mod findings;
@@ -18,6 +19,7 @@ mod glb;
 mod gobgp;
 mod group;
 mod guard;
+mod hooks;
 mod json;
 mod passive;
 mod peer;
@@ -146,6 +148,8 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
     checks.look_at_aliases(&services, &service_places.names, &mut findings);
     let (checks, check_references, needs) = checks.finish(&mut findings);
     references.extend(check_references);
+    let (hooks, hook_references) = hooks::read(roots.first(), &mut findings);
+    references.extend(hook_references);
 
     let (glb, warnings) = (glb.map(Arc::new), Vec::new());
     let mut config = Config {
@@ -159,6 +163,7 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
         fail_static: guard.fail_static,
         self_checks,
         glb,
+        hooks,
         references,
         needs,
         warnings,
@@ -208,7 +213,9 @@ fn read_toml<'s>(file: usize, text: &'s str, findings: &mut Findings) -> DeTable
 fn refuse_in_drop_in(root: &Section, findings: &mut Findings) {
     const MAY: &str = "a drop-in may hold [[service]], [[vip]], [[aggregate]], [[self_check]], [[bgp.peer]], [bgp.group.NAME] and \
          [checks.NAME]";
-    for item in ["daemon", "gobgp", "glb", "vip_defaults", "fail_static"].iter().filter_map(|key| root.get(key)) {
+    for item in
+        ["daemon", "gobgp", "glb", "hooks", "vip_defaults", "fail_static"].iter().filter_map(|key| root.get(key))
+    {
         findings.error(item.key_place, format!("[{}] belongs in the main file; {MAY}", item.name));
     }
     let Some(bgp) = root.get("bgp") else { return };

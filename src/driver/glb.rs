@@ -13,7 +13,7 @@ use std::{panic, thread};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::atomic::{self, Keep};
-use super::probe;
+use super::{probe, program};
 use crate::glb::{Job, Outcome};
 
 /// How long a stop waits for the job that is under way.
@@ -72,7 +72,7 @@ fn run(job: &Job) -> Outcome {
     let written = write(destination, &job.config.source, job).map_err(|error| words(&error));
     let due = job.run_anyway || written == Ok(true);
     let command = job.config.reload_command.as_ref().filter(|_| written.is_ok() && due);
-    let command = command.map(|command| probe::exec::shell(command, job.config.reload_timeout));
+    let command = command.map(|command| program::shell(command, job.config.reload_timeout));
     Outcome { id: job.id, written, command }
 }
 

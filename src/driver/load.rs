@@ -13,7 +13,9 @@ use rustls::pki_types::pem::PemObject;
 
 use super::probe::{needs, user};
 use super::secret;
-use crate::config::{self, Config, Diagnostic, FileReference, FileRole, Gobgp, Position, Secret, Source, Texts};
+use crate::config::{
+    self, BearerToken, Config, Diagnostic, FileReference, FileRole, Gobgp, Position, Secret, Source, Texts,
+};
 
 /// The largest file that is read, in bytes: some 50,000 services.
 const MAX_FILE: u64 = 8 << 20;
@@ -163,11 +165,12 @@ fn read_text(path: &Path) -> Result<Source, String> {
 
 fn validate(sources: &[Source], texts: &Texts) -> Result<Config, Vec<Diagnostic>> {
     let mut config = config::parse_with(sources, texts)?;
-    let mut secrets = BTreeMap::new();
-    let faults = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets));
+    let (mut secrets, mut tokens) = (BTreeMap::new(), BTreeMap::new());
+    let faults = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets, &mut tokens));
     let mut errors: Vec<_> = faults.chain(needs::look(&config)).collect();
     errors.sort();
     config.give_secrets(&secrets);
+    config.give_tokens(&tokens);
     // Without a name there is none to tell, and that is no reason to refuse a configuration.
     config.give_hostname(fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim());
     if errors.is_empty() { Ok(config) } else { Err(errors) }
@@ -285,7 +288,11 @@ fn not_utf8(path: &Path, bytes: &[u8], valid: usize) -> Diagnostic {
 }
 
 /// What is wrong with a file that the configuration names. A secret that is in order is taken.
-fn look_at(reference: &FileReference, secrets: &mut BTreeMap<PathBuf, Secret>) -> Option<Diagnostic> {
+fn look_at(
+    reference: &FileReference,
+    secrets: &mut BTreeMap<PathBuf, Secret>,
+    tokens: &mut BTreeMap<PathBuf, BearerToken>,
+) -> Option<Diagnostic> {
     let fault = match reference.role {
         FileRole::CertificateAuthority => look_at_authorities(&reference.path),
         // The handshakes' own loader says more about these.
@@ -294,6 +301,9 @@ fn look_at(reference: &FileReference, secrets: &mut BTreeMap<PathBuf, Secret>) -
         FileRole::User => user::look(&reference.path.to_string_lossy()),
         FileRole::Password => {
             secret::read(&reference.path).map(|secret| drop(secrets.insert(reference.path.clone(), secret)))
+        }
+        FileRole::BearerToken => {
+            secret::read_token(&reference.path).map(|token| drop(tokens.insert(reference.path.clone(), token)))
         }
     };
     let message = format!("{}: {}", display(&reference.path), fault.err()?);
@@ -494,6 +504,32 @@ mod tests {
             assert_eq!(password.secret.as_ref().unwrap().expose(), b"s3cret");
         }
         assert!(!format!("{config:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_token_file_is_the_daemons_alone() {
+        let directory = Directory::new();
+        let long = "t".repeat(Secret::MAX + 1);
+        for (name, content, mode) in [("good", &*long, 0o600), ("open", &*long, 0o644), ("words", "two words", 0o400)] {
+            fs::set_permissions(directory.write(name, content), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let hook = |name: &str| {
+            let file = directory.path(name);
+            let hook = format!("[[hooks.notify]]\nurl = 'https://{name}'\nbearer_token_file = '{}'\n", file.display());
+            SERVICE.to_owned() + &hook
+        };
+        for (name, fault) in [
+            ("open", "is open to others than its owner (mode 0644): make it 0600 or 0400"),
+            ("words", "holds spaces, line breaks or other characters that no token has: it is one word"),
+            ("none", "does not exist"),
+        ] {
+            directory.write("herald.toml", hook(name));
+            assert_eq!(directory.errors("herald.toml"), [format!("herald.toml:8:21: {name}: {fault}")]);
+        }
+        let config = load(&directory.write("herald.toml", hook("good"))).unwrap();
+        let config::NotifyTarget::Webhook(webhook) = &config.hooks.notify[0].target else { panic!("no webhook") };
+        assert_eq!(webhook.token.as_ref().unwrap().token.as_ref().unwrap().expose(), long);
+        assert!(!format!("{config:?}").contains(&long));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod glb;
 mod gobgp;
 mod guard;
 mod health;
+mod hooks;
 pub(crate) mod restart;
 pub(crate) mod workers;
 
@@ -19,6 +20,7 @@ use crate::announce::{AggregateCause, AggregateEvent, AggregateState, VipCause, 
 use crate::bgp::peer::{self, PeerStatus, State};
 use crate::config::{self, Config, Diagnostic};
 use crate::discovery;
+use crate::driver::hook;
 use crate::engine::aggregate::AggregateReason;
 use crate::engine::drain::DrainNotice;
 use crate::engine::{self, PeerReload, Refusal, RefusalReason, status::Reason};
@@ -73,6 +75,12 @@ pub(crate) enum Notice {
     },
     /// Of those who run the checks.
     Workers(Workers),
+    /// Of those who are told of transitions.
+    Hook(hook::News),
+    /// There are too few threads to tell them, and why.
+    HooksMissing(String),
+    /// So many transitions they are not told at the end.
+    Untold(usize),
     /// A session is up, and what its two ends have settled.
     Established(Arc<config::Peer>, Option<Box<PeerStatus>>),
     /// Routers can connect here.
@@ -179,6 +187,9 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         Notice::StoppingAtOnce(signal) => (Level::Warn, format!("{signal} again: stopping at once")),
         Notice::StopTimedOut => (Level::Warn, "stopping although not everything could be sent to all peers".to_owned()),
         Notice::Workers(notice) => workers::line(notice),
+        Notice::Hook(news) => hooks::line(news),
+        Notice::HooksMissing(error) => hooks::missing(error),
+        Notice::Untold(count) => hooks::untold(*count),
         Notice::WaysUnseen(error) => {
             (Level::Warn, format!("links and routes are not watched, and checks run at their intervals only: {error}"))
         }

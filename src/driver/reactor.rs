@@ -25,6 +25,7 @@ use super::dial::zone_of;
 use super::doors::{self, Doors};
 use super::glb::Writer;
 use super::gobgp::ApiLink;
+use super::hook::{self, Hooks};
 use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
 use super::load::Origin;
@@ -75,6 +76,7 @@ enum Mail {
     Glb(glb::Outcome),
     /// The ways to some targets are others than they were.
     Paths(Suspicion),
+    Hook(hook::News),
     Written(Result<(), String>),
 }
 
@@ -101,6 +103,7 @@ pub(crate) struct Reactor {
     waker: Arc<Waker>,
     engine: Engine,
     pools: Pools,
+    hooks: Hooks,
     oversight: Oversight,
     connections: Connections,
     gobgp: ApiLink,
@@ -150,8 +153,11 @@ impl Reactor {
         let (mail, mailbox) = unbounded();
         let post = poster(&mail, &waker);
         let control = Control::start(socket, move |ask| post(Mail::Control(ask)))?;
-        let Loaded { config, subjects, prober, watched } = first;
+        let Loaded { config, subjects, prober, hooks: plan, watched } = first;
         let pools = Pools::start(&config, prober, waking(&waker))?;
+        let post = poster(&mail, &waker);
+        let hooks = Hooks::new(move |news| post(Mail::Hook(news)));
+        hooks.configure(&plan)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
@@ -174,6 +180,7 @@ impl Reactor {
             waker,
             engine,
             pools,
+            hooks,
             oversight: Oversight::new(clock(), &config),
             connections,
             gobgp,
@@ -231,6 +238,7 @@ impl Reactor {
                 break;
             }
         }
+        self.hooks.close();
         drop(self.connections);
         let path = self.keeper.path().to_owned();
         let saved = self.legacy.unwrap_or_else(|| self.engine.saved(&wall_clock(), self.keeper.boot_id()));
@@ -244,6 +252,10 @@ impl Reactor {
         let hanging = self.pools.stop();
         if hanging > 0 {
             self.scribe.note(Notice::Workers(Workers::Left(hanging)));
+        }
+        let untold = self.hooks.stop();
+        if untold > 0 {
+            self.scribe.note(Notice::Untold(untold));
         }
         self.control.stop();
         self.scribe.note(Notice::Stopped);
@@ -461,7 +473,7 @@ fn waking(waker: &Arc<Waker>) -> impl Fn() + Clone + Send + Sync + 'static {
 }
 
 /// Puts mail into the mailbox and wakes the loop.
-fn poster(mail: &Sender<Mail>, waker: &Arc<Waker>) -> impl Fn(Mail) + Send + 'static {
+fn poster(mail: &Sender<Mail>, waker: &Arc<Waker>) -> impl Fn(Mail) + Send + Sync + 'static {
     let (mail, waker) = (mail.clone(), waker.clone());
     move |letter| {
         // The loop may be gone already: then nobody needs to know.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{io, thread};
 
+use super::hook::Plan;
 use super::load::{self, Configured, Origin, Stamp};
 use super::notice::Subjects;
 use super::probe::Prober;
@@ -16,6 +17,7 @@ pub(crate) struct Loaded {
     pub(crate) config: Arc<Config>,
     pub(crate) subjects: Arc<Subjects>,
     pub(crate) prober: Arc<Prober>,
+    pub(crate) hooks: Plan,
     /// What to read again when GLB's tables change; `None` when nobody asked for that.
     pub(crate) watched: Option<Watched>,
 }
@@ -67,8 +69,9 @@ fn take(configured: Configured) -> Result<Loaded, Vec<Diagnostic>> {
     });
     let config = Arc::new(config);
     let prober = Arc::new(Prober::new(&config)?);
+    let hooks = Plan::load(&config)?;
     let subjects = Arc::new(Subjects::new(config.clone()));
-    Ok(Loaded { config, subjects, prober, watched })
+    Ok(Loaded { config, subjects, prober, hooks, watched })
 }
 
 fn load_tables(origin: &Arc<Origin>, source: &Path) -> Result<Loaded, Refused> {

@@ -1,17 +1,30 @@
-//! Reads passwords, from files that are the daemon's alone.
+//! Reads passwords and tokens, from files that are the daemon's alone.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::load::{content, open};
-use crate::config::Secret;
+use crate::config::{BearerToken, Secret};
 
 /// The password in a file.
 ///
 /// # Errors
 /// What is the matter with the file, without a word of what is in it. One that others may open holds no secret.
 pub(super) fn read(path: &Path) -> Result<Secret, String> {
+    Secret::from_file(&closed(path)?)
+}
+
+/// The bearer token in a file.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_token(path: &Path) -> Result<BearerToken, String> {
+    BearerToken::from_file(&closed(path)?)
+}
+
+/// The content of a file that is the daemon's alone.
+fn closed(path: &Path) -> Result<Vec<u8>, String> {
     let (file, metadata) = open(path)?;
     let mode = metadata.permissions().mode() & 0o777;
     // With an access list the group's bits are not the group's, but what the list may grant at most (acl(5)).
@@ -19,7 +32,7 @@ pub(super) fn read(path: &Path) -> Result<Secret, String> {
     if !closed {
         return Err(format!("is open to others than its owner (mode {mode:04o}): make it 0600 or 0400"));
     }
-    Secret::from_file(&content(path, file)?)
+    content(path, file)
 }
 
 /// Whether an access list grants something to one user at most, and to nobody else: so systemd hands a credential of

@@ -24,8 +24,38 @@ pub struct Status {
     pub listen: Vec<ListenLine>,
     /// The threads that run checks.
     pub pool: PoolLine,
+    /// Those who are told of transitions.
+    #[serde(default)]
+    pub hooks: Vec<HookLine>,
     /// The configuration in force.
     pub config: ConfigLine,
+}
+
+/// One hook.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HookLine {
+    /// As configured; `data_plane` for that one.
+    pub name: String,
+    /// `command`, `url` or `data_plane`.
+    pub kind: String,
+    /// Something has failed since the last time that all was well.
+    pub failing: bool,
+    /// Subjects that it is still to be told about.
+    pub queued: usize,
+    /// Attempts under way.
+    pub running: usize,
+    /// Documents that it has taken since it was configured.
+    pub delivered: u64,
+    /// Those that were given up.
+    pub failed: u64,
+    /// Those that it was not told because a later one stands for them.
+    pub coalesced: u64,
+    /// Those that were dropped because too much waited.
+    pub dropped: u64,
+    /// Why the last attempt that failed did.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Timestamp>,
 }
 
 /// One address of `listen`.

@@ -7,6 +7,7 @@
 //! Changes run downhill only: health → announce → RIB → peers → outputs; and announce → gobgp → outputs. No core calls another.
 
 pub mod aggregate;
+pub mod data_plane_job;
 mod decide;
 pub mod drain;
 pub mod glb;

@@ -20,14 +20,14 @@ use crate::support::{PLENTY, SHORT, Server, Talk, fails, http, millis, passes, r
 const NAME: &str = "www.example.net";
 
 /// An authority of our own, in a file.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     _directory: tempfile::TempDir,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -37,7 +37,7 @@ impl Authority {
         Authority { issuer, _directory: directory, file }
     }
 
-    fn issue(&self, params: &CertificateParams) -> Identity {
+    pub(crate) fn issue(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Identity { certificate: certificate.der().clone(), key: key.serialize_der() }
@@ -52,12 +52,12 @@ fn pem_file(pem: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 /// What a server shows.
-struct Identity {
+pub(crate) struct Identity {
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
 }
 
-fn named(name: &str) -> CertificateParams {
+pub(crate) fn named(name: &str) -> CertificateParams {
     CertificateParams::new(vec![name.to_owned()]).unwrap()
 }
 
@@ -92,6 +92,29 @@ fn server(identity: &Identity) -> (Server, mpsc::Receiver<Heard>) {
         }
     });
     (server, reports)
+}
+
+/// An HTTPS server that says this, and what it reads: heads, whose content is left unread but once it has answered.
+pub(crate) fn serve_https(identity: &Identity, answer: &'static str) -> (Server, mpsc::Receiver<String>) {
+    use std::io::{Read, Write};
+    let (heard, heads) = mpsc::channel();
+    let config = server_config(Arc::new(Shows(certified(identity), Mutex::default())));
+    let server = Server::v4(move |talk| {
+        let stream = talk.stream.try_clone().unwrap();
+        let mut tls = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match tls.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                _ => return,
+            }
+        }
+        let _ = heard.send(String::from_utf8(head).unwrap());
+        let _ = tls.write_all(answer.as_bytes());
+        let _ = tls.read(&mut [0; 4096]);
+    });
+    (server, heads)
 }
 
 fn certified(identity: &Identity) -> Arc<CertifiedKey> {

@@ -16,6 +16,7 @@ pub(super) static ROOT: Schema = Schema {
         "bgp",
         "gobgp",
         "glb",
+        "hooks",
         "checks",
         "service",
         "vip_defaults",
@@ -334,6 +335,14 @@ pub(super) static GLB: Schema = Schema {
     keys: &["source", "destination", "reload_command", "reload_timeout", "min_write_interval", "watch", "config"],
 };
 
+pub(super) static HOOKS: Schema =
+    Schema { title: "[hooks]", keys: &["data_plane", "data_plane_timeout", "data_plane_policy", "notify"] };
+
+pub(super) static NOTIFY: Schema = Schema {
+    title: "[[hooks.notify]]",
+    keys: &["name", "command", "url", "events", "timeout", "attempts", "user", "ca_file", "bearer_token_file"],
+};
+
 /// All of them, but for [`GROUP`], which is [`PEER`] again, and [`VIP_DEFAULTS`], which is [`VIP`].
 pub(super) static ALL: &[&Schema] = &[
     &ROOT,
@@ -361,6 +370,8 @@ pub(super) static ALL: &[&Schema] = &[
     &FAIL_STATIC,
     &SELF_CHECK,
     &GLB,
+    &HOOKS,
+    &NOTIFY,
 ];
 
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do

@@ -6,6 +6,7 @@ mod forwarding;
 mod glb;
 mod gobgp;
 mod group;
+mod hooks;
 mod packet;
 mod peer;
 mod service;

@@ -28,14 +28,14 @@ fn cancelled() -> bool {
 
 /// The one deadline of a run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
+pub(in crate::driver) struct Limit {
     start: Instant,
     timeout: Duration,
 }
 
 /// Why a run may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
+pub(in crate::driver) enum Over {
     /// Its time is up.
     Expired,
     /// The daemon stops.
@@ -61,7 +61,7 @@ impl From<Over> for io::Error {
 
 impl Limit {
     /// The time runs from now.
-    pub(super) fn new(timeout: Duration) -> Limit {
+    pub(in crate::driver) fn new(timeout: Duration) -> Limit {
         Limit { start: clock(), timeout }
     }
 
@@ -74,17 +74,17 @@ impl Limit {
     }
 
     /// For the whole run.
-    pub(super) fn timeout(self) -> Duration {
+    pub(in crate::driver) fn timeout(self) -> Duration {
         self.timeout
     }
 
     /// Since the start.
-    pub(super) fn spent(self) -> Duration {
+    pub(in crate::driver) fn spent(self) -> Duration {
         clock().saturating_duration_since(self.start)
     }
 
     /// What is left; an error when nothing is.
-    pub(super) fn remaining(self) -> Result<Duration, Over> {
+    pub(in crate::driver) fn remaining(self) -> Result<Duration, Over> {
         match self.timeout.checked_sub(self.spent()) {
             Some(left) if !left.is_zero() => Ok(left),
             _ => Err(Over::Expired),
@@ -92,7 +92,7 @@ impl Limit {
     }
 
     /// How long the next wait may last; after it, ask again. Never zero, which sockets take for "forever".
-    pub(super) fn slice(self) -> Result<Duration, Over> {
+    pub(in crate::driver) fn slice(self) -> Result<Duration, Over> {
         if cancelled() {
             return Err(Over::Cancelled);
         }

@@ -9,10 +9,10 @@ mod checksum;
 mod datagram;
 pub mod dns;
 pub(super) mod egress;
-pub(super) mod exec;
+mod exec;
 mod file;
 mod grpc;
-mod http;
+pub(super) mod http;
 mod icmp;
 pub(super) mod limit;
 pub(super) mod needs;
@@ -22,14 +22,14 @@ mod socket;
 mod stream;
 mod syn;
 mod tcp;
-mod text;
-mod tls;
+pub(super) mod text;
+pub(super) mod tls;
 mod tls_handshake;
 mod tunnel;
 mod udp;
 pub(super) mod user;
 mod validity;
-mod verdict;
+pub(super) mod verdict;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ impl Prober {
     /// Every file that cannot be used, at the place in the configuration that names it; and that nobody may listen.
     pub fn new(config: &Config) -> Result<Prober, Vec<Diagnostic>> {
         Ok(Prober {
-            tls: tls::load(config)?,
+            tls: tls::load(config, config.checks.iter().filter_map(|check| check.probe.kind.tls()))?,
             users: Users::load(config),
             ears: tunnel::load(config).map_err(|fault| vec![fault])?,
         })

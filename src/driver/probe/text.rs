@@ -14,7 +14,7 @@ use crate::config::FailureKind;
 const LONGEST: usize = 200;
 
 /// Foreign bytes, fit for a log and a terminal: one line, nothing invisible, at most 200 characters.
-pub(super) fn printable(bytes: &[u8]) -> String {
+pub(in crate::driver) fn printable(bytes: &[u8]) -> String {
     // One character takes at most four bytes, and what is cut away needs no decoding.
     let some = bytes.get(..4 * LONGEST + 4).unwrap_or(bytes);
     let mut text = String::new();
@@ -33,7 +33,7 @@ pub(super) fn printable(bytes: &[u8]) -> String {
 }
 
 /// "timed out after 500 ms while connecting".
-pub(super) fn timed_out(timeout: Duration, doing: &str) -> String {
+pub(in crate::driver) fn timed_out(timeout: Duration, doing: &str) -> String {
     format!("timed out after {} while {doing}", duration(timeout))
 }
 
@@ -67,7 +67,7 @@ pub(super) fn failure(error: &io::Error, limit: Limit, doing: &str) -> Fault {
 pub(super) const CONNECTING: &str = "connecting";
 
 /// An error of the system in plain words.
-pub(super) fn words(error: &io::Error) -> Cow<'static, str> {
+pub(in crate::driver) fn words(error: &io::Error) -> Cow<'static, str> {
     match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => "connection refused".into(),
         Some(libc::ECONNRESET) => "connection reset".into(),

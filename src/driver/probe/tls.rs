@@ -30,7 +30,7 @@ use crate::driver::{clock, wall_clock};
 
 /// What a check of one profile speaks TLS with.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(in crate::driver) struct Client {
     /// Trust.
     pub config: Arc<ClientConfig>,
     /// The name for SNI and the certificate where it is not the host.
@@ -56,12 +56,15 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// One client per profile in use; profiles that trust and show the same share their configuration.
-pub(super) fn load(config: &Config) -> Result<BTreeMap<TlsProfile, Client>, Vec<Diagnostic>> {
+/// One client per profile; profiles that trust and show the same share their configuration.
+pub(in crate::driver) fn load<'p>(
+    config: &Config,
+    profiles: impl Iterator<Item = &'p TlsProfile>,
+) -> Result<BTreeMap<TlsProfile, Client>, Vec<Diagnostic>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut loader = Loader { provider, trusts: BTreeMap::new(), identities: BTreeMap::new(), made: BTreeMap::new() };
     let mut clients = BTreeMap::new();
-    for profile in config.checks.iter().filter_map(|check| check.probe.kind.tls()) {
+    for profile in profiles {
         if let (false, Some(config)) = (clients.contains_key(profile), loader.client(profile)) {
             clients.insert(profile.clone(), Client { config, server_name: profile.server_name.clone() });
         }
@@ -195,8 +198,8 @@ impl Trust {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            return Err("this system has no certificate authorities for https checks: install ca-certificates, \
-                        or give the checks a ca_file or verify = false"
+            return Err("this system has no certificate authorities for https: install ca-certificates, \
+                        or give the checks and hooks a ca_file, or checks verify = false"
                 .into());
         }
         Trust::new(roots, Vec::new(), provider)

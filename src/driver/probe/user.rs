@@ -10,9 +10,9 @@ use crate::config::{Config, ExecProbe, FailureKind, ProbeKind};
 
 /// Who a program runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(in crate::driver) struct Identity {
+    pub(in crate::driver) uid: u32,
+    pub(in crate::driver) gid: u32,
 }
 
 /// Those that a configuration names.
@@ -56,6 +56,14 @@ pub(in crate::driver) fn look(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("running programs as user {name} needs CAP_SETUID and CAP_SETGID (see herald.service)"))
+}
+
+/// Whom a program shall run as that names this user; `None` when those are we.
+///
+/// # Errors
+/// Why there is none, in words.
+pub(in crate::driver) fn identity(name: &str) -> Result<Option<Identity>, String> {
+    look_up(name).map(|identity| Some(identity).filter(|identity| !identity.is_ours()))
 }
 
 fn look_up(name: &str) -> Result<Identity, String> {

@@ -27,7 +27,7 @@ pub(super) struct Pass {
 
 /// A run that failed.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(in crate::driver) struct Fault {
     /// Why, by kind.
     pub kind: FailureKind,
     /// Why, in words.
@@ -40,7 +40,7 @@ pub(super) struct Fault {
 
 impl Fault {
     /// For a reason that is not simply the answer.
-    pub(super) fn new(kind: FailureKind, words: impl Into<Cow<'static, str>>) -> Fault {
+    pub(in crate::driver) fn new(kind: FailureKind, words: impl Into<Cow<'static, str>>) -> Fault {
         Fault { kind, words: words.into(), is_final: false, output: None }
     }
 }

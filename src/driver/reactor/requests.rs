@@ -30,6 +30,7 @@ impl Reactor {
                 let path = self.keeper.path().to_owned();
                 self.scribe.note(Notice::Restart(Restart::Writing { path, outcome }));
             }
+            Mail::Hook(news) => self.scribe.note(Notice::Hook(news)),
             Mail::Paths(suspicion) => self.suspect(suspicion),
             Mail::Glb(outcome) => self.feed(clock(), Input::GlbDone(outcome)),
             Mail::Loaded(tables_only, result) => {
@@ -87,6 +88,7 @@ impl Reactor {
                 lag_p99_us: u64::try_from(schedule.lag_p99.as_micros()).unwrap_or(u64::MAX),
                 overdue: schedule.overdue,
             },
+            hooks: self.hooks.lines(&wall),
             config: self.state.line(),
         }
     }
@@ -151,13 +153,16 @@ impl Reactor {
         if self.stop != Stop::No {
             return;
         }
-        let Loaded { config, subjects, prober, watched } = loaded;
+        let Loaded { config, subjects, prober, hooks, watched } = loaded;
         let now = clock();
         // What the engine still has to say means the old configuration's indexes.
         self.drain(now);
         if let Err(error) = self.pools.configure(&config, prober) {
             let started = self.pools.network().workers() + self.pools.local().workers();
             self.scribe.note(Notice::Workers(Workers::Missing { started, error: error.to_string() }));
+        }
+        if let Err(error) = self.hooks.configure(&hooks) {
+            self.scribe.note(Notice::HooksMissing(error.to_string()));
         }
         self.oversight.configure(&config);
         self.watch_ways(&config);

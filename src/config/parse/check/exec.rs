@@ -1,9 +1,9 @@
 //! The keys of `exec` and `file`.
 
 use super::material::Material;
-use crate::config::parse::daemon;
 use crate::config::parse::findings::{Findings, quote};
 use crate::config::parse::table::{Item, Section, optional};
+use crate::config::parse::{command, daemon};
 use crate::config::{ExecProbe, ExitCodes, FileProbe, FileRole, ProbeKind};
 
 /// What is left of the weight of a degraded backend, in percent.
@@ -11,29 +11,18 @@ pub(super) const DEGRADED_WEIGHT: u32 = 50;
 
 pub(super) fn exec(table: &Section, material: &mut Material, findings: &mut Findings) -> Option<ExecProbe> {
     let list = table.need("command", findings)?;
-    let items = list.list(findings)?;
-    let Some(program) = items.first() else {
-        findings.error(list.place, "`command` must not be empty");
-        return None;
-    };
-    let path = material.name_file(FileRole::Command, program, findings);
-    let mut command = Vec::with_capacity(items.len());
-    for item in &items {
-        let word = item.string(findings)?;
-        if word.contains('\0') {
-            findings.error(item.place, "`command` must not hold a zero byte");
-            return None;
-        }
-        command.push(word.to_owned());
+    let command = command::words(&list, findings);
+    let program = list.list(findings)?.into_iter().next();
+    if let (Some(_), Some(program)) = (&command, program) {
+        material.name_file(FileRole::Command, &program, findings);
     }
     let exit_codes = exit_codes(table, findings);
     let user = optional(table.get("user").map(|item| {
-        let name = user(&item, findings)?;
+        let name = command::user(&item, findings)?;
         material.name_user(&name, &item);
         Some(name)
     }));
-    path?;
-    Some(ExecProbe { command, exit_codes: exit_codes?, user: user? })
+    Some(ExecProbe { command: command?, exit_codes: exit_codes?, user: user? })
 }
 
 fn exit_codes(table: &Section, findings: &mut Findings) -> Option<ExitCodes> {
@@ -62,17 +51,6 @@ pub(super) fn percent(item: &Item, findings: &mut Findings) -> Option<u32> {
             .error(item.place, format!("`{}` must be a share from \"0%\" to \"100%\", not {}", item.name, quote(text)));
     }
     percent
-}
-
-/// A name or number. Whether there is such a user is the driver's to know.
-fn user(item: &Item, findings: &mut Findings) -> Option<String> {
-    let text = item.string(findings)?;
-    let sane = |c: char| c.is_ascii_alphanumeric() || "._-$".contains(c);
-    if text.is_empty() || text.len() > 32 || text.starts_with('-') || !text.chars().all(sane) {
-        findings.error(item.place, format!("`user`: {} is not the name or number of a user", quote(text)));
-        return None;
-    }
-    Some(text.to_owned())
 }
 
 pub(super) fn file(table: &Section, findings: &mut Findings) -> Option<FileProbe> {

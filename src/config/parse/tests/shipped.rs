@@ -31,6 +31,29 @@ fn the_tunnel_of_the_example_states_the_default() {
     assert_eq!(used(&shown), used(&shown.replace("port = 19523\n", "")));
 }
 
+/// The commented hooks of the example are some, and state the defaults.
+#[test]
+fn the_hooks_of_the_example_state_the_defaults() {
+    let (before, hooks) = EXAMPLE.split_once("[hooks]\n").unwrap();
+    let is_key = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+    let uncommented: String = hooks.lines().filter(is_key).map(|line| format!("{}\n", &line[1..])).collect();
+    let shown = format!("{before}[hooks]\n{uncommented}");
+    assert_eq!(warnings(&shown), [""; 0]);
+    let shown = config(&shown).hooks;
+    let [program, server] = &shown.notify[..] else { panic!("{:?}", shown.notify) };
+    let plain = "[hooks]\ndata_plane = '/x'\n[[hooks.notify]]\ncommand = '/x'\n";
+    let plain = config(&format!("{BASE}{plain}")).hooks;
+    for notify in [program, server] {
+        let default = &plain.notify[0];
+        assert_eq!(
+            (&notify.events, notify.timeout, notify.attempts),
+            (&default.events, default.timeout, default.attempts)
+        );
+    }
+    let (shown, plain) = (shown.data_plane.unwrap(), plain.data_plane.unwrap());
+    assert_eq!((shown.timeout, shown.policy), (plain.timeout, plain.policy));
+}
+
 #[test]
 fn the_example_shows_every_key() {
     for schema in schema::ALL {

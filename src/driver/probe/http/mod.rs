@@ -10,7 +10,7 @@ mod transport;
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::io;
+use std::io::{self, Read};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
@@ -21,12 +21,15 @@ use super::limit::Limit;
 use super::stream::Tls;
 use super::text::{self, printable};
 use super::{Fault, Pass, Run, Verdict, tls, verdict};
-use crate::config::{FailureKind, HttpProbe, HttpVersion};
+use crate::config::{Egress, FailureKind, HttpProbe, HttpVersion};
 
 use transport::{Broken, Dial, Phase};
 
 /// The longest header of an answer, in bytes, all lines together.
 const HEADER_MOST: usize = 64 * 1024;
+
+/// How much is read of an answer that is for people, in bytes.
+const SAID_MOST: u64 = 4096;
 
 const USER_AGENT: &str = concat!("herald/", env!("CARGO_PKG_VERSION"));
 
@@ -53,6 +56,31 @@ pub(super) fn run(at: &Run<'_>, probe: &HttpProbe, tls: Option<&tls::Client>) ->
     };
     let pass = answer::judge(response, probe, limit)?;
     Ok(Pass { warning: warning.get().cloned(), ..pass })
+}
+
+/// Sends one request, of which an answer with a status of 2xx means that it was taken. Redirects are not followed.
+pub(in crate::driver) fn post(
+    target: SocketAddr,
+    request: &HttpProbe,
+    tls: Option<&tls::Client>,
+    limit: Limit,
+) -> Result<(), Fault> {
+    let egress = Egress::default();
+    let tls = match tls {
+        None => None,
+        Some(client) => Some((client.config.clone(), client.name(request.host.as_deref(), target)?)),
+    };
+    let mut response = ask(&Run { target, egress: &egress, limit }, request, &request.path, tls, Arc::default())?;
+    let status = response.status();
+    // Whoever is still writing shall not find us gone. What it says is only for people, so it may be cut short.
+    let mut said = Vec::new();
+    let _complete_or_not = response.body_mut().as_reader().take(SAID_MOST).read_to_end(&mut said);
+    if status.is_success() {
+        return Ok(());
+    }
+    let line = said.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty());
+    let line = line.map(|line| format!(": {}", printable(line))).unwrap_or_default();
+    Err(format!("status {}{line}", with_reason(status)).into())
 }
 
 /// One request, on a connection of its own.

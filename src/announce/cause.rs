@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::GroundCause;
 use crate::config::Dependency;
 use crate::prefix::Prefix;
 
@@ -51,6 +52,8 @@ pub enum VipCause {
     Suppressed(Instant),
     /// It would be unhealthy for this reason, but that is doubted.
     Doubted(Doubt, Fault),
+    /// Its address or the data plane is not ready.
+    Ground(GroundCause),
     /// This self-check fails: everything is withdrawn.
     SelfCheck(usize),
     /// An operator drains it; its route says so (RFC 8326) until it is withdrawn at this time.
@@ -70,6 +73,9 @@ impl VipCause {
             _ => None,
         };
         match (rung(before), rung(self)) {
+            (None, None) if let (VipCause::Ground(before), VipCause::Ground(now)) = (before, self) => {
+                std::mem::discriminant(before) != std::mem::discriminant(now)
+            }
             (None, None) => std::mem::discriminant(before) != std::mem::discriminant(self),
             (before, now) => before != now,
         }

@@ -38,6 +38,7 @@ impl Announce {
         let service = |index| Service { health: (known.service)(index), share: (known.share)(index), vips: Vec::new() };
         self.services = (0..config.services.len()).map(service).collect();
         self.guard.configure(now, config, known.passing, known.backends_up);
+        self.grounds.configure(now, config);
         self.configure_vips(config);
         self.configure_aggregates(now, config);
         self.release_if_ready();

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::ground::Footing;
 use super::guard::Ruling;
 use super::{VipCause, VipState};
 
@@ -52,6 +53,16 @@ impl Decision {
             Route::Healthy(_) | Route::Doubtful | Route::Unhealthy => VipState::Degraded,
         };
         Decision { state, cause, route: Some(route) }
+    }
+
+    /// The same on this footing; `announced` tells whether it is announced now.
+    pub(super) fn on(self, footing: Footing, announced: bool) -> Decision {
+        match footing {
+            Footing::Firm => self,
+            Footing::Waiting(_) if announced => self,
+            Footing::Waiting(cause) => Decision::not(VipState::Holding, VipCause::Ground(cause)),
+            Footing::Lost(cause) => Decision::not(VipState::Withdrawn, VipCause::Ground(cause)),
+        }
     }
 
     /// Its route says that it will go (RFC 8326).

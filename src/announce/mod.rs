@@ -12,6 +12,7 @@ mod aggregate;
 mod cause;
 mod configure;
 mod decision;
+mod ground;
 mod guard;
 mod hold;
 mod ladder;
@@ -31,12 +32,14 @@ use crate::prefix::Prefix;
 use crate::timers::Deadlines;
 use aggregate::Aggregates;
 use decision::{Stage, later};
+use ground::Grounds;
 use guard::{Guard, Ruling};
 use vip::Vip;
 
 pub use aggregate::{AggregateCause, AggregateEvent, AggregateState, AggregateStatus, Tally};
 pub use cause::{Doubt, DrainedBy, Fault, VipCause, VipEvent, VipState, VipStatus};
 pub use configure::Knowledge;
+pub use ground::{AddressNews, GroundAction, GroundCause};
 pub use guard::{DoubtEnd, DoubtStatus, GuardEvent};
 
 /// An empty queue of events keeps the room of so many, and gives the rest back: storms are rare.
@@ -131,6 +134,9 @@ pub struct Announce {
     /// VIPs without a verdict.
     undecided: usize,
     guard: Guard,
+    grounds: Grounds,
+    /// VIPs that wait for their ground, after a restart.
+    waiting: usize,
     /// VIPs that are to be looked at, by their rank and index: none before what it depends on.
     touched_vips: BTreeSet<(u32, usize)>,
     /// What the guard last ruled, as far as VIPs have been told.
@@ -169,6 +175,8 @@ impl Announce {
             services: Vec::new(),
             undecided: 0,
             guard: Guard::default(),
+            grounds: Grounds::default(),
+            waiting: 0,
             touched_vips: BTreeSet::new(),
             ruling: Ruling::default(),
             all_touched: false,
@@ -253,6 +261,29 @@ impl Announce {
         self.guard.poll_ask()
     }
 
+    /// Something is known of the addresses of VIPs on this host: for those with `bind` or `require_address`.
+    pub fn address_news(&mut self, now: Instant, news: impl IntoIterator<Item = (Prefix, AddressNews)>) {
+        for (prefix, news) in news {
+            if self.grounds.address_news(now, &prefix, news) {
+                self.touch_prefix(&prefix);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The data plane has been readied for a VIP, or has not, and why: answers [`GroundAction::Prepare`] of this number.
+    pub fn prepared(&mut self, now: Instant, vip: &Prefix, job: u64, result: Result<(), String>) {
+        if self.grounds.prepared(now, vip, job, result) {
+            self.touch_prefix(vip);
+        }
+        self.settle(now);
+    }
+
+    /// What is to be done for the ground of VIPs, in order; what goes out in the same moment goes before.
+    pub fn take_ground_actions(&mut self) -> Vec<GroundAction> {
+        self.grounds.take_actions()
+    }
+
     /// Ends holds, doubts and the start-up wait that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.stage_ends.is_some_and(|end| end <= now) {
@@ -269,6 +300,9 @@ impl Announce {
         while let Some(index) = self.holds.expire(now) {
             self.touch(index);
         }
+        while let Some(prefix) = self.grounds.expire(now) {
+            self.touch_prefix(&prefix);
+        }
         self.aggregates.expire(now);
         self.settle(now);
     }
@@ -276,7 +310,8 @@ impl Announce {
     /// When [`handle_timeout`](Self::handle_timeout) next has work. After a timeout handled at `t` always later than `t`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = [self.stage_ends, self.holds.earliest()];
-        own.into_iter().chain([self.aggregates.poll_timeout(), self.guard.poll_timeout()]).flatten().min()
+        let others = [self.aggregates.poll_timeout(), self.guard.poll_timeout(), self.grounds.poll_timeout()];
+        own.into_iter().chain(others).flatten().min()
     }
 
     /// The next route that is wanted with these attributes, or no more. Only the latest word on each route.
@@ -354,9 +389,9 @@ impl Announce {
         self.settle(now);
     }
 
-    /// Whether everything has been withdrawn after [`stop`](Self::stop).
+    /// Whether everything has been withdrawn after [`stop`](Self::stop), and every address of ours removed.
     pub fn is_stopped(&self) -> bool {
-        matches!(self.stage, Stage::Draining | Stage::Stopped) && self.announced == 0
+        matches!(self.stage, Stage::Draining | Stage::Stopped) && self.announced == 0 && self.grounds.is_clear()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use super::decision::{Circumstances, Stage};
+use super::decision::{Circumstances, Decision, Stage};
 use super::vip::{News, Vip};
 use super::{Announce, VipCause, VipEvent, VipState};
 use crate::config::{Dependency, VipPolicy};
+use crate::prefix::Prefix;
 
 impl Announce {
     /// A VIP that is no longer configured.
@@ -22,7 +23,9 @@ impl Announce {
 
     /// Ends the start-up wait when nothing is left to wait for.
     pub(super) fn release_if_ready(&mut self) {
-        if !self.is_released() && self.began.is_some() && self.undecided == 0 {
+        // Who keeps a route over our restart shall not be told that this is all while one is being readied.
+        let ready = self.stage == Stage::StartUp || self.waiting == 0;
+        if !self.is_released() && self.began.is_some() && self.undecided == 0 && ready {
             self.stage = Stage::Released;
             self.stage_ends = None;
             self.touch_all();
@@ -38,6 +41,12 @@ impl Announce {
     /// Something that concerns a VIP has changed.
     pub(super) fn touch(&mut self, index: usize) {
         self.touched_vips.extend(self.vips.get(index).map(|vip| (vip.rank, index)));
+    }
+
+    pub(super) fn touch_prefix(&mut self, prefix: &Prefix) {
+        if let Ok(index) = self.vips.binary_search_by_key(prefix, |vip| vip.prefix) {
+            self.touch(index);
+        }
     }
 
     /// Something that a VIP stands on has changed.
@@ -110,14 +119,37 @@ impl Announce {
         }
         circumstances.ruling = self.guard.ruling();
         let decision = vip.decide(now, &circumstances);
+        // What is drained is not announced, whatever its checks will say; nor is anything while we are broken.
+        let is_broken = circumstances.ruling.broken.is_some();
+        let is_settled = vip.is_decided() || decision.state == VipState::Drained || is_broken;
+        let (decision, is_settled) = self.found(now, index, decision, is_settled);
         self.guard.set_doubted(index, matches!(decision.cause, VipCause::Doubted(..)));
         self.holds.set(index, decision.cause.until());
-        self.events.extend(vip.show(now, &decision));
-        self.aggregates.note(index, vip.prefix, &decision);
+        self.take_on(now, index, &decision, is_settled);
+    }
 
-        // What is drained is not announced, whatever its checks will say; nor is anything while we are broken.
-        let is_settled =
-            vip.is_decided() || decision.state == VipState::Drained || circumstances.ruling.broken.is_some();
+    /// Sees to the ground of a VIP: what is decided when that is taken into account, and whether that is settled.
+    fn found(&mut self, now: Instant, index: usize, decision: Decision, is_settled: bool) -> (Decision, bool) {
+        let vip = &mut self.vips[index];
+        let mut decision = decision;
+        if decision.route.is_some() {
+            let footing = self.grounds.want(now, &vip.prefix);
+            decision = decision.on(footing, vip.wanted.is_some());
+        } else if self.stage != Stage::StartUp && (self.stage != Stage::Restart || is_settled) {
+            self.grounds.release(now, &vip.prefix);
+        }
+        let lacks_ground = matches!(decision.cause, VipCause::Ground(_));
+        let waits = self.stage == Stage::Restart && lacks_ground;
+        let waited = std::mem::replace(&mut vip.waits, waits);
+        self.waiting = self.waiting + usize::from(waits) - usize::from(waited);
+        (decision, is_settled && !waits)
+    }
+
+    /// Shows what was decided, and wants the route that follows.
+    fn take_on(&mut self, now: Instant, index: usize, decision: &Decision, is_settled: bool) {
+        let vip = &mut self.vips[index];
+        self.events.extend(vip.show(now, decision));
+        self.aggregates.note(index, vip.prefix, decision);
         let mut wanted = vip.attributes(decision.route);
         if decision.is_leaving() || self.stage == Stage::Draining {
             wanted = wanted.map(|attributes| self.graceful.on(attributes));
@@ -132,7 +164,7 @@ impl Announce {
         if is_settled || self.stage != Stage::Restart {
             vip.remembered = None;
         }
-        let said = vip.health_for_dependents(&decision, self.stage);
+        let said = vip.health_for_dependents(decision, self.stage);
         if std::mem::replace(&mut vip.said, said) != said {
             self.tell_dependents(index);
         }

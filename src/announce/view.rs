@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::decision::Stage;
 use super::vip::Vip;
-use super::{AggregateStatus, Announce, DoubtStatus, Remembered, Share, VipStatus, Wait};
+use super::{AggregateStatus, Announce, DoubtStatus, GroundCause, Remembered, Share, VipStatus, Wait};
 use crate::config::Attributes;
 use crate::prefix::Prefix;
 
@@ -49,6 +49,11 @@ impl Announce {
     pub fn wanted(&self, prefix: &Prefix) -> Option<Arc<Attributes>> {
         let vip = self.vips.binary_search_by_key(prefix, |vip| vip.prefix).ok().and_then(|index| self.vips.get(index));
         vip.map_or_else(|| self.aggregates.wanted(prefix), |vip| vip.wanted.clone())
+    }
+
+    /// Why the ground of a VIP is not ready, in the words of those who tried.
+    pub fn ground_error(&self, vip: &Prefix, cause: GroundCause) -> Option<&str> {
+        self.grounds.error(vip, cause)
     }
 
     /// How much of a VIP with a ladder is healthy.

@@ -54,6 +54,8 @@ pub(super) struct Vip {
     pub(super) rank: u32,
     /// What these were last told.
     pub(super) said: ServiceHealth,
+    /// It waits for its ground, after a restart.
+    pub(super) waits: bool,
     /// The guard counts it among the healthy.
     pub(super) counts_as_healthy: bool,
 }
@@ -105,6 +107,7 @@ impl Vip {
                 dependents,
                 rank: 0,
                 said: ServiceHealth::Undecided,
+                waits: false,
                 counts_as_healthy: false,
             },
         }

@@ -51,7 +51,7 @@ pub use parse::{Texts, find_gobgp, parse, parse_attributes, parse_incomplete, pa
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use restart::RestartTime;
 pub use transport::{Password, Reach, Secret, Transport};
-pub use vip::{Damping, Dependency, Hold, OnDown, Rung, RungAction, Vip, VipPolicy};
+pub use vip::{Bind, Damping, Dependency, Hold, OnDown, Rung, RungAction, Vip, VipPolicy};
 pub use workers::{MAX_EXEC_WORKERS, MAX_WORKERS, Workers};
 
 use crate::prefix::Prefix;

@@ -25,6 +25,10 @@ pub struct Vip {
     pub damping: Option<Damping>,
     /// The rungs of the ladder, from the highest share to the lowest: no two the same.
     pub ladder: Vec<Rung>,
+    /// Where its address is put before it is announced; `None`: nowhere.
+    pub bind: Option<Bind>,
+    /// It is announced only while its address is on this host.
+    pub require_address: bool,
     /// While unhealthy.
     pub on_down: OnDown,
     /// While it is doubted that it is unhealthy, where the [guard](super::FailStatic) degrades; else the route stays as it
@@ -46,11 +50,22 @@ impl Vip {
             hold_down: Hold::default(),
             damping: None,
             ladder: Vec::new(),
+            bind: None,
+            require_address: false,
             on_down: OnDown::Withdraw,
             doubtful: None,
             via,
         }
     }
+}
+
+/// `bind`: the address of a VIP on an interface of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// As the system calls it.
+    pub interface: Arc<str>,
+    /// How long the address stays after the withdrawal.
+    pub delay: Duration,
 }
 
 /// `vip_policy`: how many of the services on a VIP must be up.

@@ -111,13 +111,14 @@ pub struct ServiceReason {
 impl Reason {
     /// Whether it is the same for all VIPs with this cause.
     pub(super) fn is_shared(&self) -> bool {
-        use VipCause::{Climb, Doubted, Drained, Draining, Rung, Suppressed};
+        use VipCause::{Climb, Doubted, Drained, Draining, Ground, Rung, Suppressed};
         !matches!(
             self.cause,
             Draining(DrainedBy::Itself, _)
                 | Drained(DrainedBy::Itself)
                 | Rung(_)
                 | Climb(..)
+                | Ground(_)
                 | Suppressed(_)
                 | Doubted(_, Fault::Rung(_))
         )
@@ -166,6 +167,7 @@ impl fmt::Display for Reason {
                 | VipCause::Climb(..)
                 | VipCause::Suppressed(_)
                 | VipCause::Doubted(..)
+                | VipCause::Ground(_)
                 | VipCause::SelfCheck(_),
                 _,
             ) => f.write_str(&self.about),

@@ -140,6 +140,8 @@ impl<'r> Reader<'r> {
             depends_on: Vec::new(),
             ladder: ladder::rungs(table, &attributes, &mut places.told_internally, findings),
             attributes: Arc::new(attributes),
+            bind: None,
+            require_address: false,
             hold_up,
             hold_down,
             damping: table.get("damping").and_then(|item| hold::damping(&item, findings)),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::super::Engine;
 use super::vip_state;
-use crate::announce::{Doubt, DoubtEnd, Fault, GuardEvent, VipCause};
+use crate::announce::{Doubt, DoubtEnd, Fault, GroundCause, GuardEvent, VipCause};
 use crate::config::{Dependency, Rung};
 use crate::health::ServiceState;
 use crate::prefix::Prefix;
@@ -39,6 +39,7 @@ impl Engine {
                 text
             }
             VipCause::SelfCheck(index) => self.self_check_fault(index),
+            VipCause::Ground(ground) => self.ground_fault(ground, vip),
             _ => String::new(),
         }
     }
@@ -66,6 +67,19 @@ impl Engine {
             },
         };
         format!("it depends on {name}, which is {state}")
+    }
+
+    fn ground_fault(&self, ground: GroundCause, vip: &Prefix) -> String {
+        let bind = self.config.vips.get(vip).and_then(|vip| vip.bind.as_ref());
+        let place = bind.map_or("this host", |bind| &*bind.interface);
+        let error = self.announce.ground_error(vip, ground).map(|error| format!(": {error}")).unwrap_or_default();
+        match ground {
+            GroundCause::Address => format!("healthy; waiting for its address on {place}{error}"),
+            GroundCause::AddressFailed(_) => format!("healthy, but its address cannot be put on {place}{error}"),
+            GroundCause::AddressMissing => format!("its address is not on {place}"),
+            GroundCause::DataPlane => format!("healthy; waiting for the data plane{error}"),
+            GroundCause::DataPlaneFailed(_) => format!("healthy, but the data plane is not ready{error}"),
+        }
     }
 
     fn healthy_share(&self, vip: &Prefix, rung: usize) -> String {

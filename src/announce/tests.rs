@@ -36,7 +36,7 @@ fn config(services: usize, vips: &[(&[usize], Duration, OnDown)]) -> Config {
         protocol: Protocol::Tcp,
         port: 80,
         last_port: 80,
-        required: Required::Backends(1),
+        required: Required::Backends(1).into(),
         backends: Vec::new(),
         disable: None,
     };

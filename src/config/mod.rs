@@ -16,6 +16,7 @@ pub mod guard;
 pub mod hooks;
 pub mod parse;
 pub mod peer;
+pub mod quorum;
 pub mod restart;
 pub mod transport;
 pub mod vip;
@@ -49,6 +50,7 @@ pub use hooks::{
 };
 pub use parse::{Texts, find_gobgp, parse, parse_attributes, parse_incomplete, parse_with, peer_keys, wanted_files};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
+pub use quorum::{Measure, Quorum};
 pub use restart::RestartTime;
 pub use transport::{Password, Reach, Secret, Transport};
 pub use vip::{Bind, Damping, Dependency, Hold, OnDown, Rung, RungAction, Vip, VipPolicy};
@@ -170,8 +172,8 @@ pub struct Service {
     pub port: u16,
     /// Of several ports the last; else the one there is.
     pub last_port: u16,
-    /// How many backends must count.
-    pub required: Required,
+    /// How much of its backends must count.
+    pub required: Quorum,
     /// In the order of the file; addresses are unique within the service.
     pub backends: Vec<Backend>,
     /// `disable_file`: the check, by its index into [`Config::checks`], that passes while the service is taken out of use.
@@ -208,9 +210,14 @@ pub enum Required {
 impl Required {
     /// The number of backends out of `configured` that must count.
     pub fn of(self, configured: usize) -> usize {
+        usize::try_from(self.of_total(configured as u64)).unwrap_or(usize::MAX)
+    }
+
+    /// The same of any amount.
+    pub fn of_total(self, total: u64) -> u64 {
         match self {
-            Required::Backends(count) => count as usize,
-            Required::Percent(percent) => (configured * usize::from(percent)).div_ceil(100),
+            Required::Backends(count) => u64::from(count),
+            Required::Percent(percent) => total.saturating_mul(u64::from(percent)).div_ceil(100),
         }
     }
 }
@@ -224,6 +231,8 @@ pub struct Backend {
     pub weight: u32,
     /// A disabled backend is checked but does not count.
     pub enabled: bool,
+    /// `sorry`: it counts only when no other does.
+    pub sorry: bool,
     /// None at all always passes.
     pub checks: Vec<CheckRef>,
     /// How many of them must pass.

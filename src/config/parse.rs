@@ -23,6 +23,7 @@ mod hooks;
 mod json;
 mod passive;
 mod peer;
+mod quorum;
 mod schema;
 mod service;
 mod table;

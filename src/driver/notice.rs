@@ -501,7 +501,8 @@ port = 8080
         let backend = |up| engine(engine::Notice::Health(HealthEvent::Backend { service: 0, backend: 1, up }));
         assert_eq!(backend(false), "WARN backend web/10.1.0.12:8080 down");
         assert_eq!(backend(true), "INFO backend web/10.1.0.12:8080 up");
-        let event = HealthEvent::Service { service: 0, state: ServiceState::Down, available: 0, required: 1 };
+        let event =
+            HealthEvent::Service { service: 0, state: ServiceState::Down, available: 0, required: 1, on_sorry: false };
         let text = "WARN service web down: 0 of 2 backends available, 1 required";
         assert_eq!(engine(engine::Notice::Health(event)), text);
         // An index that means nothing is no reason to panic, nor to say something wrong.
@@ -524,7 +525,11 @@ port = 8080
             vip(announced, announced, VipCause::Stopping, None),
             "INFO vip 192.0.2.1/32 announced with GRACEFUL_SHUTDOWN: herald is stopping"
         );
-        let service = ServiceReason { name: "web".into(), available: 0, required: 1, backends: 2, failing: None };
+        let two = "[[service]]\nname = 'web'\nvips = ['192.0.2.1']\nport = 80\nchecks = []\n\
+                   [[service.backend]]\naddress = '10.1.0.1'\n[[service.backend]]\naddress = '10.1.0.2'\n";
+        let config = crate::config::parse(&[crate::config::Source { name: "f".into(), text: two.to_owned() }]).unwrap();
+        let count = crate::engine::status::Count::new(&config.services[0], 0, 1, false);
+        let service = ServiceReason { name: "web".into(), count, failing: None };
         let down = VipCause::ServiceDown(0);
         let why = "service web is down: 0 of 2 backends available, 1 required";
         let withdrawn = Some(VipState::Withdrawn);

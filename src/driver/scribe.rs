@@ -164,7 +164,8 @@ mod tests {
     use std::sync::Arc;
 
     fn service_down() -> Notice {
-        let event = HealthEvent::Service { service: 0, state: ServiceState::Down, available: 0, required: 1 };
+        let event =
+            HealthEvent::Service { service: 0, state: ServiceState::Down, available: 0, required: 1, on_sorry: false };
         Notice::Engine(Arc::new(Subjects::new(Arc::default())), engine::Notice::Health(event))
     }
 

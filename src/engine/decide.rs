@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{Engine, Notice, Output};
-use crate::announce::ServiceHealth;
-use crate::health::{HealthEvent, ServiceState};
+use crate::announce::{ServiceHealth, Share};
+use crate::health::{self, HealthEvent, ServiceState};
 
 impl Engine {
     /// Lets conclusions run from the checks down to the RIB.
@@ -47,7 +47,9 @@ impl Engine {
                     }
                     let Some(event) = event else { continue };
                     self.judge(now, &event);
-                    self.outputs.push(Output::Notice(Notice::Health(event)));
+                    if !matches!(event, HealthEvent::Share { .. } | HealthEvent::Answer { .. }) {
+                        self.outputs.push(Output::Notice(Notice::Health(event)));
+                    }
                 }
             }
         }
@@ -66,6 +68,9 @@ impl Engine {
             HealthEvent::Service { service, state, .. } => {
                 self.announce.service_changed(now, *service, service_health(*state));
             }
+            HealthEvent::Share { service, share } => {
+                self.announce.share_changed(now, *service, announced_share(*share));
+            }
             HealthEvent::Answer { check, passed } => self.announce.check_answered(now, *check, *passed),
             HealthEvent::Weight { .. } | HealthEvent::Stale { .. } | HealthEvent::Warning { .. } => {}
         }
@@ -79,4 +84,8 @@ pub(super) fn service_health(state: ServiceState) -> ServiceHealth {
         ServiceState::Down => ServiceHealth::Down,
         ServiceState::Drained => ServiceHealth::Drained,
     }
+}
+
+pub(super) fn announced_share(share: health::Share) -> Share {
+    Share { counting: share.counting, total: share.total }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::status::Count;
 use super::{Engine, Notice, Output};
 use crate::announce::DrainedBy;
 use crate::config::Config;
@@ -385,12 +386,8 @@ impl Engine {
                     Some(reason) => format!("service {name} is drained{reason}"),
                     None => {
                         let status = self.health.service(index);
-                        format!(
-                            "service {name} is drained: {} of {} backends available without those that are drained, {} required",
-                            status.available,
-                            service.backends.len(),
-                            status.required
-                        )
+                        let count = Count::new(service, status.available, status.required, status.on_sorry);
+                        format!("service {name} is drained: without what is drained, {count}")
                     }
                 }
             }

@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::announce::{AggregateEvent, Announce, GuardEvent, Knowledge, Share, VipEvent, VipState};
+use crate::announce::{AggregateEvent, Announce, GuardEvent, Knowledge, VipEvent, VipState};
 use crate::bgp::error::Notification;
 use crate::bgp::peer::{self, ArrivalId, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
@@ -305,7 +305,7 @@ impl Engine {
         let backends_up = |service| health.service(service).backends.iter().filter(|backend| backend.up).count();
         let known = Knowledge {
             service: &|service| decide::service_health(health.service_state(service)),
-            share: &|_| Share::default(),
+            share: &|service| decide::announced_share(health.service(service).share),
             passing: &|check| health.check(check).passing,
             backends_up: (0..config.services.len()).map(backends_up).sum(),
         };

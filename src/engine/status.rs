@@ -1,6 +1,7 @@
 //! What `herald status` shows, taken from the cores at one moment, in the shape of `status --json`.
 
 mod about;
+mod count;
 mod peer;
 mod service;
 
@@ -21,6 +22,7 @@ use crate::config;
 use crate::prefix::Prefix;
 use crate::wall::{Timestamp, WallClock};
 
+pub use count::Count;
 pub(super) use peer::peer_address;
 pub use peer::{CallsLine, PeerLine, RestartLine, peer_line};
 pub use service::{BackendLine, CheckLine, ServiceLine, service_state};
@@ -98,12 +100,8 @@ pub struct Reason {
 pub struct ServiceReason {
     /// As configured.
     pub name: Arc<str>,
-    /// Backends that count.
-    pub available: usize,
-    /// Backends that must count.
-    pub required: usize,
-    /// All of its backends.
-    pub backends: usize,
+    /// What counts of it.
+    pub count: Count,
     /// A failing check of a backend that does not count: address, check and what its last run found.
     pub failing: Option<(SocketAddr, Arc<str>, String)>,
 }
@@ -139,9 +137,7 @@ impl ServiceReason {
         });
         Some(ServiceReason {
             name: service.name.clone(),
-            available: status.available,
-            required: status.required,
-            backends: service.backends.len(),
+            count: Count::new(service, status.available, status.required, status.on_sorry),
             failing: failing.into_iter().next(),
         })
     }
@@ -182,8 +178,7 @@ impl fmt::Display for Reason {
 
 impl fmt::Display for ServiceReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ServiceReason { available, required, backends, .. } = self;
-        write!(f, "{available} of {backends} backends available, {required} required")?;
+        write!(f, "{}", self.count)?;
         match &self.failing {
             Some((address, check, detail)) if detail.is_empty() => write!(f, " ({address} fails {check})"),
             Some((address, check, detail)) => write!(f, " ({address} fails {check}: {detail})"),

@@ -12,6 +12,8 @@ pub(super) struct Backend {
     pub(super) service: usize,
     /// Enabled, with a weight: the operator lets it count.
     eligible: bool,
+    /// It stands in for others.
+    pub(super) sorry: bool,
     /// As configured.
     configured_weight: u32,
     /// The checks that count, each once, by their index.
@@ -49,6 +51,7 @@ impl Backend {
         let mut backend = Backend {
             service,
             eligible: config.enabled && config.weight > 0,
+            sorry: config.sorry,
             configured_weight: config.weight,
             needed: config.combine.of(checks.len()),
             failing: count(Some(false)),
@@ -112,6 +115,11 @@ impl Backend {
     /// What the checks say; as long as they do not say, it stays what it was.
     pub(super) fn judge(&self) -> bool {
         if self.is_decided() { self.checks.len() - self.failing - self.undecided >= self.needed } else { self.up }
+    }
+
+    /// Its weight as if its checks did not drain it: what it has or may get.
+    pub(super) fn full_weight(&self) -> u32 {
+        if self.weight == 0 { self.configured_weight } else { self.weight }
     }
 
     /// Whether the operator lets it count.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::ServiceState;
+use super::{ServiceState, Share};
 #[cfg(doc)]
 use crate::config::Config;
 
@@ -70,9 +70,18 @@ pub enum HealthEvent {
         service: usize,
         /// The new state.
         state: ServiceState,
-        /// Backends that count.
-        available: usize,
-        /// Backends that must count.
-        required: usize,
+        /// What counts, in the measure of the service's quorum.
+        available: u64,
+        /// What must count.
+        required: u64,
+        /// Sorry backends have stepped in for the regular ones.
+        on_sorry: bool,
+    },
+    /// How much of a service is healthy changed; told before what follows for its state.
+    Share {
+        /// Index into [`Config::services`].
+        service: usize,
+        /// How much it is now.
+        share: Share,
     },
 }

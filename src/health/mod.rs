@@ -19,6 +19,7 @@ mod check;
 mod checks;
 mod event;
 mod lag;
+mod quorum;
 mod run;
 mod schedule;
 mod service;
@@ -39,6 +40,7 @@ use service::{Reload, Services};
 use tripwire::Wires;
 
 pub use event::HealthEvent;
+pub use quorum::Share;
 pub use run::{Finding, ProbeOutcome, ProbeRequest, Ticket};
 pub use status::{BackendStatus, CheckStatus, ScheduleStatus, ServiceState, ServiceStatus};
 pub use tripwire::{WireAction, WireState, WireStatus};

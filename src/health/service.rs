@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::backend::Backend;
 use super::check::Statement;
 use super::checks::Change;
+use super::quorum::{Quorum, Share};
 use super::{BackendStatus, HealthEvent, ServiceState, ServiceStatus};
 use crate::config::{self, Config};
 use crate::prefix::Prefix;
@@ -20,13 +21,9 @@ use crate::prefix::Prefix;
 struct Service {
     /// Its part of [`Services::backends`].
     backends: Range<usize>,
-    required: usize,
-    /// Backends that count, with those that would if they were not drained.
-    available: usize,
-    /// Of these, the drained ones.
-    spare: usize,
-    /// Backends that may yet count.
-    open: usize,
+    quorum: Quorum,
+    /// As it was told last.
+    share: Share,
     /// As if nothing were drained.
     health: ServiceState,
     /// An operator drains it.
@@ -39,25 +36,10 @@ struct Service {
 }
 
 impl Service {
-    /// The state that the counts make. `lost` says that a backend just stopped counting because of its checks.
-    ///
-    /// In between, when it takes backends that have no verdict yet to know, a service keeps its state: one that was up
-    /// before a reload brought new backends stays up. But not past the loss of a backend that it had: then it is down.
-    fn judge(&self, lost: bool) -> ServiceState {
-        let out_of_reach = self.available + self.open < self.required;
-        if self.available >= self.required {
-            ServiceState::Up
-        } else if out_of_reach || (lost && self.health == ServiceState::Up) {
-            ServiceState::Down
-        } else {
-            self.health
-        }
-    }
-
     /// The state with what is drained taken out. A service whose last other backend fails is down at once: what is drained
     /// does not stand in for what is dead.
     fn told(&self, lost: bool) -> ServiceState {
-        let needs_spare = self.spare > 0 && self.counting() < self.required;
+        let needs_spare = self.quorum.needs_spare(self.state == ServiceState::Up);
         match (self.health, self.state) {
             (ServiceState::Up, _) if self.drained || self.disabled == Some(true) => ServiceState::Drained,
             (ServiceState::Up, ServiceState::Undecided) if self.disabled.is_none() => ServiceState::Undecided,
@@ -66,11 +48,6 @@ impl Service {
             (ServiceState::Up, _) if needs_spare => ServiceState::Drained,
             (health, _) => health,
         }
-    }
-
-    /// Backends that count.
-    fn counting(&self) -> usize {
-        self.available - self.spare
     }
 }
 
@@ -163,6 +140,8 @@ impl Services {
             self.backends.push(backend);
         }
         let mine = first..self.backends.len();
+        let mut quorum = Quorum::new(service);
+        self.backends[mine.clone()].iter().for_each(|backend| quorum.add(backend));
         let undecided = ServiceState::Undecided;
         let disabled = service.disable.map_or(Some(false), |check| {
             self.disables.entry(check).or_default().push(index);
@@ -171,10 +150,8 @@ impl Services {
         let (health, state, since) =
             old.map_or((undecided, undecided, now), |(_, old)| (old.health, old.state, old.since));
         self.services.push(Service {
-            required: service.required.of(service.backends.len()),
-            available: self.backends[mine.clone()].iter().filter(|backend| backend.counts()).count(),
-            spare: self.backends[mine.clone()].iter().filter(|backend| backend.is_spare()).count(),
-            open: self.backends[mine.clone()].iter().filter(|backend| backend.may_count()).count(),
+            quorum,
+            share: old.map(|(_, old)| old.share).unwrap_or_default(),
             backends: mine,
             health,
             drained: self.drained.contains(&(service.name.clone(), None)),
@@ -241,7 +218,8 @@ impl Services {
         }
         let backend = &mut self.backends[index];
         let service = &mut self.services[backend.service];
-        let (counted, may_have, was_spare) = (backend.counts(), backend.may_count(), backend.is_spare());
+        let counted = backend.counts();
+        service.quorum.take(backend);
         let before = (backend.weight, backend.is_degraded);
         backend.apply(change.before, change.after, statement);
         let (position, up) = (index - service.backends.start, backend.judge());
@@ -252,9 +230,7 @@ impl Services {
         if (backend.weight, backend.is_degraded) != before {
             events.push_back(backend.weighs(position));
         }
-        service.available = service.available + usize::from(backend.counts()) - usize::from(counted);
-        service.spare = service.spare + usize::from(backend.is_spare()) - usize::from(was_spare);
-        service.open = service.open + usize::from(backend.may_count()) - usize::from(may_have);
+        service.quorum.add(backend);
         counted && !backend.counts()
     }
 
@@ -275,15 +251,21 @@ impl Services {
             self.touched += 1;
         }
         let service = &mut self.services[index];
-        let health = service.judge(lost);
+        let health = service.quorum.judge(service.health, lost);
         if std::mem::replace(&mut service.health, health) != health {
             self.turned.push(index);
+        }
+        let share = service.quorum.share();
+        if std::mem::replace(&mut service.share, share) != share {
+            events.push_back(HealthEvent::Share { service: index, share });
         }
         let state = service.told(lost);
         if state != service.state {
             (service.state, service.since) = (state, now);
-            let (available, required) = (service.counting(), service.required);
-            events.push_back(HealthEvent::Service { service: index, state, available, required });
+            let is_up = state == ServiceState::Up;
+            let (available, required) = (service.quorum.counting(), service.quorum.mark(is_up));
+            let on_sorry = is_up && service.quorum.is_sorry();
+            events.push_back(HealthEvent::Service { service: index, state, available, required, on_sorry });
         }
     }
 
@@ -312,9 +294,9 @@ impl Services {
                 else {
                     return;
                 };
-                let was_spare = backend.is_spare();
+                service.quorum.take(backend);
                 backend.drained = drained;
-                service.spare = service.spare + usize::from(backend.is_spare()) - usize::from(was_spare);
+                service.quorum.add(backend);
             }
         }
         self.settle(now, index, false, events);
@@ -333,6 +315,7 @@ impl Services {
             weight: backend.weight,
             degraded: backend.is_degraded,
             drained: backend.drained,
+            sorry: backend.sorry,
             decided: backend.is_decided(),
             since: backend.since,
         };
@@ -340,8 +323,12 @@ impl Services {
             state: service.state,
             disabled: service.disabled == Some(true),
             since: service.since,
-            available: service.counting(),
-            required: service.required,
+            available: service.quorum.counting(),
+            required: service.quorum.mark(service.state == ServiceState::Up),
+            marks: service.quorum.marks(),
+            measure: service.quorum.measure(),
+            share: service.quorum.share(),
+            on_sorry: service.quorum.is_sorry(),
             backends: self.backends[service.backends.clone()].iter().map(backend).collect(),
         })
     }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::ProbeOutcome;
+use super::{ProbeOutcome, Share};
+use crate::config::Measure;
 
 /// A service's state as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct BackendStatus {
     pub degraded: bool,
     /// Whether an operator drains it: then it does not count.
     pub drained: bool,
+    /// Whether it stands in for others.
+    pub sorry: bool,
     /// Whether its checks have said so: one is failing, or all are passing. Else it is as it was, or as new ones start.
     pub decided: bool,
     /// Since when it is up or down.
@@ -62,10 +65,18 @@ pub struct ServiceStatus {
     pub disabled: bool,
     /// Since when.
     pub since: Instant,
-    /// Backends that count.
-    pub available: usize,
-    /// Backends that must count.
-    pub required: usize,
+    /// What counts, in the measure of its quorum.
+    pub available: u64,
+    /// What must count for it to be up, or to stay so.
+    pub required: u64,
+    /// What must count for it to come up, and to stay up.
+    pub marks: (u64, u64),
+    /// What is counted.
+    pub measure: Measure,
+    /// How much of it is healthy.
+    pub share: Share,
+    /// Sorry backends have stepped in for the regular ones.
+    pub on_sorry: bool,
     /// In the order of the configuration.
     pub backends: Vec<BackendStatus>,
 }

@@ -48,7 +48,7 @@ fn what_is_wrong(config: &Config, servers: &Servers, vip: &Vip) -> Wrong {
             good += usize::from(eligible && failed.is_empty());
             failing.extend(failed.into_iter().filter(|_| eligible).map(|check| (*at, place, Some(check))));
         }
-        if good < service.required.of(service.backends.len()) {
+        if good < service.required.up.of(service.backends.len()) {
             wrong.extend(failing);
             wrong.insert((*at, usize::MAX, None));
         }

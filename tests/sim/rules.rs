@@ -220,7 +220,7 @@ impl Oracle {
                     failing |= may.0.down;
                 }
             }
-            let required = service.required.of(service.backends.len());
+            let required = service.required.up.of(service.backends.len());
             let before = self.services[&service.name];
             let may = if least >= required {
                 UP

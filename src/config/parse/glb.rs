@@ -316,6 +316,7 @@ fn service(
     let backend = |backend: &forwarding::Backend| Backend {
         address: SocketAddr::new(backend.address, bind.first_port),
         weight: 1,
+        sorry: false,
         enabled: !backend.inactive,
         checks: backend.checks.clone(),
         combine: Combine::All,
@@ -326,7 +327,7 @@ fn service(
         protocol: bind.protocol,
         port: bind.first_port,
         last_port: bind.last_port,
-        required: Required::Backends(1),
+        required: Required::Backends(1).into(),
         backends: table.backends.iter().map(backend).collect(),
         disable: None,
     }

@@ -270,6 +270,7 @@ pub(super) static BACKEND: Schema = Schema {
         "port",
         "weight",
         "enabled",
+        "sorry",
         "checks",
         "check",
         "combine",
@@ -279,6 +280,10 @@ pub(super) static BACKEND: Schema = Schema {
         "dscp",
     ],
 };
+
+pub(super) static REQUIRED: Schema = Schema { title: "`required`", keys: &["up", "down", "weight"] };
+
+pub(super) static REQUIRED_WEIGHT: Schema = Schema { title: "`weight` of `required`", keys: &["up", "down"] };
 
 pub(super) static VIP: Schema = Schema {
     title: "[[vip]]",
@@ -361,6 +366,8 @@ pub(super) static ALL: &[&Schema] = &[
     &STEP,
     &SERVICE,
     &BACKEND,
+    &REQUIRED,
+    &REQUIRED_WEIGHT,
     &VIP,
     &HOLD,
     &DAMPING,

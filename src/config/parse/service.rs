@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::check::{self, CheckUse, Checks, EgressKeys, Stand};
 use super::findings::{Findings, Place, quote};
 use super::table::{Item, Section, optional};
-use super::{address, is_new, name, schema};
+use super::{address, is_new, name, quorum, schema};
 use crate::config::{Backend, Combine, Need, Protocol, Required, Service};
 use crate::prefix::Prefix;
 
@@ -55,11 +55,14 @@ fn read_service(table: &Section, checks: &mut Checks, places: &mut Places, findi
     let port = table.need("port", findings).and_then(|item| item.integer(1..=u16::MAX, findings));
     let vips = read_vips(table, port.zip(protocol), places, findings);
     let required =
-        table.get("required").map_or(Some(Required::Backends(1)), |item| required(&item, "backends", findings));
+        table.get("required").map_or(Some(Required::Backends(1).into()), |item| quorum::quorum(&item, findings));
     let uses = checks.read_uses(table, findings);
     let combine = table.get("combine").map_or(Some((Combine::All, None)), |item| check::combine(&item, findings));
     let ground = Ground { port, vips: vips.as_deref().unwrap_or_default(), uses: uses.as_deref(), combine };
     let backends = read_backends(table, &ground, checks, findings);
+    if backends.as_ref().is_some_and(|all| !all.is_empty() && all.iter().all(|backend| backend.sorry)) {
+        findings.error(table.place, "every backend is `sorry`, and there is none that they could stand in for");
+    }
     let disable = optional(table.get("disable_file").map(|item| checks.disable_file(&item, findings)));
     Some(Service {
         name: name?.into(),
@@ -112,7 +115,7 @@ pub(super) fn required(item: &Item, of: &str, findings: &mut Findings) -> Option
     let percent = digits.and_then(|digits| digits.parse::<u8>().ok()).filter(|percent| *percent <= 100);
     if percent.is_none() {
         let message =
-            format!("`required` must be a number of {of} or a share from \"0%\" to \"100%\", not {}", quote(text));
+            format!("`{}` must be a number of {of} or a share from \"0%\" to \"100%\", not {}", item.name, quote(text));
         findings.error(item.place, message);
     }
     percent.map(Required::Percent)
@@ -169,6 +172,7 @@ fn read_backend(
     let port = table.get("port").map_or(ground.port, |item| item.integer(1..=u16::MAX, findings));
     let weight = table.get("weight").map_or(Some(1), |item| item.integer(0..=u32::MAX, findings));
     let enabled = table.get("enabled").map_or(Some(true), |item| item.boolean(findings));
+    let sorry = table.get("sorry").map_or(Some(false), |item| item.boolean(findings));
     let egress = EgressKeys::read(table, findings);
     let combine = table.get("combine").map_or(ground.combine, |item| check::combine(&item, findings));
     let address = SocketAddr::new(address?, port?);
@@ -188,7 +192,7 @@ fn read_backend(
         findings.error(place, message);
         return None;
     }
-    Some(Backend { address, weight: weight?, enabled: enabled?, checks, combine: combine.0 })
+    Some(Backend { address, weight: weight?, enabled: enabled?, sorry: sorry?, checks, combine: combine.0 })
 }
 
 fn backend_address(item: &Item, findings: &mut Findings) -> Option<std::net::IpAddr> {

@@ -170,7 +170,7 @@ fn values_arrive() {
     assert_eq!((rr.is_internal(), rr.live.attributes.local_pref), (true, Some(100)));
 
     assert_eq!(config.daemon.workers, Workers::Auto);
-    assert_eq!(config.services[1].required, Required::Percent(50));
+    assert_eq!(config.services[1].required.up, Required::Percent(60));
     let names: Vec<&str> = config.services[0].backends[0].checks.iter().map(|check| &*check.name).collect();
     assert_eq!(names, ["alive", "web"]);
     let own = &config.services[0].backends[1].checks;

@@ -6,7 +6,8 @@ use super::findings::{Findings, Place};
 use super::passive::can_be_reached;
 use super::{aggregate, daemon, gobgp, peer, service, vip};
 use crate::config::{
-    Attributes, Bgp, Config, Gobgp, MAX_WORKERS, NextHop4, NextHop6, OnDown, Peer, Relation, Service, Via, Workers,
+    Attributes, Backend, Bgp, Config, Gobgp, MAX_WORKERS, Measure, NextHop4, NextHop6, OnDown, Peer, Relation, Service,
+    Via, Workers,
 };
 use crate::prefix::{Family, Prefix};
 
@@ -120,8 +121,7 @@ fn look_at_workers(config: &Config, places: &Places, findings: &mut Findings) {
 
 fn look_at_service(service: &Service, place: Place, findings: &mut Findings) {
     let configured = service.backends.len();
-    let able = service.backends.iter().filter(|backend| backend.enabled && backend.weight > 0).count();
-    let required = service.required.of(configured);
+    let (able, required) = reach(service);
     let name = &service.name;
     if ["all", "peer"].contains(&&**name) || name.parse::<Prefix>().is_ok() {
         let message =
@@ -132,10 +132,23 @@ fn look_at_service(service: &Service, place: Place, findings: &mut Findings) {
         let outcome = if required == 0 { "up" } else { "down" };
         findings.warning(place, format!("service `{name}` has no backends: it is always {outcome}"));
     } else if required > able {
-        let message =
-            format!("service `{name}` requires {required} backends, but only {able} can count: it is always down");
-        findings.warning(place, message);
+        let what = match service.required.measure {
+            Measure::Backends => format!("{required} backends, but only {able}"),
+            Measure::Weight => format!("a weight of {required}, but only {able} of it"),
+        };
+        findings.warning(place, format!("service `{name}` requires {what} can count: it is always down"));
     }
+}
+
+/// How much of a service can count, and how much must for it to come up, without those that stand in for others.
+fn reach(service: &Service) -> (u64, u64) {
+    let of = |backend: &Backend| match service.required.measure {
+        Measure::Backends => 1,
+        Measure::Weight => u64::from(backend.weight),
+    };
+    let regular = || service.backends.iter().filter(|backend| !backend.sorry);
+    let able = regular().filter(|backend| backend.enabled && backend.weight > 0).map(of).sum();
+    (able, service.required.up.of_total(regular().map(of).sum()))
 }
 
 /// Whether the peer is to be told of any VIP or aggregate of this family.

@@ -3,6 +3,7 @@
 use log::Level;
 
 use super::{Subjects, plural, whole_millis};
+use crate::engine::status::Count;
 use crate::health::{HealthEvent, ServiceState};
 
 /// What an event has in common with others that may come by the thousand.
@@ -16,6 +17,7 @@ pub(super) fn kind(event: &HealthEvent) -> &'static str {
         HealthEvent::Stale { stale: true, .. } => "checks stale",
         HealthEvent::Stale { stale: false, .. } => "checks run again",
         HealthEvent::Warning { .. } => "warnings of checks",
+        HealthEvent::Share { .. } => "shares changed",
         HealthEvent::Answer { .. } => "answers of checks",
         HealthEvent::Service { state: ServiceState::Up, .. } => "services up",
         HealthEvent::Service { state: ServiceState::Down, .. } => "services down",
@@ -44,8 +46,8 @@ pub(super) fn line(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, S
             let (level, state) = if *up { (Level::Info, "up") } else { (Level::Warn, "down") };
             (level, format!("backend {}/{address} {state}", service.name))
         }
-        // For the guard, which says what it makes of it.
-        HealthEvent::Answer { .. } => return None,
+        // For the ladder and the guard, which say what they make of it.
+        HealthEvent::Share { .. } | HealthEvent::Answer { .. } => return None,
         HealthEvent::Weight { service, backend, weight, degraded } => {
             let service = subjects.config.services.get(*service)?;
             let backend = service.backends.get(*backend)?;
@@ -73,7 +75,7 @@ pub(super) fn line(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, S
                 None => (Level::Info, format!("check {check} no longer warns")),
             }
         }
-        HealthEvent::Service { service, state, available, required } => {
+        HealthEvent::Service { service, state, available, required, on_sorry } => {
             let service = subjects.config.services.get(*service)?;
             let (level, state) = match state {
                 ServiceState::Up => (Level::Info, "up"),
@@ -81,9 +83,8 @@ pub(super) fn line(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, S
                 ServiceState::Undecided => (Level::Info, "undecided"),
                 ServiceState::Drained => (Level::Info, "drained"),
             };
-            let (name, of) = (&service.name, service.backends.len());
-            let text = format!("service {name} {state}: {available} of {of} backends available, {required} required");
-            (level, text)
+            let count = Count::new(service, *available, *required, *on_sorry);
+            (level, format!("service {} {state}: {count}", service.name))
         }
     };
     Some(line)

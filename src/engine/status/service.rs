@@ -21,10 +21,28 @@ pub struct ServiceLine {
     pub state: String,
     /// Since when.
     pub since: Timestamp,
-    /// Backends that count.
-    pub available: usize,
-    /// Backends that must count.
-    pub required: usize,
+    /// What counts, in the measure of its quorum.
+    pub available: u64,
+    /// What must count for it to come up, or, while it is up, to stay so.
+    pub required: u64,
+    /// What must count for it to come up; only an older daemon does not say, here and below.
+    #[serde(default)]
+    pub required_up: Option<u64>,
+    /// What must count for it to stay up.
+    #[serde(default)]
+    pub required_down: Option<u64>,
+    /// `backends` or `weight`.
+    #[serde(default)]
+    pub measure: Option<String>,
+    /// What its regular backends count of [`total`](Self::total): what ladders go by.
+    #[serde(default)]
+    pub counting: Option<u64>,
+    /// What they could count at most.
+    #[serde(default)]
+    pub total: Option<u64>,
+    /// No regular backend counts, and sorry backends have stepped in.
+    #[serde(default)]
+    pub on_sorry: bool,
     /// The `disable_file` that takes it out of use, when it is there.
     #[serde(default)]
     pub disabled_by: Option<PathBuf>,
@@ -42,6 +60,9 @@ pub struct BackendLine {
     pub state: String,
     /// Since when it passes or fails its checks.
     pub since: Timestamp,
+    /// It counts only when no regular backend does.
+    #[serde(default)]
+    pub sorry: bool,
     /// As configured. A backend of weight 0 does not count.
     pub weight: u32,
     /// What its checks leave of it; only an older daemon does not say.
@@ -132,6 +153,12 @@ impl Engine {
             since: clock.timestamp(status.since),
             available: status.available,
             required: status.required,
+            required_up: Some(status.marks.0),
+            required_down: Some(status.marks.1),
+            measure: Some(status.measure.to_string()),
+            counting: Some(status.share.counting),
+            total: Some(status.share.total),
+            on_sorry: status.on_sorry,
             disabled_by: self.service_disabled_by(index),
             backends: backends.map(|(backend, status)| self.backend_line(backend, status, clock)).collect(),
         }
@@ -151,6 +178,7 @@ impl Engine {
             address: backend.address.to_string(),
             state: state.to_owned(),
             since: clock.timestamp(status.since),
+            sorry: backend.sorry,
             weight: backend.weight,
             effective_weight: Some(status.weight),
             combine: backend.combine.to_string(),

@@ -20,7 +20,7 @@ impl World {
         self.turn();
     }
 
-    fn available(&self) -> usize {
+    fn available(&self) -> u64 {
         self.health.service(0).available
     }
 }
@@ -32,7 +32,7 @@ fn a_drained_backend_does_not_count_and_a_service_that_needs_it_is_drained() {
     assert_eq!((world.state(), world.available(), world.events.len()), (Up, 1, 0));
     world.drain(Some(2), true);
     assert_eq!((world.state(), world.available()), (Drained, 0));
-    let drained = HealthEvent::Service { service: 0, state: Drained, available: 0, required: 1 };
+    let drained = HealthEvent::Service { service: 0, state: Drained, available: 0, required: 1, on_sorry: false };
     assert_eq!(world.events, [drained]);
     world.configure(&config, true);
     world.run(10 * SECOND);

@@ -3,6 +3,7 @@
 mod alert;
 mod combine;
 mod drain;
+mod quorum;
 mod reload;
 mod runs;
 mod soak;
@@ -43,7 +44,7 @@ fn check(port: u16, timing: Timing) -> Check {
 /// A backend on this port with these checks, by index.
 fn backend(port: u16, checks: &[usize]) -> Backend {
     let checks = checks.iter().map(|check| CheckRef { name: "tcp".into(), check: *check, advisory: false }).collect();
-    Backend { address: address(port), weight: 1, enabled: true, checks, combine: Combine::All }
+    Backend { address: address(port), weight: 1, enabled: true, sorry: false, checks, combine: Combine::All }
 }
 
 fn service(name: &str, vips: &[&str], required: Required, backends: Vec<Backend>) -> Service {
@@ -54,7 +55,7 @@ fn service(name: &str, vips: &[&str], required: Required, backends: Vec<Backend>
         protocol: Protocol::Tcp,
         port: 80,
         last_port: 80,
-        required,
+        required: required.into(),
         backends,
         disable: None,
     }
@@ -100,6 +101,8 @@ struct World {
     /// When each port's probe was handed out, and when it was due.
     starts: Vec<(u16, Instant, Instant)>,
     events: Vec<HealthEvent>,
+    /// How much of which service was healthy, as told.
+    shares: Vec<(usize, Share)>,
     wakes: usize,
 }
 
@@ -114,6 +117,7 @@ impl World {
             results: BTreeMap::new(),
             starts: Vec::new(),
             events: Vec::new(),
+            shares: Vec::new(),
             wakes: 0,
         };
         world.configure(config, false);
@@ -156,7 +160,12 @@ impl World {
         while let Some(request) = self.health.poll_probe() {
             self.take(&request);
         }
-        self.events.extend(std::iter::from_fn(|| self.health.poll_event()));
+        while let Some(event) = self.health.poll_event() {
+            match event {
+                HealthEvent::Share { service, share } => self.shares.push((service, share)),
+                event => self.events.push(event),
+            }
+        }
         self.health.checks.check_invariants();
     }
 

@@ -1,6 +1,7 @@
 //! Random results and reloads against the rules applied from scratch to everything, after every step.
 
 use super::*;
+use crate::config::{Measure, Quorum};
 use crate::rng::Rng;
 
 /// What a target said since it is known, and what that makes, by looking at all of it again.
@@ -37,7 +38,10 @@ impl Oracle {
             let counted = |backends: &BTreeMap<(String, SocketAddr), bool>, backend: &Backend| {
                 backend.enabled && backend.weight > 0 && backends.get(&(name.clone(), backend.address)) == Some(&true)
             };
-            let (mut available, mut possible, mut lost) = (0, 0, false);
+            let weighs = service.required.measure == Measure::Weight;
+            let amount = |backend: &Backend| if weighs { u64::from(backend.weight) } else { 1 };
+            // What counts, may count and there is: of regular backends and of those that stand in.
+            let (mut available, mut possible, mut total, mut lost) = ([0; 2], [0; 2], [0; 2], false);
             for backend in &service.backends {
                 let key = (name.clone(), backend.address);
                 let port = |reference: &CheckRef| config.checks[reference.check].probe.target.port();
@@ -48,17 +52,23 @@ impl Oracle {
                 let up = if open { before } else { !verdicts.contains(&Some(false)) };
                 backends.insert(key, up);
                 let eligible = backend.enabled && backend.weight > 0;
-                available += usize::from(eligible && up);
-                possible += usize::from(eligible && (up || open));
+                let of = usize::from(backend.sorry);
+                available[of] += if eligible && up { amount(backend) } else { 0 };
+                possible[of] += if eligible && (up || open) { amount(backend) } else { 0 };
+                total[of] += amount(backend);
                 let earlier = self.config.services.iter().find(|earlier| earlier.name == service.name);
                 let earlier = earlier.and_then(|s| s.backends.iter().find(|b| b.address == backend.address));
                 lost |= eligible && !up && earlier.is_some_and(|earlier| counted(&self.backends, earlier));
             }
-            let required = service.required.of(service.backends.len());
             let before = self.services.get(&name).copied().unwrap_or(ServiceState::Undecided);
+            let is_up = before == ServiceState::Up;
+            let up = service.required.up.of_total(total[0]);
+            let required = if is_up { service.required.down.of_total(total[0]).min(up) } else { up };
+            let sorry_required = required.min(total[1]).max(1);
+            let all_gone = available[0] == 0 && (possible[0] == 0 || is_up);
             let state = match before {
-                _ if available >= required => ServiceState::Up,
-                _ if possible < required => ServiceState::Down,
+                _ if available[0] >= required || (all_gone && available[1] >= sorry_required) => ServiceState::Up,
+                _ if possible[0] < required && (available[0] > 0 || possible[1] < sorry_required) => ServiceState::Down,
                 ServiceState::Up if lost => ServiceState::Down,
                 _ => before,
             };
@@ -97,16 +107,20 @@ fn random_config(rng: &mut Rng) -> Arc<Config> {
         for port in 80..85 {
             if rng.below(3) == 0 {
                 let used: Vec<usize> = (0..checks.len()).filter(|_| rng.below(4) == 0).collect();
-                let (enabled, weight) = (rng.below(8) > 0, rng.below(8).min(1) as u32);
-                backends.push(Backend { enabled, weight, ..backend(port, &used) });
+                let (enabled, weight) = (rng.below(8) > 0, rng.below(8).min(3) as u32);
+                let sorry = rng.below(4) == 0;
+                backends.push(Backend { enabled, weight, sorry, ..backend(port, &used) });
             }
         }
-        let required = match rng.below(2) {
+        let mark = |rng: &mut Rng| match rng.below(2) {
             0 => Required::Backends(rng.below(4) as u32),
             _ => Required::Percent(rng.below(101) as u8),
         };
+        let (up, down) = (mark(rng), mark(rng));
+        let measure = if rng.below(2) == 0 { Measure::Weight } else { Measure::Backends };
+        let required = if rng.below(2) == 0 { Quorum { up, down, measure } } else { Quorum::from(up) };
         let at = rng.below(services.len() as u64 + 1) as usize;
-        services.insert(at, service(name, &["192.0.2.1"], required, backends));
+        services.insert(at, Service { required, ..service(name, &["192.0.2.1"], up, backends) });
     }
     config(checks, services)
 }
@@ -141,6 +155,8 @@ struct Counters {
     ups: usize,
     downs: usize,
     reloads: usize,
+    shares: usize,
+    on_sorry: usize,
 }
 
 fn soak(seed: u64, counters: &mut Counters) {
@@ -152,8 +168,10 @@ fn soak(seed: u64, counters: &mut Counters) {
     let mut histories: BTreeMap<u16, Vec<(bool, Timing)>> = BTreeMap::new();
     let mut runs: BTreeMap<u16, (Ticket, Option<Instant>)> = BTreeMap::new();
     let mut stale: Vec<Ticket> = Vec::new();
+    let mut shares: BTreeMap<String, Share> = BTreeMap::new();
     health.configure(now, config.clone(), &|_| false);
     oracle.scan(&config, false);
+    follow(&mut health, &mut oracle, &config, &mut shares, counters);
     for _ in 0..600 {
         let timing =
             |port: u16, config: &Config| config.checks.iter().find(|c| c.probe.target.port() == port).unwrap().timing;
@@ -162,6 +180,7 @@ fn soak(seed: u64, counters: &mut Counters) {
                 let announced = rng.below(2) == 0;
                 config = changed(&config, &mut rng);
                 health.configure(now, config.clone(), &|_| announced);
+                shares.retain(|name, _| config.services.iter().any(|service| *service.name == **name));
                 let known = |port: &u16| config.checks.iter().any(|check| check.probe.target.port() == *port);
                 histories.retain(|port, _| known(port));
                 oracle.verdicts.retain(|port, _| known(port));
@@ -214,14 +233,24 @@ fn soak(seed: u64, counters: &mut Counters) {
                 "seed {seed}"
             );
         }
-        follow(&mut health, &mut oracle, &config, counters);
+        follow(&mut health, &mut oracle, &config, &mut shares, counters);
         compare(seed, &health, &oracle, &config, &histories);
+        for (index, service) in config.services.iter().enumerate() {
+            let told = shares.get(&*service.name).copied().unwrap_or_default();
+            assert_eq!(told, health.service(index).share, "seed {seed}: {}", service.name);
+        }
     }
     counters.overdue += health.schedule().overdue;
 }
 
 /// Applies the verdicts that were told, in their order, and holds the other events against a full scan after each.
-fn follow(health: &mut Health, oracle: &mut Oracle, config: &Arc<Config>, counters: &mut Counters) {
+fn follow(
+    health: &mut Health,
+    oracle: &mut Oracle,
+    config: &Arc<Config>,
+    shares: &mut BTreeMap<String, Share>,
+    counters: &mut Counters,
+) {
     while let Some(event) = health.poll_event() {
         match event {
             HealthEvent::Check { check, passing, .. } => {
@@ -234,7 +263,13 @@ fn follow(health: &mut Health, oracle: &mut Oracle, config: &Arc<Config>, counte
                 let service = &config.services[service];
                 assert_eq!(oracle.backends[&(service.name.to_string(), service.backends[backend].address)], up);
             }
-            HealthEvent::Service { service, state, available, required } => {
+            HealthEvent::Share { service, share } => {
+                let told = shares.insert(config.services[service].name.to_string(), share);
+                assert_ne!(told, Some(share));
+                counters.shares += 1;
+            }
+            HealthEvent::Service { service, state, available, required, on_sorry } => {
+                counters.on_sorry += usize::from(on_sorry);
                 let name = &*config.services[service].name;
                 assert_eq!(oracle.services[name], state);
                 counters.ups += usize::from(state == ServiceState::Up);
@@ -262,13 +297,18 @@ fn compare(
     for (index, service) in config.services.iter().enumerate() {
         assert_eq!(health.service_state(index), oracle.services[&*service.name], "seed {seed}: {}", service.name);
         let status = health.service(index);
-        let mut counting = 0;
+        let weighs = service.required.measure == Measure::Weight;
+        let mut counting = [0; 2];
         for (backend, found) in service.backends.iter().zip(&status.backends) {
             let up = oracle.backends[&(service.name.to_string(), backend.address)];
             assert_eq!(found.up, up, "seed {seed}: {}/{}", service.name, backend.address);
-            counting += usize::from(up && backend.enabled && backend.weight > 0);
+            if up && backend.enabled && backend.weight > 0 {
+                counting[usize::from(backend.sorry)] += if weighs { u64::from(backend.weight) } else { 1 };
+            }
         }
-        assert_eq!(status.available, counting, "seed {seed}: {}", service.name);
+        let available = if counting[0] > 0 { counting[0] } else { counting[1] };
+        assert_eq!(status.available, available, "seed {seed}: {}", service.name);
+        assert_eq!(status.share.counting, counting[0], "seed {seed}: {}", service.name);
     }
 }
 
@@ -278,7 +318,7 @@ fn soak_against_a_full_scan() {
     for seed in 0..60 {
         soak(seed, &mut counters);
     }
-    let Counters { verdicts, overdue, ups, downs, reloads } = counters;
-    let all = [verdicts, overdue as usize, ups, downs, reloads];
+    let Counters { verdicts, overdue, ups, downs, reloads, shares, on_sorry } = counters;
+    let all = [verdicts, overdue as usize, ups, downs, reloads, shares, on_sorry];
     assert!(all.iter().all(|n| *n > 200), "hardly tested: {all:?}");
 }

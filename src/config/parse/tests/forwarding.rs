@@ -71,7 +71,7 @@ fn binds_are_services_and_targets_are_checked_once() {
     );
     let vips: Vec<String> = config.vips.keys().map(ToString::to_string).collect();
     assert_eq!(vips, ["192.0.2.1/32", "198.51.100.0/24", "2001:db8::1/128"]);
-    assert!(config.services.iter().all(|service| service.required == Required::Backends(1)));
+    assert!(config.services.iter().all(|service| service.required == Required::Backends(1).into()));
 
     let glb = config.glb.as_ref().unwrap();
     let backends: Vec<(&[usize], bool)> =

@@ -155,9 +155,7 @@ impl Reactor {
         let control = Control::start(socket, move |ask| post(Mail::Control(ask)))?;
         let Loaded { config, subjects, prober, hooks: plan, watched } = first;
         let pools = Pools::start(&config, prober, waking(&waker))?;
-        let post = poster(&mail, &waker);
-        let hooks = Hooks::new(move |news| post(Mail::Hook(news)));
-        hooks.configure(&plan)?;
+        let hooks = start_hooks(&plan, poster(&mail, &waker))?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
@@ -463,6 +461,12 @@ fn refuse_failed(listen: &[ListenLine]) -> io::Result<()> {
         listen.iter().filter_map(|line| Some(format!("cannot listen on {}: {}", line.address, line.error.as_ref()?)));
     let failed: Vec<String> = failed.collect();
     if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("; "))) }
+}
+
+fn start_hooks(plan: &hook::Plan, post: impl Fn(Mail) + Send + Sync + 'static) -> io::Result<Hooks> {
+    let hooks = Hooks::new(move |news| post(Mail::Hook(news)));
+    hooks.configure(plan)?;
+    Ok(hooks)
 }
 
 /// Wakes the loop.

@@ -155,31 +155,34 @@ impl<D: Desk> Crew<D> {
         while state.threads > 0 && !state.desk.is_idle() && clock() < last {
             state = shared.wait_for_end(state, last);
         }
-        let dropped = state.desk.clear();
-        state.wanted = 0;
-        shared.stopping.store(true, Ordering::SeqCst);
-        shared.work.notify_all();
-        while state.threads > 0 && clock() < last + DYING {
-            state = shared.wait_for_end(state, last + DYING);
-        }
-        dropped
+        // What follows from that is waited for when we are dropped.
+        shared.dismiss(&mut state)
     }
 }
 
 impl<D: Desk> Drop for Crew<D> {
-    /// Nobody is left behind for long.
+    /// Nobody is left behind but who hangs in the system.
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
         let mut state = self.shared.lock();
-        state.wanted = 0;
-        state.desk.clear();
-        self.shared.work.notify_all();
+        self.shared.dismiss(&mut state);
+        let last = clock() + DYING;
+        while state.threads > 0 && clock() < last {
+            state = self.shared.wait_for_end(state, last);
+        }
     }
 }
 
 impl<D: Desk> Shared<D> {
     fn lock(&self) -> MutexGuard<'_, State<D>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends everybody home; how much is left undone.
+    fn dismiss(&self, state: &mut State<D>) -> usize {
+        state.wanted = 0;
+        self.stopping.store(true, Ordering::SeqCst);
+        self.work.notify_all();
+        state.desk.clear()
     }
 
     fn wait_for_end<'s>(&self, state: MutexGuard<'s, State<D>>, at: Instant) -> MutexGuard<'s, State<D>> {

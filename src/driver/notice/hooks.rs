@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn hooks_in_words() {
-        let (hook, subject, error) =
-            || -> (_, _, _) { ("pager".into(), "vip 192.0.2.1/32".to_owned(), "exit status 1: no route".to_owned()) }();
+        let (hook, subject, error): (std::sync::Arc<str>, _, _) =
+            ("pager".into(), "vip 192.0.2.1/32".to_owned(), "exit status 1: no route".to_owned());
         let given_up = |attempts, others| News::GivenUp {
             hook: "pager".into(),
             subject: "service web".to_owned(),

@@ -7,6 +7,7 @@ mod glb;
 mod gobgp;
 mod group;
 mod hooks;
+mod judgement;
 mod packet;
 mod peer;
 mod service;

@@ -108,7 +108,7 @@ fn random_config(rng: &mut Rng) -> Arc<Config> {
             if rng.below(3) == 0 {
                 let used: Vec<usize> = (0..checks.len()).filter(|_| rng.below(4) == 0).collect();
                 let (enabled, weight) = (rng.below(8) > 0, rng.below(8).min(3) as u32);
-                let sorry = rng.below(4) == 0;
+                let sorry = rng.below(2) == 0;
                 backends.push(Backend { enabled, weight, sorry, ..backend(port, &used) });
             }
         }
@@ -315,10 +315,10 @@ fn compare(
 #[test]
 fn soak_against_a_full_scan() {
     let mut counters = Counters::default();
-    for seed in 0..60 {
+    for seed in 0..150 {
         soak(seed, &mut counters);
     }
     let Counters { verdicts, overdue, ups, downs, reloads, shares, on_sorry } = counters;
     let all = [verdicts, overdue as usize, ups, downs, reloads, shares, on_sorry];
-    assert!(all.iter().all(|n| *n > 200), "hardly tested: {all:?}");
+    assert!(all.iter().all(|n| *n > 150), "hardly tested: {all:?}");
 }

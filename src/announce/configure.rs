@@ -56,6 +56,9 @@ impl Announce {
             let drains = Drains { own: self.drained.contains(prefix), all: self.all_drained };
             let mut vip = Vip::new(*prefix, config, before.remove(prefix), drains);
             vip.remembered = vip.remembered.or(self.remembered.remove(prefix));
+            if let Some(memory) = self.memories.remove(prefix) {
+                vip.recall(&memory);
+            }
             for service in &config.services {
                 if let Some(known) = self.services.get_mut(*service) {
                     known.vips.push(index);
@@ -130,5 +133,6 @@ impl Announce {
         }
         // What is configured no more has been decided upon.
         self.remembered.clear();
+        self.memories.clear();
     }
 }

@@ -19,6 +19,21 @@ pub(super) struct Falls {
     penalty: Option<Penalty>,
 }
 
+/// What is remembered of a VIP across a restart: holds and penalties go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// Since when it is healthy.
+    pub healthy_since: Option<Instant>,
+    /// Since when it stands announced as healthy.
+    pub standing_since: Option<Instant>,
+    /// When it fell last.
+    pub fell: Option<Instant>,
+    /// How often it has fallen in a row, for `hold_up` and for `hold_down`.
+    pub falls: (u32, u32),
+    /// The penalty for that, when it was that, and whether the VIP was suppressed for it.
+    pub penalty: Option<(f64, Instant, bool)>,
+}
+
 /// A penalty at a time; it decays from there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Penalty {
@@ -44,6 +59,24 @@ impl Penalty {
 }
 
 impl Falls {
+    /// As they were before a restart.
+    pub(super) fn remembered(memory: &Memory) -> Falls {
+        let penalty = memory.penalty.map(|(value, at, suppressed)| Penalty { value, at, suppressed });
+        let (up, down) = memory.falls;
+        Falls { up, down, last: memory.fell, standing_since: memory.standing_since, penalty }
+    }
+
+    /// For a restart.
+    pub(super) fn memory(&self, healthy_since: Option<Instant>) -> Memory {
+        Memory {
+            healthy_since,
+            standing_since: self.standing_since,
+            fell: self.last,
+            falls: (self.up, self.down),
+            penalty: self.penalty.map(|penalty| (penalty.value, penalty.at, penalty.suppressed)),
+        }
+    }
+
     /// It stands announced as healthy.
     pub(super) fn stand(&mut self, now: Instant) {
         self.standing_since.get_or_insert(now);

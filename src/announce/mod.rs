@@ -41,6 +41,7 @@ pub use cause::{Doubt, DrainedBy, Fault, VipCause, VipEvent, VipState, VipStatus
 pub use configure::Knowledge;
 pub use ground::{AddressNews, GroundAction, GroundCause};
 pub use guard::{DoubtEnd, DoubtStatus, GuardEvent};
+pub use hold::Memory;
 
 /// An empty queue of events keeps the room of so many, and gives the rest back: storms are rare.
 const EVENTS_KEPT: usize = 1024;
@@ -158,6 +159,7 @@ pub struct Announce {
     drain_time: Duration,
     /// What was announced before a restart, of VIPs and aggregates that the first configuration is still to bring.
     remembered: BTreeMap<Prefix, Remembered>,
+    memories: BTreeMap<Prefix, Memory>,
     /// VIPs looked at, to see that cost follows the change.
     #[cfg(test)]
     touched: usize,
@@ -191,6 +193,7 @@ impl Announce {
             all_drained: false,
             drain_time: Duration::ZERO,
             remembered: BTreeMap::new(),
+            memories: BTreeMap::new(),
             #[cfg(test)]
             touched: 0,
         }
@@ -201,6 +204,15 @@ impl Announce {
     /// if that is no. What has none when the start-up wait is over is not announced, and is new when its verdict comes.
     pub fn resume(remembered: BTreeMap<Prefix, Remembered>) -> Announce {
         Announce { stage: Stage::Restart, remembered, ..Announce::new() }
+    }
+
+    /// Before the first [`configure`](Self::configure): how things stood shortly ago. A VIP that was announced, and is
+    /// healthy by its first verdicts, has nothing to wait for once the start-up wait is over; holds and penalties go on.
+    pub fn inform(&mut self, remembered: BTreeMap<Prefix, Remembered>, memories: BTreeMap<Prefix, Memory>) {
+        if self.stage == Stage::StartUp {
+            self.remembered = remembered;
+        }
+        self.memories = memories;
     }
 
     /// A service's health changed.

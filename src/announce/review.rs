@@ -158,10 +158,15 @@ impl Announce {
             self.announced = self.announced + usize::from(wanted.is_some()) - usize::from(vip.wanted.is_some());
             vip.wanted.clone_from(&wanted);
             self.routes.insert(vip.prefix, wanted);
-        } else if vip.remembered.is_some() && is_settled {
+        } else if vip.remembered.is_some() && is_settled && self.stage != Stage::StartUp {
             self.routes.insert(vip.prefix, wanted);
         }
-        if is_settled || self.stage != Stage::Restart {
+        let is_decided_anew = match self.stage {
+            Stage::StartUp => false,
+            Stage::Restart => is_settled,
+            Stage::Released | Stage::Draining | Stage::Stopped => true,
+        };
+        if is_decided_anew {
             vip.remembered = None;
         }
         let said = vip.health_for_dependents(decision, self.stage);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::decision::Stage;
 use super::vip::Vip;
-use super::{AggregateStatus, Announce, DoubtStatus, GroundCause, Remembered, Share, VipStatus, Wait};
+use super::{AggregateStatus, Announce, DoubtStatus, GroundCause, Memory, Remembered, Share, VipStatus, Wait};
 use crate::config::Attributes;
 use crate::prefix::Prefix;
 
@@ -54,6 +54,11 @@ impl Announce {
     /// Why the ground of a VIP is not ready, in the words of those who tried.
     pub fn ground_error(&self, vip: &Prefix, cause: GroundCause) -> Option<&str> {
         self.grounds.error(vip, cause)
+    }
+
+    /// What a restart has to know of VIPs that something holds back, or has. O(all).
+    pub fn memories(&self) -> impl Iterator<Item = (Prefix, Memory)> {
+        self.vips.iter().filter_map(|vip| Some((vip.prefix, vip.memory()?)))
     }
 
     /// How much of a VIP with a ladder is healthy.

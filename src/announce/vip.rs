@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::decision::{Circumstances, Decision, Route, Stage, later};
 use super::guard::Ruling;
-use super::hold::Falls;
+use super::hold::{Falls, Memory};
 use super::ladder::{self, Place};
 use super::needs::{Drained, Need, Needs, Verdict};
 use super::{DrainedBy, Fault, Remembered, ServiceHealth, Share, VipCause, VipEvent, VipState, VipStatus};
@@ -111,6 +111,18 @@ impl Vip {
                 counts_as_healthy: false,
             },
         }
+    }
+
+    /// Goes on from before a restart.
+    pub(super) fn recall(&mut self, memory: &Memory) {
+        self.falls = Falls::remembered(memory);
+        self.healthy_since = memory.healthy_since;
+    }
+
+    /// What a restart has to know to go on; `None` when nothing holds it back, nor ever has.
+    pub(super) fn memory(&self) -> Option<Memory> {
+        let holds = self.shown.is_some_and(|shown| shown.state == VipState::Holding);
+        (holds || self.falls.last.is_some()).then(|| self.falls.memory(self.healthy_since))
     }
 
     pub(super) fn config(&self) -> &config::Vip {

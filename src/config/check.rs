@@ -134,6 +134,17 @@ impl ProbeKind {
     }
 }
 
+impl Probe {
+    /// What tells it from every other probe, also after a restart: its type, whom it asks, and a digest of all that it asks
+    /// and expects. What another version of Herald asks may have another digest.
+    pub fn identity(&self) -> Arc<str> {
+        let all = format!("{:?} {:?} {:?}", self.target, self.egress, self.kind);
+        let digest = ring::digest::digest(&ring::digest::SHA256, all.as_bytes());
+        let head = digest.as_ref().iter().take(8).fold(0u64, |head, octet| head << 8 | u64::from(*octet));
+        format!("{} {} {head:016x}", self.kind.name(), self.place()).into()
+    }
+}
+
 /// What a check needs that the system may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {

@@ -69,6 +69,8 @@ pub struct Config {
     pub gobgp: Option<Arc<Gobgp>>,
     /// Every check that something uses, once each: the same probe with the same timing is one check, whoever uses it.
     pub checks: Vec<Check>,
+    /// How each of these checks is known again after a restart.
+    pub identities: Vec<Arc<str>>,
     /// `[[service]]`, in the order of the files, and then one for each bind of `[glb]`. Names are unique.
     pub services: Vec<Service>,
     /// Every address that a service stands on, with how it is announced (`[[vip]]`, or defaults).
@@ -109,6 +111,8 @@ pub struct Daemon {
     pub drain_time: Duration,
     /// What is remembered across a restart.
     pub state_file: PathBuf,
+    /// How old verdicts and holds may be to be gone on from after a restart; zero: none ever.
+    pub state_max_age: Duration,
     /// What the daemon says on stderr, where no other level is asked for on start.
     pub log: LogLevel,
 }
@@ -123,6 +127,7 @@ impl Default for Daemon {
             shutdown_drain: Duration::from_secs(2),
             drain_time: Duration::from_secs(10),
             state_file: PathBuf::from("/var/lib/herald/state.json"),
+            state_max_age: Duration::from_secs(300),
             log: LogLevel::Info,
         }
     }

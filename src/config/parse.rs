@@ -157,6 +157,7 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
         daemon,
         bgp,
         gobgp,
+        identities: checks.iter().map(|check| check.probe.identity()).collect(),
         checks,
         services,
         vips,

@@ -31,7 +31,7 @@ const MAX_FILE: u64 = 64 << 20;
 
 /// An engine for this configuration, that goes on from the state file when that tells of routes that routers may still
 /// hold; and what to tell the operator of it.
-pub(super) fn engine(now: Instant, seed: u64, config: &Config, boot_id: &str) -> (Engine, Option<Restart>) {
+pub(super) fn engine(now: Instant, seed: u64, config: &Config, boot_id: &str) -> (Engine, Vec<Restart>) {
     let path = &config.daemon.state_file;
     let (saved, alive) = match read(path) {
         Ok(Some((text, alive))) => match Saved::parse(&text) {
@@ -39,13 +39,13 @@ pub(super) fn engine(now: Instant, seed: u64, config: &Config, boot_id: &str) ->
             Err(why) => {
                 let aside = beside(path, ".bad");
                 let kept = fs::rename(path, &aside).is_ok().then_some(aside);
-                return (Engine::new(now, seed), Some(Restart::SetAside { path: path.clone(), kept, why }));
+                return (Engine::new(now, seed), vec![Restart::SetAside { path: path.clone(), kept, why }]);
             }
         },
-        Ok(None) => return (Engine::new(now, seed), None),
+        Ok(None) => return (Engine::new(now, seed), Vec::new()),
         Err(error) => {
             let notice = Restart::Unreadable { path: path.clone(), error: error.to_string() };
-            return (Engine::new(now, seed), Some(notice));
+            return (Engine::new(now, seed), vec![notice]);
         }
     };
     let wall = wall_clock();
@@ -59,8 +59,14 @@ pub(super) fn engine(now: Instant, seed: u64, config: &Config, boot_id: &str) ->
         }
         Err(why) => (Engine::new(now, seed), Restart::Afresh(why)),
     };
+    let is_fresh = away < config.daemon.state_max_age;
+    let restored = if is_fresh { Restart::Restored { away, checks: saved.checks.len() } } else { Restart::Stale(away) };
+    if is_fresh {
+        engine.inform(now, &wall, &saved);
+    }
+    let has_verdicts = !saved.checks.is_empty() && !config.daemon.state_max_age.is_zero();
     engine.restore_drains(now, &wall, saved.drains);
-    (engine, Some(notice))
+    (engine, [Some(notice), has_verdicts.then_some(restored)].into_iter().flatten().collect())
 }
 
 /// The content, and when the daemon was last alive, since 1970; `None` when there is no such file.
@@ -143,9 +149,9 @@ impl Keeper {
     }
 
     /// Has this written. Never waits: a disk that is slow gets what is true when it is ready.
-    pub(super) fn save(&mut self, now: Instant, saved: Saved, asked: Option<RestartTime>) {
+    pub(super) fn save(&mut self, now: Instant, saved: Saved, config: &Config) {
         self.last = Some(now);
-        let sent = self.jobs.try_send(Job { saved, beat: asked.map(beat) });
+        let sent = self.jobs.try_send(Job { saved, beat: beat(config) });
         self.due = sent.is_err().then(|| now + PAUSE);
     }
 
@@ -158,9 +164,11 @@ impl Keeper {
     }
 }
 
-/// So often that what it misses of the time away does not matter beside the restart time.
-fn beat(asked: RestartTime) -> Duration {
-    (asked.duration() / 10).clamp(Duration::from_millis(200), Duration::from_secs(5))
+/// So often that what it misses of the time away does not matter beside the restart time, or the age of what still counts.
+fn beat(config: &Config) -> Option<Duration> {
+    let ages = [config.restart_time().map(RestartTime::duration), Some(config.daemon.state_max_age)];
+    let least = ages.into_iter().flatten().filter(|age| !age.is_zero()).min()?;
+    Some((least / 10).clamp(Duration::from_millis(200), Duration::from_secs(5)))
 }
 
 /// The thread's end.
@@ -228,7 +236,7 @@ mod tests {
 
     fn config(path: &Path) -> Config {
         let text = format!(
-            "[daemon]\nstate_file = \"{}\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.1\"\n\
+            "[daemon]\nstate_file = \"{}\"\nstate_max_age = \"2s\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.1\"\n\
              graceful_restart = {{ restart_time = \"60s\" }}\n[[bgp.peer]]\naddress = \"10.0.0.2\"\npeer_as = 65000\n",
             path.display()
         );
@@ -248,7 +256,7 @@ mod tests {
     }
 
     fn begin(path: &Path) -> Option<Restart> {
-        engine(clock(), 1, &config(path), "boot").1
+        engine(clock(), 1, &config(path), "boot").1.into_iter().next()
     }
 
     fn start(path: &Path) -> (Keeper, mpsc::Receiver<Result<(), String>>) {
@@ -311,16 +319,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("herald").join("state.json");
         let (mut keeper, told) = start(&path);
-        keeper.save(clock(), saved(1), None);
+        keeper.save(clock(), saved(1), &Config::default());
         let error = told.recv_timeout(PATIENCE).unwrap().unwrap_err();
         assert!(error.contains("No such file"), "{error}");
         let second = |keeper: &mut Keeper, count| {
             let deadline = clock() + PATIENCE;
-            keeper.save(clock(), saved(count), None);
+            keeper.save(clock(), saved(count), &Config::default());
             while keeper.deadline().is_some() {
                 assert!(clock() < deadline, "the thread takes nothing");
                 thread::yield_now();
-                keeper.save(clock(), saved(count), None);
+                keeper.save(clock(), saved(count), &Config::default());
             }
         };
         second(&mut keeper, 2);
@@ -358,7 +366,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.json");
         let (mut keeper, _told) = start(&path);
-        keeper.save(clock(), saved(1), RestartTime::from_secs(1));
+        keeper.save(clock(), saved(1), &config(&path));
         let wait = |what: &str, is: &dyn Fn() -> bool| {
             let deadline = clock() + PATIENCE;
             while !is() {

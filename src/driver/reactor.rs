@@ -48,6 +48,7 @@ use crate::config::Config;
 use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
 use crate::glb;
+use crate::health::HealthEvent;
 use crate::wall::Timestamp;
 use workers::Oversight;
 
@@ -210,12 +211,10 @@ impl Reactor {
     }
 
     /// Puts the first configuration in force.
-    fn begin(&mut self, config: Arc<Config>, restart: Option<Restart>) {
+    fn begin(&mut self, config: Arc<Config>, restarts: Vec<Restart>) {
         let path = self.loader.path().to_owned();
         self.scribe.note(Notice::Started { config: config.clone(), path });
-        if let Some(restart) = restart {
-            self.scribe.note(Notice::Restart(restart));
-        }
+        restarts.into_iter().for_each(|restart| self.scribe.note(Notice::Restart(restart)));
         self.note_findings(&config);
         self.keeper.changed(clock());
         self.watch_ways(&config);
@@ -318,7 +317,7 @@ impl Reactor {
         self.look_at_tables(now);
         if self.keeper.deadline().is_some_and(|at| at <= now) {
             let saved = self.engine.saved(&wall_clock(), self.keeper.boot_id());
-            self.keeper.save(now, saved, self.config.restart_time());
+            self.keeper.save(now, saved, &self.config);
         }
         self.scribe.hand_over();
         Ok(())
@@ -366,7 +365,8 @@ impl Reactor {
     }
 
     fn note(&mut self, notice: engine::Notice) {
-        if let engine::Notice::Vip(..)
+        if let engine::Notice::Health(HealthEvent::Check { .. })
+        | engine::Notice::Vip(..)
         | engine::Notice::Aggregate(..)
         | engine::Notice::Drain(_)
         | engine::Notice::Peer(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::saved::{Saved, SavedPeer, SavedRoute};
+use super::saved::{Saved, SavedCheck, SavedPeer, SavedRoute, SavedVip};
 use super::status::peer_address;
 use super::{Engine, Output, Stopping};
 use crate::announce::{Announce, Remembered};
@@ -33,6 +33,18 @@ impl Engine {
         engine
     }
 
+    /// Before the first configuration: goes on from what checks said and what held VIPs back shortly ago. What was
+    /// announced is, again, as soon as its first verdicts are in, and most of these are.
+    pub fn inform(&mut self, now: Instant, clock: &WallClock, saved: &Saved) {
+        self.health.restore(saved.restored(now, clock));
+        self.announce.inform(saved.remembered(clock), saved.memories(now, clock));
+    }
+
+    /// How many checks say what they said before a restart, and have not run since. O(all).
+    pub fn restored(&self) -> usize {
+        self.health.restored()
+    }
+
     /// What a restart could go on from. O(all).
     pub fn saved(&self, clock: &WallClock, boot_id: &str) -> Saved {
         let written = clock.timestamp(self.now);
@@ -44,6 +56,8 @@ impl Engine {
         saved.stopped = self.stopping.as_ref().is_some_and(|stopping| stopping.for_good);
         saved.vips = self.announce.standing_vips().filter_map(standing).collect();
         saved.aggregates = self.announce.standing_aggregates().filter_map(standing).collect();
+        saved.checks = self.health.verdicts().map(|(check, said)| SavedCheck::new(check, said, clock)).collect();
+        saved.holds = self.announce.memories().map(|(vip, memory)| SavedVip::new(vip, &memory, clock)).collect();
         saved.drains = self.drains().clone();
         saved.peers = established.map(|(_, it)| peer(it.config())).collect();
         saved

@@ -3,17 +3,23 @@
 //! A section that this version does not know is passed over, so that a newer minor version may add some; what it may not
 //! leave out says so with a new major version.
 
+mod judgement;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::drain::Drains;
-use crate::announce::{Remembered, VipState};
+use crate::announce::{Memory, Remembered, VipState};
 use crate::config::RestartTime;
+use crate::health::Restored;
 use crate::prefix::Prefix;
 use crate::wall::{Timestamp, WallClock};
+
+pub use judgement::{SavedCheck, SavedVip};
 
 /// How the document tells that it is one.
 const FORMAT: &str = "herald-state";
@@ -22,7 +28,7 @@ const MAJOR: u32 = 1;
 const MINOR: u32 = 0;
 
 /// The document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     #[serde(flatten)]
     head: Head,
@@ -42,6 +48,12 @@ pub struct Saved {
     /// Peers that had a session.
     #[serde(default)]
     pub peers: Vec<SavedPeer>,
+    /// What the checks said.
+    #[serde(default, deserialize_with = "judgement::readable")]
+    pub checks: Vec<SavedCheck>,
+    /// What holds VIPs back, or has.
+    #[serde(default, deserialize_with = "judgement::readable")]
+    pub holds: Vec<SavedVip>,
     /// What operators drain: it stays drained, however long the daemon was away.
     #[serde(default)]
     pub drains: Drains,
@@ -119,6 +131,8 @@ impl Saved {
             vips: Vec::new(),
             aggregates: Vec::new(),
             peers: Vec::new(),
+            checks: Vec::new(),
+            holds: Vec::new(),
             drains: Drains::default(),
         }
     }
@@ -156,6 +170,16 @@ impl Saved {
             Some(asked) if away >= asked.duration() => Err(Unusable::TooOld(away)),
             Some(_) => Ok(()),
         }
+    }
+
+    /// What the checks said, for a start at `now`.
+    pub fn restored(&self, now: Instant, clock: &WallClock) -> BTreeMap<Arc<str>, Restored> {
+        judgement::restored(&self.checks, now, clock)
+    }
+
+    /// What holds VIPs back, for a start at `now`.
+    pub fn memories(&self, now: Instant, clock: &WallClock) -> BTreeMap<Prefix, Memory> {
+        judgement::memories(&self.holds, now, clock)
     }
 
     /// What the engine goes on from.
@@ -254,7 +278,7 @@ mod tests {
     fn other_versions_and_other_files() {
         let with = |from: &str, to: &str| Saved::parse(saved().text().replace(from, to).as_bytes());
         // A newer minor version may say more; an older one less.
-        assert_eq!(with("\"vips\"", "\"holds\": [{\"vip\": 1}], \"vips\"").unwrap(), saved());
+        assert_eq!(with("\"vips\"", "\"others\": [{\"vip\": 1}], \"vips\"").unwrap(), saved());
         assert!(with("\"minor\": 0", "\"minor\": 7").is_ok());
         assert_eq!(with("\"peers\"", "\"others\"").unwrap().peers, []);
         assert_eq!(with("\"major\": 1", "\"major\": 2"), Err(Foreign::Future(2, 0)));

@@ -37,6 +37,13 @@ impl Verdict {
         Verdict { passing, since: passing.map(|_| now), ..Verdict::default() }
     }
 
+    /// One from before a restart.
+    pub(super) fn restored(passing: bool, since: Option<Instant>) -> Verdict {
+        let mut verdict = Verdict { passing: Some(passing), since, ..Verdict::default() };
+        verdict.remember(Vote { passed: passing, is_final: true });
+        verdict
+    }
+
     /// Takes one run's result. When it changes the verdict: how many runs in a row said so.
     pub(super) fn record(&mut self, now: Instant, timing: &Timing, vote: Vote) -> Option<u32> {
         let Vote { passed, is_final } = vote;
@@ -143,6 +150,8 @@ pub(super) struct CheckState {
     pub(super) lag: Duration,
     /// Runs that shall follow at once because something has happened to the target, as long as they pass.
     pub(super) alert: u8,
+    /// Its verdict is from before a restart, and no run of its own has ended yet.
+    pub(super) is_restored: bool,
     /// Somebody waits for the result of a run of this generation or a later one.
     pub(super) asked: Option<u64>,
 }
@@ -177,6 +186,7 @@ impl CheckState {
             is_stale: false,
             lag: Duration::ZERO,
             alert: 0,
+            is_restored: false,
             asked: None,
         }
     }

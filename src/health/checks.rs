@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::check::{CheckState, Run, Statement, Verdict, Vote};
 use super::lag::Lag;
 use super::schedule::{Pace, Phases};
-use super::{Finding, ProbeOutcome, ProbeRequest, ScheduleStatus, Ticket};
+use super::{Finding, ProbeOutcome, ProbeRequest, Restored, ScheduleStatus, Ticket};
 use crate::config::{self, FailureKind, Probe};
 use crate::timers::Deadlines;
 
@@ -76,8 +76,13 @@ pub(super) struct Checks {
 
 impl Checks {
     /// Replaces the checks. An equal one goes on as if nothing had happened; failing that, one with the same probe keeps
-    /// its verdict, history and run.
-    pub(super) fn configure(&mut self, now: Instant, checks: &[config::Check]) {
+    /// its verdict, history and run. `restored` tells what a new one said before a restart.
+    pub(super) fn configure<'r>(
+        &mut self,
+        now: Instant,
+        checks: &[config::Check],
+        restored: &dyn Fn(usize) -> Option<&'r Restored>,
+    ) {
         let origin = *self.origin.get_or_insert(now);
         let mut kept = self.take_kept(checks);
         let survivors: BTreeSet<usize> = kept.iter().flatten().map(|state| state.key).collect();
@@ -85,7 +90,7 @@ impl Checks {
         let intervals: BTreeSet<Duration> = checks.iter().map(|check| check.timing.interval).collect();
         self.phases.retain(|interval| intervals.contains(interval));
 
-        for (check, kept) in checks.iter().zip(&mut kept) {
+        for (index, (check, kept)) in checks.iter().zip(&mut kept).enumerate() {
             let state = match kept.take() {
                 Some(mut state) => {
                     state.retime(now, check.clone());
@@ -97,7 +102,11 @@ impl Checks {
                         self.by_key.len() - 1
                     });
                     let pace = Pace::new(origin, self.phases.assign(check.timing.interval), &check.timing);
-                    CheckState::new(now, key, check.clone(), pace)
+                    let mut state = CheckState::new(now, key, check.clone(), pace);
+                    if let Some(restored) = restored(index).filter(|_| check.probe.kind.is_run()) {
+                        state.restore(restored);
+                    }
+                    state
                 }
             };
             self.states.push(state);
@@ -327,6 +336,7 @@ impl Checks {
             Run::Running { .. } => self.running -= 1,
         }
         state.run = Run::Waiting;
+        state.is_restored = false;
         let (before, was_settled) = (state.statement(), state.verdict.is_settled());
         let is_final =
             outcome.is_final || outcome.failure.is_some_and(|kind| state.check.timing.conclusive.contains(kind));

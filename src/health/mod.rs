@@ -20,6 +20,7 @@ mod checks;
 mod event;
 mod lag;
 mod quorum;
+mod restore;
 mod run;
 mod schedule;
 mod service;
@@ -41,6 +42,7 @@ use tripwire::Wires;
 
 pub use event::HealthEvent;
 pub use quorum::Share;
+pub use restore::Restored;
 pub use run::{Finding, ProbeOutcome, ProbeRequest, Ticket};
 pub use status::{BackendStatus, CheckStatus, ScheduleStatus, ServiceState, ServiceStatus};
 pub use tripwire::{WireAction, WireState, WireStatus};
@@ -57,6 +59,8 @@ pub struct Health {
     /// The checks that dial an address.
     by_address: BTreeMap<IpAddr, Vec<usize>>,
     events: VecDeque<HealthEvent>,
+    /// What checks said before a restart, by their identities, until the first configuration.
+    restored: BTreeMap<Arc<str>, Restored>,
 }
 
 impl Health {
@@ -72,7 +76,9 @@ impl Health {
     /// and service that is not what it was, and for each new service that needs no checks to know.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>, announced: &dyn Fn(&Prefix) -> bool) {
         self.events.clear();
-        self.checks.configure(now, &config.checks);
+        let restored = std::mem::take(&mut self.restored);
+        let of = |check: usize| restored.get(config.identities.get(check)?);
+        self.checks.configure(now, &config.checks, &of);
         let checks = &self.checks;
         let statement = |check| checks.statement(check);
         let reload = Reload { now, old: &self.config, new: &config, announced, statement: &statement };
@@ -200,6 +206,7 @@ impl Health {
             since: verdict.since,
             last: state.and_then(|state| state.last.clone()),
             streak: verdict.streak,
+            restored: state.is_some_and(|state| state.is_restored),
             stale: state.is_some_and(|state| state.is_stale),
             lag: state.map(|state| state.lag).unwrap_or_default(),
             warning: state.and_then(|state| state.warning.clone()),

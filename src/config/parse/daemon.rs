@@ -53,6 +53,9 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
     if let Some(path) = table.get("state_file").and_then(|item| absolute_path(&item, findings)) {
         daemon.state_file = path;
     }
+    if let Some(item) = table.get("state_max_age") {
+        daemon.state_max_age = item.duration(Duration::ZERO..=hour * 24, findings).unwrap_or(daemon.state_max_age);
+    }
     if let Some(item) = table.get("log") {
         let levels: Vec<_> = LogLevel::ALL.iter().map(|level| (level.name(), *level)).collect();
         daemon.log = item.choice(&levels, findings).unwrap_or(daemon.log);

@@ -37,6 +37,7 @@ pub(super) static DAEMON: Schema = Schema {
         "shutdown_drain",
         "drain_time",
         "state_file",
+        "state_max_age",
         "log",
     ],
 };

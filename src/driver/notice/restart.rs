@@ -23,6 +23,15 @@ pub(crate) enum Restart {
     },
     /// It does not.
     Afresh(Unusable),
+    /// Verdicts and holds of shortly ago count.
+    Restored {
+        /// How long ago.
+        away: Duration,
+        /// Verdicts in the file.
+        checks: usize,
+    },
+    /// They are so old that they do not.
+    Stale(Duration),
     /// What is there is no state file of ours.
     SetAside {
         /// Its name.
@@ -63,6 +72,14 @@ pub(super) fn word(notice: &Restart, say: &mut dyn FnMut(Level, String)) {
             (Level::Debug, format!("starting afresh: {why}"))
         }
         Restart::Afresh(why) => (Level::Info, format!("starting afresh, routers may drop routes: {why}")),
+        Restart::Restored { away, checks } => {
+            let verdicts = plural(*checks, "verdict", "verdicts");
+            (Level::Info, format!("{verdicts} of {} ago taken over, until the checks have run again", humantime(*away)))
+        }
+        Restart::Stale(away) => (
+            Level::Info,
+            format!("verdicts of {} ago are older than state_max_age: VIPs wait for new ones", humantime(*away)),
+        ),
         Restart::SetAside { path, kept, why } => {
             let (path, kept) = (path.display(), kept.as_ref().map(|kept| kept.display()));
             let kept = kept.map_or("and cannot be renamed".to_owned(), |kept| format!("and is now {kept}"));

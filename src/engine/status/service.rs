@@ -103,6 +103,9 @@ pub struct CheckLine {
     /// What the last run that passed warned of.
     #[serde(default)]
     pub warning: Option<String>,
+    /// The verdict is from before a restart, and no run has ended since.
+    #[serde(default)]
+    pub restored: bool,
     /// It has not run for so long that its verdict is old.
     #[serde(default)]
     pub stale: bool,
@@ -209,6 +212,7 @@ impl Engine {
             failure: failure.map(|kind| kind.name().to_owned()),
             output: status.last.and_then(|last| last.output).map(String::from),
             warning: status.warning.map(String::from),
+            restored: status.restored,
             stale: status.stale,
             lag_us: micros(status.lag),
             streak: status.streak,

@@ -248,3 +248,124 @@ fn a_stop_for_good_leaves_nothing_to_go_on_from() {
         assert!(world.stopped && world.saved().stopped);
     }
 }
+
+/// A daemon without graceful restart: what it knows it has from the state file alone.
+fn informed(saved: &Saved, away: Duration, config: Arc<Config>) -> World {
+    let now = crate::timers::origin() + away;
+    let clock = WallClock::new(now, saved.written.since_epoch() + away);
+    let mut engine = Engine::new(now, 1);
+    engine.inform(now, &clock, saved);
+    World::begin(now, engine, config)
+}
+
+fn with_hold(hold: &str) -> Arc<Config> {
+    let text = format!(
+        "[daemon]\nstartup_deadline = \"5s\"\n[bgp]\nlocal_as = 65001\nrouter_id = \"10.0.0.2\"\n\
+         [[bgp.peer]]\nname = \"tor\"\naddress = \"10.0.0.1\"\npeer_as = 65000\nfamilies = [\"ipv4\"]\n\
+         [[service]]\nname = \"s1\"\nvips = [\"192.0.2.1\"]\nport = 80\n\
+         check = [{{ type = \"tcp\", rise = 3, fall = 2 }}]\n[[service.backend]]\naddress = \"10.1.0.1\"\n\
+         [[vip]]\naddress = \"192.0.2.1\"\n{hold}\n"
+    );
+    Arc::new(config::parse(&[Source { name: "test".into(), text }]).unwrap())
+}
+
+impl World {
+    /// The only check has this result, so many times.
+    fn results(&mut self, passed: bool, times: usize) {
+        for _ in 0..times {
+            while self.probes.is_empty() {
+                self.wait(Duration::from_millis(100));
+            }
+            self.verdict(1, passed);
+        }
+    }
+
+    fn vip_now(&self) -> (VipState, Duration) {
+        let status = self.engine.announce.vip(&vip(1)).unwrap();
+        (status.state, self.now - status.since)
+    }
+}
+
+#[test]
+fn a_restart_announces_what_was_healthy_at_once() {
+    let config = with_hold("hold_up = \"60s\"");
+    let now = crate::timers::origin();
+    let mut before = World::begin(now, Engine::new(now, 1), config.clone());
+    before.results(true, 3);
+    before.wait(61 * SECOND);
+    assert_eq!(before.vip_now().0, VipState::Announced);
+    let saved = before.saved();
+    // What was announced is, and has been; nobody waits for `rise` or for `hold_up`.
+    let after = informed(&saved, 30 * SECOND, config.clone());
+    let (state, age) = after.vip_now();
+    assert_eq!(state, VipState::Announced);
+    assert!(age >= 30 * SECOND, "{age:?}");
+    assert!(after.engine.announce.is_released());
+    // It has died meanwhile: announced, then withdrawn after `fall`.
+    let mut after = informed(&saved, SECOND, config.clone());
+    after.results(false, 1);
+    assert_eq!(after.vip_now().0, VipState::Announced);
+    after.results(false, 1);
+    assert_eq!(after.vip_now().0, VipState::Withdrawn);
+    // Without the file everything takes its time.
+    let mut fresh = World::begin(now, Engine::new(now, 1), config);
+    assert_eq!(fresh.vip_now().0, VipState::Holding);
+    fresh.results(true, 3);
+    assert_eq!(fresh.vip_now().0, VipState::Holding, "hold_up");
+}
+
+#[test]
+fn holds_and_penalties_go_on_after_a_restart() {
+    let damping = "hold_down = { initial = \"10s\", max = \"80s\", reset_after = \"10m\" }\n\
+                   damping = { penalty = 1000, suppress = 1500, reuse = 500, half_life = \"30s\" }";
+    let config = with_hold(damping);
+    let now = crate::timers::origin();
+    let mut before = World::begin(now, Engine::new(now, 1), config.clone());
+    before.results(true, 3);
+    before.results(false, 2);
+    before.results(true, 3);
+    before.wait(11 * SECOND);
+    assert_eq!(before.vip_now().0, VipState::Announced);
+    before.results(false, 2);
+    before.results(true, 3);
+    assert_eq!(before.vip_now().0, VipState::Suppressed);
+    let until = |world: &World| world.engine.announce.vip(&vip(1)).unwrap().cause.until().unwrap() - world.now;
+    let waits = until(&before);
+    let after = informed(&before.saved(), 10 * SECOND, config.clone());
+    assert_eq!(after.vip_now().0, VipState::Suppressed);
+    let left = until(&after);
+    // The file has times to the millisecond.
+    assert!(left <= waits - 9 * SECOND && left + 11 * SECOND >= waits, "{waits:?} {left:?}");
+    let mut after = informed(&before.saved(), waits, config);
+    after.wait(SECOND);
+    assert_eq!(after.vip_now().0, VipState::Announced);
+    // The third fall in a row.
+    after.results(false, 2);
+    let (down, _) = (after.vip_now(), after.results(true, 3));
+    assert_eq!(down.0, VipState::Withdrawn);
+    assert!(until(&after) > 30 * SECOND, "{:?}", until(&after));
+}
+
+#[test]
+fn one_broken_entry_costs_one_verdict() {
+    let config = with_hold("");
+    let now = crate::timers::origin();
+    let mut before = World::begin(now, Engine::new(now, 1), config.clone());
+    before.results(true, 3);
+    let text = before.saved().text();
+    assert!(text.contains("\"checks\": [") && text.contains("\"passing\": true"), "{text}");
+    let broken =
+        text.replace("\"checks\": [", "\"checks\": [7, {\"check\": 1}, {\"check\": \"x\", \"passing\": \"yes\"},");
+    let saved = Saved::parse(broken.as_bytes()).unwrap();
+    assert_eq!((saved.checks.len(), saved.vips.len()), (1, 1));
+    assert_eq!(informed(&saved, SECOND, config.clone()).vip_now().0, VipState::Announced);
+    for other in ["\"checks\": 7, \"x\": [", "\"checks\": {}, \"x\": [", "\"checks\": null, \"x\": ["] {
+        let saved = Saved::parse(text.replace("\"checks\": [", other).as_bytes()).unwrap();
+        assert_eq!((saved.checks.len(), saved.vips.len()), (0, 1), "{other}");
+    }
+    // What has not happened yet has happened now.
+    let future = text.replace("\"since\": \"2026", "\"since\": \"2099");
+    assert_ne!(future, text);
+    let world = informed(&Saved::parse(future.as_bytes()).unwrap(), SECOND, config);
+    assert_eq!(world.vip_now().0, VipState::Announced);
+}

@@ -5,6 +5,7 @@ mod combine;
 mod drain;
 mod quorum;
 mod reload;
+mod restore;
 mod runs;
 mod soak;
 

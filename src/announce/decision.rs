@@ -77,6 +77,8 @@ pub(super) struct Circumstances {
     pub(super) stage: Stage,
     pub(super) drain_time: Duration,
     pub(super) ruling: Ruling,
+    /// Routers may keep what was announced before a restart.
+    pub(super) kept: bool,
 }
 
 /// `after` beyond `at`; without end, for this purpose, from a century on.

@@ -160,6 +160,8 @@ pub struct Announce {
     /// What was announced before a restart, of VIPs and aggregates that the first configuration is still to bring.
     remembered: BTreeMap<Prefix, Remembered>,
     memories: BTreeMap<Prefix, Memory>,
+    /// Routers may keep what is remembered.
+    kept: bool,
     /// VIPs looked at, to see that cost follows the change.
     #[cfg(test)]
     touched: usize,
@@ -194,6 +196,7 @@ impl Announce {
             drain_time: Duration::ZERO,
             remembered: BTreeMap::new(),
             memories: BTreeMap::new(),
+            kept: false,
             #[cfg(test)]
             touched: 0,
         }
@@ -203,7 +206,7 @@ impl Announce {
     /// others, and every one of these is spoken of by [`poll_route`](Self::poll_route) as soon as it has its verdict, even
     /// if that is no. What has none when the start-up wait is over is not announced, and is new when its verdict comes.
     pub fn resume(remembered: BTreeMap<Prefix, Remembered>) -> Announce {
-        Announce { stage: Stage::Restart, remembered, ..Announce::new() }
+        Announce { stage: Stage::Restart, remembered, kept: true, ..Announce::new() }
     }
 
     /// Before the first [`configure`](Self::configure): how things stood shortly ago. A VIP that was announced, and is

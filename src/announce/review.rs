@@ -105,8 +105,12 @@ impl Announce {
         {
             self.touched += 1;
         }
-        let mut circumstances =
-            Circumstances { stage: self.stage, drain_time: self.drain_time, ruling: self.guard.ruling() };
+        let mut circumstances = Circumstances {
+            stage: self.stage,
+            drain_time: self.drain_time,
+            ruling: self.guard.ruling(),
+            kept: self.kept,
+        };
         let vip = &mut self.vips[index];
         let was_healthy = vip.counts_as_healthy;
         let news = vip.note(now, &circumstances);
@@ -162,7 +166,7 @@ impl Announce {
             self.routes.insert(vip.prefix, wanted);
         }
         let is_decided_anew = match self.stage {
-            Stage::StartUp => false,
+            Stage::StartUp => decision.state == VipState::Drained,
             Stage::Restart => is_settled,
             Stage::Released | Stage::Draining | Stage::Stopped => true,
         };

@@ -1,7 +1,7 @@
 //! The rules for one VIP.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::decision::{Circumstances, Decision, Route, Stage, later};
 use super::guard::Ruling;
@@ -241,11 +241,11 @@ impl Vip {
 
     /// What it should be doing, and why.
     pub(super) fn decide(&self, now: Instant, circumstances: &Circumstances) -> Decision {
-        let Circumstances { stage, drain_time, ruling } = *circumstances;
+        let Circumstances { stage, ruling, .. } = *circumstances;
         match (stage, ruling.broken, self.drained_by()) {
             (Stage::Stopped, ..) => Decision::not(VipState::Withdrawn, VipCause::Stopping),
-            (Stage::Draining, ..) => self.decide_in_drain(&ruling),
-            (_, _, Some(by)) => self.decide_drained(now, by, drain_time, &ruling),
+            (Stage::Draining, ..) => self.decide_in_drain(circumstances),
+            (_, _, Some(by)) => self.decide_drained(now, by, circumstances),
             (_, Some(check), None) => Decision::not(VipState::Withdrawn, VipCause::SelfCheck(check)),
             (Stage::StartUp, None, None) => self.decide_at_start(),
             (Stage::Restart | Stage::Released, None, None) => self.decide_in_service(now, &ruling),
@@ -324,16 +324,16 @@ impl Vip {
     }
 
     /// RFC 8326: what is announced says so for a while before it goes, as long as it is healthy.
-    fn decide_drained(&self, now: Instant, by: DrainedBy, drain_time: Duration, ruling: &Ruling) -> Decision {
-        let until = later(self.drained_since.unwrap_or(now), drain_time);
-        match self.still_announced(ruling) {
+    fn decide_drained(&self, now: Instant, by: DrainedBy, circumstances: &Circumstances) -> Decision {
+        let until = later(self.drained_since.unwrap_or(now), circumstances.drain_time);
+        match self.still_announced(circumstances) {
             Some(route) if until > now => Decision::announce(route, VipCause::Draining(by, until)),
             _ => Decision::not(VipState::Drained, VipCause::Drained(by)),
         }
     }
 
-    fn decide_in_drain(&self, ruling: &Ruling) -> Decision {
-        match (self.still_announced(ruling), self.fault()) {
+    fn decide_in_drain(&self, circumstances: &Circumstances) -> Decision {
+        match (self.still_announced(circumstances), self.fault()) {
             (Some(route), _) => Decision::announce(route, VipCause::Stopping),
             (None, Some(fault)) => Decision::not(VipState::Withdrawn, fault.cause()),
             (None, None) => Decision::not(VipState::Withdrawn, VipCause::Stopping),
@@ -341,8 +341,12 @@ impl Vip {
     }
 
     /// How it is announced, if it may stay so for a little longer. Degraded is for the unhealthy: being so is no news.
-    fn still_announced(&self, ruling: &Ruling) -> Option<Route> {
-        let route = self.announced_as().filter(|_| ruling.broken.is_none())?;
+    fn still_announced(&self, circumstances: &Circumstances) -> Option<Route> {
+        let Circumstances { ruling, kept, .. } = circumstances;
+        // What was announced before a restart that nobody has seen is not announced for the sake of its end.
+        let announced =
+            if *kept { self.announced_as() } else { self.route.and_then(|route| self.as_configured(route)) };
+        let route = announced.filter(|_| ruling.broken.is_none())?;
         let fault = self.fault().filter(|_| route != Route::Unhealthy);
         let doubted = fault.and_then(|fault| self.doubted(fault, ruling));
         match fault {
@@ -361,6 +365,11 @@ impl Vip {
             (VipState::Degraded, OnDown::Withdraw) => Some(Route::Healthy(self.config.ladder.len())),
             _ => Some(Route::Healthy(0)),
         })?;
+        self.as_configured(route)
+    }
+
+    /// What becomes of a way to be announced by the present configuration.
+    fn as_configured(&self, route: Route) -> Option<Route> {
         match route {
             Route::Healthy(rung) => Some(Route::Healthy(rung.min(self.config.ladder.len()))),
             Route::Unhealthy if self.config.on_down == OnDown::Withdraw => None,

@@ -43,7 +43,7 @@ fn sigusr2_leaves_the_routes_and_the_next_start_goes_on() {
     for wanted in [Seen::Established, withdraw("192.0.2.2/32"), announce(VIP), Seen::EndOfRib] {
         router.expect(&wanted);
     }
-    assert!(herald.log().contains("2 VIPs were announced, to tor-a"), "{}", herald.log());
+    herald.wait_for_log("2 VIPs were announced, to tor-a");
 
     // A crash, and a backend that dies meanwhile.
     herald.wait_for_status("VIP", |status| status["vips"][0]["state"] == "announced");
@@ -57,9 +57,11 @@ fn sigusr2_leaves_the_routes_and_the_next_start_goes_on() {
     router.expect(&Seen::Closed);
     drop(backend);
     herald.start();
-    for wanted in [Seen::Established, withdraw(VIP), Seen::EndOfRib] {
+    // What it last knew counts until the check has found otherwise.
+    for wanted in [Seen::Established, announce(VIP), Seen::EndOfRib, withdraw(VIP)] {
         router.expect(&wanted);
     }
+    herald.wait_for_log("taken over, until the checks have run again");
     // Stopped for good, there is nothing to go on from.
     herald.signal(Signal::TERM);
     herald.wait_for_end(PATIENCE);
@@ -138,5 +140,63 @@ fn a_crash_at_any_time_leaves_a_state_file_that_is_whole() {
             let state: serde_json::Value = serde_json::from_slice(&text).unwrap();
             assert_eq!(state["format"], "herald-state");
         }
+    }
+}
+
+/// Ages the state file: the daemon was last alive so long ago.
+fn set_age(path: &std::path::Path, seconds: u64) {
+    let text = fs::read_to_string(path).unwrap();
+    let year = text.split("\"written\": \"").nth(1).unwrap()[..4].to_owned();
+    fs::write(path, text.replace(&format!("\"written\": \"{year}"), "\"written\": \"2001")).unwrap();
+    let at = fs::metadata(path).unwrap().modified().unwrap() - std::time::Duration::from_secs(seconds);
+    fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+}
+
+/// Without graceful restart. A check that takes a minute to pass tells who has waited for it.
+#[test]
+fn a_crash_costs_no_wait_as_long_as_the_state_is_fresh() {
+    let mut router = Router::start();
+    let backend = Backend::start(0);
+    let slow = |text: String| text.replace("interval = \"50ms\"", "interval = \"50ms\"\nrise = 1000");
+    let quick = config(&router, backend.port, ONE, "0s");
+    let mut herald = Daemon::new(&quick);
+    herald.start();
+    router.wait_for(&announce(VIP));
+    let state = herald.state();
+    herald.wait_for_status("state file", |_| {
+        let saved = fs::read(&state).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+        saved.is_some_and(|saved| saved["checks"][0]["passing"] == true && saved["vips"][0]["address"] == VIP)
+    });
+    herald.configure(&slow(quick.clone()));
+    for signal in [Signal::KILL, Signal::TERM] {
+        herald.signal(signal);
+        herald.wait_for_end(PATIENCE);
+        router.wait_for(&Seen::Closed);
+        herald.start();
+        for wanted in [Seen::Established, announce(VIP), Seen::EndOfRib] {
+            router.expect(&wanted);
+        }
+    }
+    // Too old, corrupt, from the future: everything takes its time, and the log says why.
+    herald.signal(Signal::KILL);
+    herald.wait_for_end(PATIENCE);
+    router.wait_for(&Seen::Closed);
+    let whole = fs::read_to_string(&state).unwrap();
+    let spoil: [(&str, &dyn Fn()); 3] = [
+        ("ago are older than state_max_age", &|| set_age(&state, 301)),
+        ("is not used, and is now", &|| fs::write(&state, &whole[..whole.len() / 2]).unwrap()),
+        ("a later version wrote it", &|| fs::write(&state, whole.replace("\"major\": 1", "\"major\": 9")).unwrap()),
+    ];
+    for (word, spoil) in spoil {
+        fs::write(&state, &whole).unwrap();
+        spoil();
+        herald.start();
+        router.expect(&Seen::Established);
+        let status = herald.wait_for_status("peer", |status| status["peers"][0]["state"] == "established");
+        assert_eq!(status["vips"][0]["state"], "holding", "{word}");
+        herald.wait_for_log(word);
+        herald.signal(Signal::KILL);
+        herald.wait_for_end(PATIENCE);
+        router.expect(&Seen::Closed);
     }
 }

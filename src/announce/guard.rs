@@ -4,8 +4,8 @@
 //! announced until it is known better, or for `limit`. What turned bad shortly before the doubt began is doubted as well,
 //! for it was the beginning of the same thing.
 //!
-//! The doubt ends when all self-checks pass in runs that begin after it: then the fault is theirs. Where one does not, they
-//! are asked again a `window` later. It ends when no more is bad than may be, and stays so for `window`; and at `limit`,
+//! The doubt ends when all self-checks pass in runs that begin after it: then the fault is theirs. Where one does not, it is
+//! ours, and they are asked again and again: the doubt ends a `window` after all of them pass. It ends when no more is bad than may be, and stays so for `window`; and at `limit`,
 //! whatever is the case then. A doubt that a failing self-check raises ends a `window` after its recovery: others have to
 //! have the time to be found healthy again.
 
@@ -87,6 +87,10 @@ struct Active {
     settles: Option<Instant>,
     /// When self-checks are asked again.
     asks: Option<Instant>,
+    /// A self-check has failed meanwhile: the fault is, or was, ours.
+    ours: bool,
+    /// All self-checks pass again: it ends at this time if that stays so.
+    exonerates: Option<Instant>,
 }
 
 impl Active {
@@ -118,6 +122,8 @@ pub(super) struct Guard {
     active: Option<Active>,
     /// VIPs that are doubted.
     doubted: BTreeSet<usize>,
+    /// VIPs that would stand on a lower rung of their ladder if that were not doubted.
+    kept: BTreeSet<usize>,
     self_checks: Vec<SelfCheck>,
     /// Which self-check each check is of.
     by_check: BTreeMap<usize, Vec<usize>>,
@@ -142,6 +148,7 @@ impl Guard {
         (self.healthy, self.backends_up) = (0, backends_up);
         self.bad.clear();
         self.doubted.clear();
+        self.kept.clear();
         self.backends_down.clear();
         self.backends_by_time.clear();
         self.by_check.clear();
@@ -213,6 +220,11 @@ impl Guard {
         let _changed = if is { self.doubted.insert(vip) } else { self.doubted.remove(&vip) };
     }
 
+    /// A VIP is kept on its rung, or no more.
+    pub(super) fn set_kept(&mut self, vip: usize, is: bool) {
+        let _changed = if is { self.kept.insert(vip) } else { self.kept.remove(&vip) };
+    }
+
     /// A check says something else; it need not be one of a self-check.
     pub(super) fn check_changed(&mut self, now: Instant, check: usize, passing: bool) {
         let Some(indexes) = self.by_check.get(&check).cloned() else { return };
@@ -221,7 +233,10 @@ impl Guard {
             let failed = !own.failing.is_empty();
             let _changed = if passing { own.failing.remove(&check) } else { own.failing.insert(check) };
             match (failed, !own.failing.is_empty()) {
-                (false, true) => self.events.push(GuardEvent::SelfCheckFailed(index)),
+                (false, true) => {
+                    self.events.push(GuardEvent::SelfCheckFailed(index));
+                    self.blame_ourselves(now);
+                }
                 (true, false) => {
                     own.spent = false;
                     self.events.push(GuardEvent::SelfCheckPassed(index));
@@ -242,10 +257,16 @@ impl Guard {
         }
         if !passed {
             self.unconfirmed.clear();
-            active.asks = Some(later(now, window));
-        } else if self.unconfirmed.is_empty() && !holds {
-            self.end(now, DoubtEnd::SelfChecksPass);
-            self.rule();
+            (active.ours, active.exonerates, active.asks) = (true, None, Some(later(now, window)));
+        } else if self.unconfirmed.is_empty() {
+            match (holds, active.ours) {
+                (true, _) => active.asks = Some(later(now, window)),
+                (false, true) => active.exonerates = Some(later(now, window)),
+                (false, false) => {
+                    self.end(now, DoubtEnd::SelfChecksPass);
+                    self.rule();
+                }
+            }
         }
     }
 
@@ -275,12 +296,13 @@ impl Guard {
 
     /// VIPs that a change of the [ruling](Self::ruling) may be of interest to, as far as it is about doubts.
     pub(super) fn concerned(&self) -> Vec<usize> {
-        self.doubted.iter().copied().chain(self.bad.iter().map(|(_, vip)| *vip)).collect()
+        let bad = self.bad.iter().map(|(_, vip)| *vip);
+        self.doubted.iter().chain(&self.kept).copied().chain(bad).collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let active = self.active?;
-        [active.until, active.settles, active.asks].into_iter().flatten().min()
+        [active.until, active.settles, active.asks, active.exonerates].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -291,6 +313,8 @@ impl Guard {
         } else if active.settles.is_some_and(|at| at <= now) {
             let of_self_checks = active.is_of_self_checks();
             self.end(now, if of_self_checks { DoubtEnd::SelfCheckRecovered } else { DoubtEnd::Recovered });
+        } else if active.exonerates.is_some_and(|at| at <= now) {
+            self.end(now, DoubtEnd::SelfCheckRecovered);
         } else if active.asks.take_if(|at| *at <= now).is_some() {
             self.ask();
         }
@@ -358,6 +382,14 @@ impl Guard {
         }
     }
 
+    /// A self-check has failed while others were doubted.
+    fn blame_ourselves(&mut self, now: Instant) {
+        let again = later(now, self.window());
+        if let Some(active) = self.active.as_mut().filter(|active| !active.is_of_self_checks()) {
+            (active.ours, active.exonerates, active.asks) = (true, None, Some(again));
+        }
+    }
+
     fn settle(&mut self, at: Option<Instant>) {
         if let Some(active) = &mut self.active {
             active.settles = at;
@@ -374,7 +406,8 @@ impl Guard {
         let limit = self.config.as_ref().map_or(Some(FailStatic::LIMIT), |config| config.limit);
         let until = limit.map(|limit| later(now, limit));
         let from = now.checked_sub(self.window()).unwrap_or(now);
-        self.active = Some(Active { doubt, since: now, from, until, settles: None, asks: None });
+        self.active =
+            Some(Active { doubt, since: now, from, until, settles: None, asks: None, ours: false, exonerates: None });
         self.events.push(GuardEvent::Began { doubt, until });
         if !matches!(doubt, Doubt::SelfCheck(_)) {
             self.ask();

@@ -127,7 +127,9 @@ impl Announce {
         let is_broken = circumstances.ruling.broken.is_some();
         let is_settled = vip.is_decided() || decision.state == VipState::Drained || is_broken;
         let (decision, is_settled) = self.found(now, index, decision, is_settled);
-        self.guard.set_doubted(index, matches!(decision.cause, VipCause::Doubted(..)));
+        let (is_bad, is_kept) = (self.vips[index].bad_since.is_some(), self.vips[index].is_kept());
+        self.guard.set_doubted(index, is_bad && matches!(decision.cause, VipCause::Doubted(..)));
+        self.guard.set_kept(index, is_kept);
         self.holds.set(index, decision.cause.until());
         self.take_on(now, index, &decision, is_settled);
     }

@@ -42,6 +42,8 @@ pub(super) struct Vip {
     falls: Falls,
     place: Place,
     climbs_at: Option<Instant>,
+    /// In doubt it is kept on its rung; this is the one that it deserves.
+    kept_from: Option<usize>,
     /// Of its services, by its policy.
     share: Share,
     /// Since when it is drained, whoever says so.
@@ -101,6 +103,7 @@ impl Vip {
                 falls: Falls::default(),
                 place: Place::default(),
                 climbs_at: None,
+                kept_from: None,
                 share: Share::default(),
                 drained_since: None,
                 remembered: None,
@@ -127,6 +130,11 @@ impl Vip {
 
     pub(super) fn config(&self) -> &config::Vip {
         &self.config
+    }
+
+    /// Whether it is kept on its rung, because what it deserves is doubted.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept_from.is_some()
     }
 
     /// How much of it is healthy, where it has a ladder.
@@ -203,13 +211,13 @@ impl Vip {
             true => self.healthy_since.or(Some(now)),
             false => None,
         };
-        self.keep_place(now);
+        self.keep_place(now, circumstances.ruling.doubt.is_some());
         news
     }
 
     /// Keeps where it stands on its ladder.
-    fn keep_place(&mut self, now: Instant) {
-        self.climbs_at = None;
+    fn keep_place(&mut self, now: Instant, in_doubt: bool) {
+        (self.climbs_at, self.kept_from) = (None, None);
         // A reload may have made the ladder shorter.
         if self.place.rung > self.config.ladder.len() {
             self.place.begin(self.config.ladder.len());
@@ -217,6 +225,7 @@ impl Vip {
         if self.is_healthy() {
             let (rung, hold_up) = (self.deserved().0, self.falls.hold_up(&self.config.hold_up));
             match self.announced_as() {
+                Some(Route::Healthy(_)) if in_doubt && rung > self.place.rung => self.kept_from = Some(rung),
                 Some(Route::Healthy(_)) => self.climbs_at = self.place.deserve(now, rung, hold_up),
                 _ => self.place.begin(rung),
             }
@@ -290,11 +299,15 @@ impl Vip {
                 return waiting(VipCause::HoldUp(until));
             }
         }
-        self.decide_healthy()
+        self.decide_healthy(ruling)
     }
 
-    fn decide_healthy(&self) -> Decision {
+    fn decide_healthy(&self, ruling: &Ruling) -> Decision {
         let rung = self.place.rung;
+        if let (Some(deserved), Some((doubt, _))) = (self.kept_from, ruling.doubt) {
+            let fault = Fault::Rung(deserved.saturating_sub(1));
+            return Decision::announce(Route::Healthy(rung), VipCause::Doubted(doubt, fault));
+        }
         let cause = match (rung.checked_sub(1), self.climbs_at) {
             (None, _) => VipCause::AllUp,
             (Some(index), Some(at)) => VipCause::Climb(index, at),

@@ -11,6 +11,7 @@ mod gobgp;
 mod listen;
 mod run;
 mod signal;
+mod simulate;
 mod speak;
 mod status;
 
@@ -48,6 +49,9 @@ enum Command {
     /// Bring back what `drain` has taken out of service
     #[command(after_help = drain::HELP)]
     Undrain(drain::UndrainArgs),
+    /// Replay what checks find against a configuration, in virtual time: what would be announced, when and why
+    #[command(after_help = simulate::HELP)]
+    Simulate(simulate::Args),
     /// List or withdraw what a local gobgpd has from us, whether the daemon runs or not
     #[command(after_help = gobgp::HELP)]
     Gobgp(gobgp::Args),
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(file) => run::run(&file.config, chosen.as_deref()),
         Command::CheckConfig(file) => check_config::run(&file.config),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Gobgp(args) => gobgp::run(&args),
         Command::Listen(args) => listen::run(&args),
         Command::Speak(args) => speak::run(&args),

@@ -160,6 +160,25 @@ impl Attributes {
     }
 }
 
+impl fmt::Display for Attributes {
+    /// What is set, as it is written in configuration: `med 50, communities 65000:300 graceful-shutdown`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = Vec::new();
+        parts.extend(self.origin.map(|origin| format!("origin {}", origin.name())));
+        parts.extend(self.med.map(|med| format!("med {med}")));
+        parts.extend(self.local_pref.map(|preference| format!("local_pref {preference}")));
+        parts.extend(self.as_path_prepend.map(|times| format!("as_path_prepend {times}")));
+        let standard = self.communities.iter().map(ToString::to_string);
+        let large = self.large_communities.iter().map(ToString::to_string);
+        let extended = self.extended_communities.iter().map(ToString::to_string);
+        let communities: Vec<String> = standard.chain(large).chain(extended).collect();
+        if !communities.is_empty() {
+            parts.push(format!("communities {}", communities.join(" ")));
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
 /// Makes attributes say that their route will go away (RFC 8326): routes that shared theirs still do.
 #[derive(Debug, Default)]
 pub struct GracefulShutdown {

@@ -19,7 +19,7 @@ pub mod listen;
 pub mod load;
 mod log;
 pub mod netlink;
-mod notice;
+pub(crate) mod notice;
 pub mod pool;
 mod pools;
 pub mod probe;

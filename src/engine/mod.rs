@@ -14,6 +14,7 @@ pub mod glb;
 mod outputs;
 pub mod restart;
 pub mod saved;
+pub mod simulate;
 pub mod status;
 #[cfg(test)]
 mod tests;

@@ -64,7 +64,7 @@ pub enum HealthEvent {
         /// Whether it passed.
         passed: bool,
     },
-    /// A service's state changed.
+    /// A service's state changed, or sorry backends have stepped in or back while it is up.
     Service {
         /// Index into [`Config::services`].
         service: usize,

@@ -213,6 +213,11 @@ impl Health {
         }
     }
 
+    /// The check that a run is of, by its index in the configuration, as long as the run is awaited.
+    pub fn check_of(&self, ticket: Ticket) -> Option<usize> {
+        self.checks.find(ticket)
+    }
+
     /// The tripwire of a check, by its index in the configuration, if it has one.
     pub fn wire(&self, check: usize) -> Option<WireStatus> {
         self.wires.status(self.checks.state(check)?.key)

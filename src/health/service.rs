@@ -24,6 +24,8 @@ struct Service {
     quorum: Quorum,
     /// As it was told last.
     share: Share,
+    /// It was told that sorry backends keep it up.
+    on_sorry: bool,
     /// As if nothing were drained.
     health: ServiceState,
     /// An operator drains it.
@@ -152,6 +154,7 @@ impl Services {
         self.services.push(Service {
             quorum,
             share: old.map(|(_, old)| old.share).unwrap_or_default(),
+            on_sorry: old.is_some_and(|(_, old)| old.on_sorry),
             backends: mine,
             health,
             drained: self.drained.contains(&(service.name.clone(), None)),
@@ -260,13 +263,17 @@ impl Services {
             events.push_back(HealthEvent::Share { service: index, share });
         }
         let state = service.told(lost);
+        let is_up = state == ServiceState::Up;
+        let on_sorry = is_up && service.quorum.is_sorry();
+        let stood_in = std::mem::replace(&mut service.on_sorry, on_sorry);
         if state != service.state {
-            (service.state, service.since) = (state, now);
-            let is_up = state == ServiceState::Up;
-            let (available, required) = (service.quorum.counting(), service.quorum.mark(is_up));
-            let on_sorry = is_up && service.quorum.is_sorry();
-            events.push_back(HealthEvent::Service { service: index, state, available, required, on_sorry });
+            service.since = now;
+        } else if on_sorry == stood_in {
+            return;
         }
+        service.state = state;
+        let (available, required) = (service.quorum.counting(), service.quorum.mark(is_up));
+        events.push_back(HealthEvent::Service { service: index, state, available, required, on_sorry });
     }
 
     /// See [`Health::drain`](super::Health::drain). O(all): it is rare.

@@ -144,7 +144,36 @@ fn self_checks_that_fail_are_asked_again_later() {
     world.run(10 * SECOND);
     assert_eq!(world.asked, [7, 7]);
     world.answer(7, true);
-    assert_eq!(world.states(4), [Withdrawn; 4]);
+    // It was us: others have to be found healthy again, which takes a while.
+    world.run(9 * SECOND);
+    world.service(0, '+');
+    assert_eq!(world.states(4), [Announced, Frozen, Frozen, Frozen]);
+    world.run(SECOND);
+    assert_eq!(world.states(4), [Announced, Withdrawn, Withdrawn, Withdrawn]);
+    assert_eq!(world.ends(), [DoubtEnd::SelfCheckRecovered]);
+}
+
+/// Seen in a simulated cut of the uplink: the gateway answers before the backends have been found healthy.
+#[test]
+fn a_self_check_that_fails_in_doubt_makes_the_fault_ours() {
+    let mut world = world_of(4, |config| config.self_checks = vec![own(7, OnFailure::Hold)]);
+    world.fall(0..4);
+    let told = world.told;
+    world.check(7, false);
+    world.run(10 * SECOND);
+    world.answer(7, true);
+    assert_eq!(world.states(4), [Frozen; 4], "its verdict is still that it fails");
+    world.check(7, true);
+    world.run(10 * SECOND);
+    assert_eq!(world.asked.len(), 3);
+    world.answer(7, true);
+    world.run(5 * SECOND);
+    world.check(7, false);
+    world.run(9 * SECOND);
+    assert_eq!(world.states(4), [Frozen; 4], "it has failed again");
+    world.check(7, true);
+    (0..4).for_each(|service| world.service(service, '+'));
+    assert_eq!((world.states(4), world.told), (vec![Announced; 4], told), "nobody has been told anything");
 }
 
 #[test]
@@ -232,6 +261,26 @@ fn in_doubt_routes_may_be_degraded() {
     assert_eq!((world.vip(0).0, world.med(0)), (Announced, Some(1)));
     world.run(60 * SECOND);
     assert_eq!((world.vip(1).0, world.med(1)), (Withdrawn, None));
+}
+
+/// In doubt nobody steps down a ladder either.
+#[test]
+fn in_doubt_rungs_are_kept() {
+    let rung = |below, to| crate::config::Rung { below, action: crate::config::RungAction::Announce(med(to)) };
+    let mut world = world_of(3, |config| {
+        config.vips.values_mut().for_each(|vip| vip.ladder = vec![rung(80, 80), rung(40, 40)]);
+    });
+    world.share(2, 7, 10);
+    world.fall(0..2);
+    let doubt = Doubt::Vips { bad: 2, of: 3 };
+    world.share(2, 3, 10);
+    assert_eq!((world.vip(2), world.med(2)), ((Degraded, VipCause::Doubted(doubt, Fault::Rung(1))), Some(80)));
+    assert_eq!(world.core.doubt().map(|status| status.doubted), Some(2), "it is not unhealthy");
+    world.share(2, 7, 10);
+    assert_eq!(world.vip(2), (Degraded, VipCause::Rung(0)));
+    world.share(2, 3, 10);
+    world.run(60 * SECOND);
+    assert_eq!((world.vip(2), world.med(2)), ((Degraded, VipCause::Rung(1)), Some(40)));
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub(super) fn line(subjects: &Subjects, event: &HealthEvent) -> Option<(Level, S
         HealthEvent::Service { service, state, available, required, on_sorry } => {
             let service = subjects.config.services.get(*service)?;
             let (level, state) = match state {
+                ServiceState::Up if *on_sorry => (Level::Warn, "up"),
                 ServiceState::Up => (Level::Info, "up"),
                 ServiceState::Down => (Level::Warn, "down"),
                 ServiceState::Undecided => (Level::Info, "undecided"),

@@ -1,6 +1,7 @@
 //! What causes mean, with the names and numbers that people need.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::super::Engine;
 use super::vip_state;
@@ -22,11 +23,11 @@ impl Engine {
                 let below = self.rung(vip, rung).map(|rung| rung.below).unwrap_or_default();
                 format!("at least {below}% healthy again; waiting for hold_up to pass")
             }
-            VipCause::Suppressed(_) => {
+            VipCause::Suppressed(until) => {
                 let penalty = self.announce.damping(self.now, vip).map(|(penalty, _)| penalty).unwrap_or_default();
-                format!(
-                    "healthy; it flaps, with a penalty of {penalty:.0}, and waits until it has been quiet for long enough"
-                )
+                let left = until.saturating_duration_since(self.now).as_secs() + 1;
+                let left = humantime::format_duration(Duration::from_secs(left));
+                format!("healthy; it flaps, with a penalty of {penalty:.0}, and has to be quiet for {left} more")
             }
             VipCause::Doubted(doubt, fault) => {
                 let mut text = match fault {

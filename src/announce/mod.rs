@@ -236,8 +236,9 @@ impl Announce {
         self.settle(now);
     }
 
-    /// How much of a service is healthy changed.
-    pub fn share_changed(&mut self, now: Instant, service: usize, share: Share) {
+    /// How much of a service is healthy changed. What follows is decided with the next word on something, or by
+    /// [`settle`](Self::settle): with what it does to the service itself, if anything.
+    pub fn share_changed(&mut self, service: usize, share: Share) {
         let Some(known) = self.services.get_mut(service) else { return };
         if std::mem::replace(&mut known.share, share) == share {
             return;
@@ -250,7 +251,6 @@ impl Announce {
             }
         }
         self.services[service].vips = vips;
-        self.settle(now);
     }
 
     /// A backend (an index into the backends of a service, by its index) went up or down.

@@ -80,7 +80,7 @@ impl Announce {
     }
 
     /// Takes what has changed to its end: to those that depend on it, to what is doubted because of it, to aggregates.
-    pub(super) fn settle(&mut self, now: Instant) {
+    pub fn settle(&mut self, now: Instant) {
         loop {
             self.release_if_ready();
             let ruling = self.guard.ruling();

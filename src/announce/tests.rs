@@ -101,7 +101,8 @@ impl World {
 
     /// So much of a service is healthy.
     fn share(&mut self, service: usize, counting: u64, total: u64) {
-        self.core.share_changed(self.now, service, Share { counting, total });
+        self.core.share_changed(service, Share { counting, total });
+        self.core.settle(self.now);
         self.drain();
     }
 

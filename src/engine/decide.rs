@@ -40,7 +40,7 @@ impl Engine {
                 self.outputs.push(Output::Wire(action));
             }
             match (self.health.poll_event(), self.announce.poll_ask()) {
-                (None, None) => return,
+                (None, None) => return self.announce.settle(now),
                 (event, ask) => {
                     if let Some(check) = ask {
                         self.health.ask(now, check);
@@ -69,7 +69,7 @@ impl Engine {
                 self.announce.service_changed(now, *service, service_health(*state));
             }
             HealthEvent::Share { service, share } => {
-                self.announce.share_changed(now, *service, announced_share(*share));
+                self.announce.share_changed(*service, announced_share(*share));
             }
             HealthEvent::Answer { check, passed } => self.announce.check_answered(now, *check, *passed),
             HealthEvent::Weight { .. } | HealthEvent::Stale { .. } | HealthEvent::Warning { .. } => {}

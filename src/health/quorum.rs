@@ -7,7 +7,8 @@ use crate::config::{self, Measure};
 /// How much of a service is healthy: what its regular backends count, and all that they could, in the measure of its quorum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
-    /// Of those that count. What is drained does not.
+    /// Of those that count, and of those that may as far as anybody knows: new ones do not make a service less healthy.
+    /// What is drained does not count.
     pub counting: u64,
     /// Of all.
     pub total: u64,
@@ -22,6 +23,8 @@ struct Sums {
     spare: u64,
     /// Those that may yet count.
     open: u64,
+    /// Of these, those that nobody drains.
+    hoped: u64,
 }
 
 impl Sums {
@@ -82,6 +85,9 @@ impl Quorum {
         if backend.may_count() {
             sums.open = change(sums.open, amount);
         }
+        if backend.may_count() && !backend.drained {
+            sums.hoped = change(sums.hoped, amount);
+        }
     }
 
     /// The mark that applies to a service that is up, or is not.
@@ -103,7 +109,7 @@ impl Quorum {
     }
 
     pub(super) fn share(&self) -> Share {
-        Share { counting: self.regular.counting(), total: self.total }
+        Share { counting: self.regular.counting() + self.regular.hoped, total: self.total }
     }
 
     /// Whether sorry backends stand in: no regular one counts.

@@ -17,6 +17,8 @@ pub(crate) enum Server {
     Answers(u64),
     /// With an error, at once.
     Refuses,
+    /// With an error, within so many milliseconds.
+    Fails(u64),
     /// Never.
     Hangs,
 }
@@ -27,14 +29,16 @@ pub(crate) struct Servers(BTreeMap<IpAddr, Server>);
 
 impl Servers {
     pub(crate) fn new(rng: &mut Rng) -> Servers {
-        let mut servers = Servers(BTreeMap::new());
-        for host in HOSTS {
-            servers.0.insert(host.parse().unwrap(), Server::Answers(5));
-        }
+        let mut servers = Servers::well();
         if one_in(rng, 2) {
             servers.flip(rng);
         }
         servers
+    }
+
+    /// All of them.
+    pub(crate) fn well() -> Servers {
+        Servers(HOSTS.iter().map(|host| (host.parse().unwrap(), Server::Answers(1))).collect())
     }
 
     /// From now on `host` answers like this.
@@ -65,6 +69,7 @@ impl Servers {
         let passed = self.passes(&request.probe, request.timeout);
         let (took, detail) = match self.0.get(&request.probe.target.ip()) {
             Some(Server::Answers(ms)) if passed => (Duration::from_millis(*ms), "fine"),
+            Some(Server::Fails(ms)) => (Duration::from_millis(*ms), "connection refused"),
             Some(Server::Refuses) => (Duration::from_micros(300), "connection refused"),
             _ => (request.timeout, "timed out"),
         };

@@ -102,7 +102,7 @@ impl World {
 
     /// Every router that is in step holds exactly what the second mind says.
     fn compare_tables(&mut self) {
-        if self.stopping.is_some() || !self.drained.is_empty() {
+        if self.stopping.is_some() || !self.drained.is_empty() || self.judged_elsewhere {
             return;
         }
         for (name, router) in self.routers.iter().filter(|(_, router)| router.is_in_step()) {
@@ -146,7 +146,7 @@ impl World {
                 link.check_refresh(self.now, &mut self.rules);
             }
         }
-        if self.stopping.is_none() && self.drained.is_empty() {
+        if self.stopping.is_none() && self.drained.is_empty() && !self.judged_elsewhere {
             self.check_dead();
             self.check_start();
             self.check_calm();

@@ -7,6 +7,7 @@ mod cases;
 mod crossing;
 mod drains;
 mod inspect;
+mod judgement;
 mod link;
 mod meeting;
 mod outputs;

@@ -68,12 +68,16 @@ impl World {
     }
 
     fn notice(&mut self, notice: Notice) {
+        if self.judged_elsewhere {
+            self.log.push((self.now, notice.clone()));
+        }
         match notice {
             Notice::Health(event) => self.tell(format_args!("{event:?}")),
             Notice::Vip(event, reason) => {
                 let (was, is) = (event.from == Some(VipState::Announced), event.to == Some(VipState::Announced));
                 self.tell(format_args!("{} {:?} -> {:?}: {reason}", event.vip, event.from, event.to));
-                if is && !was {
+                if self.judged_elsewhere {
+                } else if is && !was {
                     self.oracle.judge_announcement(self.now, &event.vip, &mut self.rules);
                     self.oracle.announced.insert(event.vip);
                 } else if was && !is {

@@ -55,6 +55,8 @@ pub(crate) struct Plan {
     services: Vec<ServicePlan>,
     vips: BTreeMap<&'static str, String>,
     named: u64,
+    /// Every server is well to begin with.
+    pub(crate) well: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +91,7 @@ struct BackendPlan {
     own_check: bool,
 }
 
-fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+pub(crate) fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len() as u64) as usize]
 }
 
@@ -143,6 +145,7 @@ impl Plan {
             services: Vec::new(),
             vips: BTreeMap::new(),
             named: 0,
+            well: false,
         };
         for _ in 0..2 + rng.below(2) {
             plan.add_peer(rng);

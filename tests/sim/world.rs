@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use herald::bgp::peer::{ConnId, Event};
 use herald::config::Config;
 use herald::engine::drain::Target;
-use herald::engine::{Engine, Input};
+use herald::engine::{Engine, Input, Notice};
 use herald::rng::Rng;
 
 use crate::backend::{Pool, Report, Run, Servers};
@@ -80,6 +80,9 @@ pub(crate) struct World {
     pub(crate) reloaded: BTreeMap<Arc<str>, &'static str>,
     /// What an operator drains: tables are another story then.
     pub(crate) drained: BTreeSet<Target>,
+    /// Another story, with a mind of its own: what was told is kept for it.
+    pub(crate) judged_elsewhere: bool,
+    pub(crate) log: Vec<(Instant, Notice)>,
     /// It stops for a restart, without a word.
     pub(crate) leaving: bool,
     pub(crate) stopping: Option<Instant>,
@@ -105,7 +108,7 @@ impl World {
             start: now,
             now,
             engine: Engine::new(now, seed),
-            servers: Servers::new(&mut rng),
+            servers: if plan.well { Servers::well() } else { Servers::new(&mut rng) },
             pool: Pool::new(&config),
             rng,
             plan,
@@ -121,6 +124,8 @@ impl World {
             starved_until: now,
             reloaded: BTreeMap::new(),
             drained: BTreeSet::new(),
+            judged_elsewhere: false,
+            log: Vec::new(),
             leaving: false,
             stopping: None,
             stopped: None,

@@ -5,6 +5,7 @@
 //! other threads and signals ask for, connections, and timers last. A result or a KEEPALIVE that has arrived is so never
 //! outrun by the deadline that it is for, however late the loop is.
 
+mod ground;
 mod requests;
 mod tables;
 mod ways;
@@ -25,10 +26,11 @@ use super::dial::zone_of;
 use super::doors::{self, Doors};
 use super::glb::Writer;
 use super::gobgp::ApiLink;
-use super::hook::{self, Hooks};
+use super::hook::{self, DataPlane, Hooks};
 use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
 use super::load::Origin;
+use super::netlink::addresses::{self, Addresses};
 use super::netlink::{self, Suspicion};
 use super::notice::restart::Restart;
 use super::notice::workers::Workers;
@@ -45,6 +47,7 @@ use super::wires::{WireEvent, Wires};
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
 use crate::config::Config;
+use crate::engine::data_plane_job::DataPlaneOutcome;
 use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
 use crate::glb;
@@ -65,7 +68,7 @@ const FIRST_LINK: usize = usize::MAX / 2;
 /// The engine's next deadline is always later than the timeout that it has just handled. Should that ever be untrue, the
 /// next one comes this much later: being late is better than a loop that takes a whole core.
 const BREATH: Duration = Duration::from_millis(1);
-/// How much longer than `shutdown_drain` a stop may take before it is cut short.
+/// How much longer than `shutdown_drain` and the longest `unbind_delay` a stop may take before it is cut short.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What other threads tell the loop.
@@ -77,6 +80,9 @@ enum Mail {
     /// The ways to some targets are others than they were.
     Paths(Suspicion),
     Hook(hook::News),
+    /// Of addresses of VIPs.
+    Addresses(addresses::News),
+    DataPlane(DataPlaneOutcome),
     Written(Result<(), String>),
 }
 
@@ -104,6 +110,7 @@ pub(crate) struct Reactor {
     engine: Engine,
     pools: Pools,
     hooks: Hooks,
+    data_plane: DataPlane,
     oversight: Oversight,
     connections: Connections,
     gobgp: ApiLink,
@@ -111,6 +118,10 @@ pub(crate) struct Reactor {
     wires: Wires,
     /// Tells of ways that change; `None` where the system does not let us hear of them.
     ways: Option<netlink::Watcher>,
+    /// Sees to the addresses of VIPs; `None` where there are none, or the system does not let us.
+    addresses: Option<Addresses>,
+    /// Why it does not, once that has been said.
+    addresses_fault: Option<String>,
     doors: Doors,
     control: Control,
     loader: Loader,
@@ -158,6 +169,9 @@ impl Reactor {
         let post = poster(&mail, &waker);
         let hooks = Hooks::new(move |news| post(Mail::Hook(news)));
         hooks.configure(&plan)?;
+        let post = poster(&mail, &waker);
+        let data_plane = DataPlane::new(move |outcome| post(Mail::DataPlane(outcome)));
+        data_plane.configure(plan.data_plane())?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
@@ -181,12 +195,15 @@ impl Reactor {
             engine,
             pools,
             hooks,
+            data_plane,
             oversight: Oversight::new(clock(), &config),
             connections,
             gobgp,
             links,
             wires,
             ways: None,
+            addresses: None,
+            addresses_fault: None,
             doors,
             control,
             state: ConfigState::new(loader.path(), started_at, &config),
@@ -221,7 +238,9 @@ impl Reactor {
         self.note_findings(&config);
         self.keeper.changed(clock());
         self.watch_ways(&config);
+        self.watch_addresses(&config);
         self.feed(clock(), Input::Configure(config));
+        self.tell_of_blindness();
     }
 
     /// Runs until it is told to stop, and has stopped: every thread of the daemon has ended and its socket is removed.
@@ -239,6 +258,7 @@ impl Reactor {
             }
         }
         self.hooks.close();
+        self.data_plane.close();
         drop(self.connections);
         let path = self.keeper.path().to_owned();
         let saved = self.legacy.unwrap_or_else(|| self.engine.saved(&wall_clock(), self.keeper.boot_id()));
@@ -249,11 +269,14 @@ impl Reactor {
         if let Some(ways) = self.ways {
             ways.stop();
         }
+        if let Some(addresses) = self.addresses {
+            addresses.stop();
+        }
         let hanging = self.pools.stop();
         if hanging > 0 {
             self.scribe.note(Notice::Workers(Workers::Left(hanging)));
         }
-        let untold = self.hooks.stop();
+        let untold = self.hooks.stop() + self.data_plane.stop();
         if untold > 0 {
             self.scribe.note(Notice::Untold(untold));
         }
@@ -358,6 +381,9 @@ impl Reactor {
                 Output::Gobgp(output) => self.gobgp.apply(output),
                 Output::Link(action) => self.links.apply(action),
                 Output::Glb(job) => self.write_tables(now, job),
+                Output::Address(action) => self.change_address(now, action),
+                // One that this supersedes has no answer, and nobody waits for it any more.
+                Output::DataPlane(job) => drop(self.data_plane.submit(job)),
                 Output::Notice(notice) => self.note(notice),
                 Output::Stopped => {
                     self.connections.close_all(now);

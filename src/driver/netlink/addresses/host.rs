@@ -90,7 +90,7 @@ impl Host {
                         self.addresses.remove(&address);
                     }
                 }
-                self.blink(&Prefix::host(address));
+                self.blink(&Prefix::host(address), Some(interface));
             }
             AddressEvent::Link(link) => {
                 if self.links.insert(link.index, link.name.clone()).as_ref() != Some(&link.name) {
@@ -98,12 +98,12 @@ impl Host {
                 }
             }
             AddressEvent::LinkGone(index) => {
-                self.links.remove(&index);
                 self.addresses.retain(|_, on| {
                     on.retain(|(interface, _), _| *interface != index);
                     !on.is_empty()
                 });
-                self.look_at_all();
+                self.blink_all(Some(index));
+                self.links.remove(&index);
             }
         }
     }
@@ -116,8 +116,7 @@ impl Host {
             self.addresses.entry(address).or_default().insert((interface, length), state);
         }
         (self.known, self.stale) = (true, false);
-        let vips: Vec<Prefix> = self.vips.keys().copied().collect();
-        vips.iter().for_each(|prefix| self.blink(prefix));
+        self.blink_all(None);
     }
 
     /// Whether everything is to be read, for the first time or again.
@@ -188,13 +187,21 @@ impl Host {
         vips.iter().for_each(|prefix| self.look(prefix));
     }
 
-    /// Something of this address is gone: if it is what was being added, that has been there for a moment.
-    fn blink(&mut self, prefix: &Prefix) {
+    fn blink_all(&mut self, interface: Option<u32>) {
+        let vips: Vec<Prefix> = self.vips.keys().copied().collect();
+        vips.iter().for_each(|prefix| self.blink(prefix, interface));
+    }
+
+    /// This address is gone from an interface, or may be from any: if it was just being added there, it has been there for a
+    /// moment.
+    fn blink(&mut self, prefix: &Prefix, from: Option<u32>) {
         let is_there = self.state(prefix).is_some();
+        let from = from.map(|index| self.links.get(&index));
         if let Some(vip) = self.vips.get_mut(prefix)
             && self.known
             && !is_there
-            && let Some(interface) = vip.adding.take()
+            && let Some(interface) =
+                vip.adding.take_if(|it| from.is_none_or(|from| from.is_some_and(|from| **from == **it)))
         {
             vip.told = Some(Seen::Usable);
             self.tell(*prefix, AddressNews::Present);
@@ -205,20 +212,24 @@ impl Host {
 
     /// Tells what is new of this one.
     fn look(&mut self, prefix: &Prefix) {
-        let state = self.state(prefix);
-        let Some(vip) = self.vips.get_mut(prefix).filter(|_| self.known) else { return };
+        if !self.known {
+            return;
+        }
+        let (state, removed) = (self.state(prefix), self.seen_to_go(prefix));
+        let Some(vip) = self.vips.get_mut(prefix) else { return };
         let seen = match state {
             Some(AddressState::Usable) => Seen::Usable,
             Some(AddressState::Duplicate) => Seen::Duplicate,
             Some(AddressState::Tentative) | None => Seen::Absent,
         };
         let added = vip.adding.take_if(|_| seen != Seen::Absent).filter(|_| seen == Seen::Usable);
-        let removed = vip.removing.take_if(|_| state.is_none());
         let (prefix, was) = (*prefix, vip.told);
         let watched = match &vip.watched {
             Some(interface) => interface.clone(),
             None => {
-                self.vips.remove(&prefix);
+                if vip.removing.is_none() {
+                    self.vips.remove(&prefix);
+                }
                 self.report.notes.extend(removed.map(|interface| Note::Removed { prefix, interface }));
                 return;
             }
@@ -246,6 +257,16 @@ impl Host {
             }
             None => {}
         }
+    }
+
+    /// Where we have removed it, once it is seen to be gone there.
+    fn seen_to_go(&mut self, prefix: &Prefix) -> Option<Arc<str>> {
+        let (links, on) = (&self.links, self.addresses.get(&prefix.address()));
+        let is_on = |name: &str| {
+            let mut on = on.into_iter().flat_map(BTreeMap::keys).filter(|(_, length)| *length == prefix.len());
+            on.any(|(index, _)| links.get(index).is_some_and(|known| known == name))
+        };
+        self.vips.get_mut(prefix)?.removing.take_if(|name| !is_on(name))
     }
 
     fn tell(&mut self, prefix: Prefix, news: AddressNews) {

@@ -271,6 +271,12 @@ impl Reactor {
         }
         if let Some(addresses) = self.addresses {
             addresses.stop();
+            // Of what it removed last.
+            for mail in self.mailbox.try_iter() {
+                if let Mail::Addresses(addresses::News::Report(report)) = mail {
+                    report.notes.into_iter().for_each(|note| self.scribe.note(Notice::Address(note)));
+                }
+            }
         }
         let hanging = self.pools.stop();
         if hanging > 0 {

@@ -2,9 +2,18 @@
 //! it has forgotten it.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use crossbeam_channel::unbounded;
+use herald::announce::AddressNews;
+use herald::driver::netlink::addresses::{Addresses, News, Watched};
+use herald::engine::ground::AddressAction;
+use herald::prefix::Prefix;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::harness::bird::{self, Bird};
 use crate::harness::herald::Herald;
@@ -166,7 +175,22 @@ fn an_address_is_there_before_the_route_and_stays_after_it() {
         assert!(log.contains(words), "{words}: {log}");
     }
     assert!(!log.contains("somebody else") && !log.contains("although"), "{log}");
+    assert_eq!(log.matches("address 192.0.2.1/32 removed from lo").count(), 2, "{log}");
+    drop(addresses);
     herald.assert_nothing_left();
+}
+
+/// Longer than a stop may take otherwise.
+#[test]
+fn a_stop_waits_for_a_long_delay() {
+    let scene = Scene::new();
+    let mut herald = Herald::start(&scene.site.herald, &scene.config("bind = \"lo\"\nunbind_delay = \"7s\"\n", ""));
+    scene.wait_for_routes();
+    herald.terminate();
+    scene.wait_for_none();
+    assert!(herald.wait().success(), "{}", herald.log());
+    assert_eq!(scene.on("lo"), Vec::<String>::new());
+    assert!(!herald.log().contains("although"), "{}", herald.log());
 }
 
 #[test]
@@ -283,13 +307,63 @@ fn very_many() {
     let time = wait::until_equal("all routes", &(VIPS as u64), || scene.bird.counter("ipv4", "Routes:")).as_secs_f64();
     assert_eq!(count(), VIPS);
     println!("{VIPS} addresses and routes after {time:.1} s");
-    scene.site.herald.ip(&["address", "flush", "dev", "lo", "scope", "global"]);
+    let deletes = |vip: &String| format!("address delete {}/32 dev lo\n", vip.trim_matches('"'));
+    batch(&scene.site.herald, &vips.iter().map(deletes).collect::<String>());
     wait::until_equal("all to be back", &VIPS, || Ok(count()));
     herald.terminate();
     assert!(herald.wait().success());
     assert_eq!(count(), 0);
     let log = herald.log();
-    assert!(log.lines().count() < 200, "{}", log.lines().count());
+    assert!(log.contains("more addresses added within a second"), "they are summed up");
+}
+
+fn batch(namespace: &Namespace, lines: &str) {
+    let file = namespace.dir("batches").join("lines");
+    fs::write(&file, lines).unwrap();
+    namespace.ip(&["-batch", file.to_str().unwrap()]);
+}
+
+/// More news than the socket holds: what has changed meanwhile is found all the same.
+#[test]
+fn news_is_lost() {
+    let site = Site::new();
+    let (tell, told) = unbounded();
+    let gate = Arc::new(Mutex::new(()));
+    let (at_gate, place) = (gate.clone(), fs::File::open(format!("/run/netns/{}", site.herald.name())).unwrap());
+    let start = move || {
+        move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        // Who may do nothing there has no more room than others.
+        rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65534)).unwrap();
+        let post = move |news| {
+            let _ = tell.send(news);
+            drop(at_gate.lock().unwrap());
+        };
+        Addresses::start(post).unwrap()
+    };
+    let addresses = std::thread::spawn(start).join().unwrap();
+    let [one, two, three] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|text| text.parse::<Prefix>().unwrap());
+    let next = || match told.recv_timeout(wait::PATIENCE).unwrap() {
+        News::Report(report) => report.news,
+        News::Broken(error) => panic!("{error}"),
+    };
+    site.herald.add_address("192.0.2.3/32", "lo");
+    addresses.watch([one, two, three].map(|prefix| Watched { prefix, interface: None }).to_vec());
+    assert_eq!(next(), [(one, AddressNews::Absent), (two, AddressNews::Absent), (three, AddressNews::Present)]);
+    let closed = gate.lock().unwrap();
+    site.herald.add_address("192.0.2.1/32", "lo");
+    assert_eq!(next(), [(one, AddressNews::Present)]);
+    // It hangs in what it is given to call, and more comes than there is room for.
+    let storm = (0..12_000).map(|it| format!("address add 10.0.{}.{}/32 dev lo\n", it / 250, it % 250));
+    batch(&site.herald, &storm.collect::<String>());
+    site.herald.ip(&["address", "delete", "192.0.2.3/32", "dev", "lo"]);
+    site.herald.add_address("192.0.2.2/32", "lo");
+    drop(closed);
+    assert_eq!(next(), [(two, AddressNews::Present), (three, AddressNews::Absent)]);
+    // Nor is it permitted to change anything.
+    addresses.submit(AddressAction::Add { prefix: one, interface: "lo".into() });
+    assert_eq!(next(), [(one, AddressNews::Failed("operation not permitted".to_owned()))]);
+    addresses.stop();
+    assert!(told.recv_timeout(wait::PATIENCE).is_err(), "the thread has let go of it");
 }
 
 /// A program for `data_plane`, which logs what it is asked and then does this.
@@ -316,20 +390,26 @@ fn the_data_plane_goes_before_the_route_and_down_after_it() {
     // It notes the router's kernel's table as it is when it is asked.
     let seen = scene.site.herald.dir("hook").join("seen.log");
     let look = format!(
-        "nsenter --net=/run/netns/{} ip route show proto bird 192.0.2.1 >>{seen}; echo \"$HERALD_ACTION\" >>{seen}",
+        "[ \"$HERALD_VIP\" = 192.0.2.1/32 ] || exit 0\necho \"$HERALD_ACTION\" >>{seen}\n\
+         [ \"$HERALD_ACTION\" = up ] || sleep 0.2\nnsenter --net=/run/netns/{} ip route show proto bird 192.0.2.1 >>{seen}",
         scene.site.router.name(),
         seen = seen.display()
     );
     let herald = Herald::start(&scene.site.herald, &scene.config("", &hook(&scene, &look)));
     scene.wait_for_routes();
-    let text = fs::read_to_string(&seen).unwrap();
-    assert!(!text.contains("192.0.2.1"), "the route was there before: {text}");
+    assert_eq!(fs::read_to_string(&seen).unwrap(), "up\n", "there is no route yet");
     assert_eq!(asked(&scene), ["up 192.0.2.1/32"]);
     scene.fall();
     wait::until_equal("the word", &vec!["up 192.0.2.1/32".to_owned(), "down 192.0.2.1/32".to_owned()], || {
         Ok(asked(&scene))
     });
     scene.wait_for_none();
+    // Nor is there one any more, although it is still at work.
+    wait::until("the end of its work", || match herald.status()?["hooks"][0]["running"] == 0 {
+        true => Ok(()),
+        false => Err("at work".to_owned()),
+    });
+    assert_eq!(fs::read_to_string(&seen).unwrap(), "up\ndown\n");
     let status = herald.status().unwrap();
     let line = status["hooks"].as_array().unwrap().iter().find(|hook| hook["name"] == "data_plane").cloned().unwrap();
     assert_eq!(line["failing"], false, "{line}");

@@ -69,10 +69,9 @@ impl Keeper {
     /// Until it is told to end.
     fn keep(&mut self, post: &dyn Fn(News)) -> io::Result<()> {
         loop {
-            self.hear()?;
-            self.take_stock(post)?;
             self.wait()?;
             self.hear()?;
+            self.take_stock(post)?;
             let goes_on = self.obey();
             if !goes_on {
                 self.finish(post)?;
@@ -133,8 +132,11 @@ impl Keeper {
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let again = self.listed.filter(|_| self.host.wants_inventory()).map(|at| at + PAUSE);
-        let due = if self.queue.is_empty() || self.host.wants_inventory() { again } else { Some(clock()) };
+        let due = match (self.host.wants_inventory(), self.listed) {
+            (true, Some(listed)) => Some(listed + PAUSE),
+            (false, _) if self.queue.is_empty() => None,
+            (true, None) | (false, _) => Some(clock()),
+        };
         let timeout = due.and_then(|due| Timespec::try_from(due.saturating_duration_since(clock())).ok());
         let bell = PollFd::new(self.bell.descriptor(), PollFlags::IN);
         match poll(&mut [bell, PollFd::new(self.kernel.ear(), PollFlags::IN)], timeout.as_ref()) {

@@ -26,12 +26,11 @@ use super::dial::zone_of;
 use super::doors::{self, Doors};
 use super::glb::Writer;
 use super::gobgp::ApiLink;
-use super::hook::{self, DataPlane, Hooks};
+use super::hook::{self, Hooks};
 use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
 use super::load::Origin;
-use super::netlink::addresses::{self, Addresses};
-use super::netlink::{self, Suspicion};
+use super::netlink::{self, Suspicion, addresses};
 use super::notice::restart::Restart;
 use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};
@@ -52,6 +51,7 @@ use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
 use crate::glb;
 use crate::wall::Timestamp;
+use ground::Ground;
 use workers::Oversight;
 
 const WAKE: Token = Token(0);
@@ -110,7 +110,7 @@ pub(crate) struct Reactor {
     engine: Engine,
     pools: Pools,
     hooks: Hooks,
-    data_plane: DataPlane,
+    ground: Ground,
     oversight: Oversight,
     connections: Connections,
     gobgp: ApiLink,
@@ -118,10 +118,6 @@ pub(crate) struct Reactor {
     wires: Wires,
     /// Tells of ways that change; `None` where the system does not let us hear of them.
     ways: Option<netlink::Watcher>,
-    /// Sees to the addresses of VIPs; `None` where there are none, or the system does not let us.
-    addresses: Option<Addresses>,
-    /// Why it does not, once that has been said.
-    addresses_fault: Option<String>,
     doors: Doors,
     control: Control,
     loader: Loader,
@@ -169,9 +165,7 @@ impl Reactor {
         let post = poster(&mail, &waker);
         let hooks = Hooks::new(move |news| post(Mail::Hook(news)));
         hooks.configure(&plan)?;
-        let post = poster(&mail, &waker);
-        let data_plane = DataPlane::new(move |outcome| post(Mail::DataPlane(outcome)));
-        data_plane.configure(plan.data_plane())?;
+        let ground = Ground::new(poster(&mail, &waker), &plan)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
@@ -195,15 +189,13 @@ impl Reactor {
             engine,
             pools,
             hooks,
-            data_plane,
+            ground,
             oversight: Oversight::new(clock(), &config),
             connections,
             gobgp,
             links,
             wires,
             ways: None,
-            addresses: None,
-            addresses_fault: None,
             doors,
             control,
             state: ConfigState::new(loader.path(), started_at, &config),
@@ -258,7 +250,7 @@ impl Reactor {
             }
         }
         self.hooks.close();
-        self.data_plane.close();
+        self.ground.data_plane.close();
         drop(self.connections);
         let path = self.keeper.path().to_owned();
         let saved = self.legacy.unwrap_or_else(|| self.engine.saved(&wall_clock(), self.keeper.boot_id()));
@@ -269,20 +261,12 @@ impl Reactor {
         if let Some(ways) = self.ways {
             ways.stop();
         }
-        if let Some(addresses) = self.addresses {
-            addresses.stop();
-            // Of what it removed last.
-            for mail in self.mailbox.try_iter() {
-                if let Mail::Addresses(addresses::News::Report(report)) = mail {
-                    report.notes.into_iter().for_each(|note| self.scribe.note(Notice::Address(note)));
-                }
-            }
-        }
+        let unprepared = self.ground.stop(&self.mailbox, &mut self.scribe);
         let hanging = self.pools.stop();
         if hanging > 0 {
             self.scribe.note(Notice::Workers(Workers::Left(hanging)));
         }
-        let untold = self.hooks.stop() + self.data_plane.stop();
+        let untold = self.hooks.stop() + unprepared;
         if untold > 0 {
             self.scribe.note(Notice::Untold(untold));
         }
@@ -389,7 +373,7 @@ impl Reactor {
                 Output::Glb(job) => self.write_tables(now, job),
                 Output::Address(action) => self.change_address(now, action),
                 // One that this supersedes has no answer, and nobody waits for it any more.
-                Output::DataPlane(job) => drop(self.data_plane.submit(job)),
+                Output::DataPlane(job) => drop(self.ground.data_plane.submit(job)),
                 Output::Notice(notice) => self.note(notice),
                 Output::Stopped => {
                     self.connections.close_all(now);

@@ -91,14 +91,14 @@ impl Scene {
         let expected: Vec<String> = vips.iter().map(ToString::to_string).collect();
         wait::until_equal(&format!("addresses on {interface}"), &expected, || Ok(self.on(interface)));
     }
+}
 
-    #[track_caller]
-    fn wait_for_reason(&self, herald: &Herald, state: &str, reason: &str) {
-        wait::until(&format!("{state}: {reason}"), || {
-            let vip = herald.vip("192.0.2.1/32")?;
-            if vip["state"] == state && vip["reason"] == reason { Ok(()) } else { Err(vip.to_string()) }
-        });
-    }
+#[track_caller]
+fn wait_for_reason(herald: &Herald, state: &str, reason: &str) {
+    wait::until(&format!("{state}: {reason}"), || {
+        let vip = herald.vip("192.0.2.1/32")?;
+        if vip["state"] == state && vip["reason"] == reason { Ok(()) } else { Err(vip.to_string()) }
+    });
 }
 
 impl Record {
@@ -202,7 +202,7 @@ fn somebody_removes_an_address() {
     scene.site.herald.ip(&["address", "delete", "192.0.2.1/32", "dev", "lo"]);
     let other = site::plain_table(&scene.neighbour, &scene.bird, &PREFIXES[1..]);
     wait::until_equal("the withdrawal", &other, || scene.bird.table());
-    scene.wait_for_reason(&herald, "withdrawn", "its address is not on lo");
+    wait_for_reason(&herald, "withdrawn", "its address is not on lo");
     // It is not put back.
     wait::stays("the withdrawal", Duration::from_secs(3), &other, || scene.bird.table());
     assert_eq!(scene.on("lo"), PREFIXES[1..]);
@@ -222,7 +222,7 @@ fn somebody_removes_an_address() {
     scene.wait_for_routes();
     scene.site.herald.ip(&["address", "delete", "192.0.2.1/32", "dev", "lo"]);
     wait::until_equal("the withdrawal", &other, || scene.bird.table());
-    scene.wait_for_reason(&herald, "withdrawn", "its address is not on this host");
+    wait_for_reason(&herald, "withdrawn", "its address is not on this host");
     scene.site.herald.add_address("192.0.2.1/24", "to-servers");
     scene.wait_for_routes();
 }
@@ -232,7 +232,7 @@ fn an_interface_that_is_not_there() {
     let scene = Scene::new();
     let herald = Herald::start(&scene.site.herald, &scene.config("bind = \"vips\"\n", ""));
     let reason = "healthy, but its address cannot be put on vips: no such interface vips";
-    scene.wait_for_reason(&herald, "holding", reason);
+    wait_for_reason(&herald, "holding", reason);
     assert_eq!(scene.bird.table().unwrap(), Table::new());
     scene.site.herald.ip(&["link", "add", "vips", "type", "veth", "peer", "name", "far"]);
     scene.site.herald.ip(&["link", "set", "vips", "up"]);
@@ -285,7 +285,7 @@ fn what_it_needs_is_looked_at_first() {
     // To look takes none.
     let mut herald = Herald::new(&scene.site.herald, &scene.config("require_address = true\n", ""));
     herald.run_with(&privileges);
-    scene.wait_for_reason(&herald, "withdrawn", "its address is not on this host");
+    wait_for_reason(&herald, "withdrawn", "its address is not on this host");
     PREFIXES.iter().for_each(|prefix| scene.site.herald.add_address(prefix, "lo"));
     scene.wait_for_routes();
 }
@@ -420,7 +420,7 @@ fn a_data_plane_that_fails_hangs_or_is_slow() {
     let scene = Scene::new();
     let mut herald = Herald::start(&scene.site.herald, &scene.config("", &hook(&scene, "echo no table; exit 3")));
     let failed = "healthy, but the data plane is not ready: exit status 3: no table";
-    scene.wait_for_reason(&herald, "holding", failed);
+    wait_for_reason(&herald, "holding", failed);
     wait::until(
         "another attempt",
         || if asked(&scene).len() > 1 { Ok(()) } else { Err(format!("{:?}", asked(&scene))) },

@@ -90,7 +90,7 @@ impl Reactor {
                 lag_p99_us: u64::try_from(schedule.lag_p99.as_micros()).unwrap_or(u64::MAX),
                 overdue: schedule.overdue,
             },
-            hooks: self.hooks.lines(&wall).into_iter().chain(self.data_plane.line(&wall)).collect(),
+            hooks: self.hooks.lines(&wall).into_iter().chain(self.ground.data_plane.line(&wall)).collect(),
             config: self.state.line(),
         }
     }
@@ -164,7 +164,7 @@ impl Reactor {
             let started = self.pools.network().workers() + self.pools.local().workers();
             self.scribe.note(Notice::Workers(Workers::Missing { started, error: error.to_string() }));
         }
-        if let Err(error) = self.hooks.configure(&hooks).and(self.data_plane.configure(hooks.data_plane())) {
+        if let Err(error) = self.hooks.configure(&hooks).and(self.ground.data_plane.configure(hooks.data_plane())) {
             self.scribe.note(Notice::HooksMissing(error.to_string()));
         }
         self.oversight.configure(&config);

@@ -40,7 +40,7 @@ pub(super) fn refuse(prefix: &Prefix, own: &Section, table: &Section, findings: 
             let message = format!("`{}` is for a single address (/{host}), and `{prefix}` is a network", item.name);
             findings.error(item.key_place, message);
         }
-    } else if !table.get("bind").is_some_and(|item| !is_off(&item, findings)) {
+    } else if table.get("bind").is_none_or(|item| is_off(&item, findings)) {
         refuse_delay(own, findings);
     }
 }

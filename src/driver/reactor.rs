@@ -162,9 +162,7 @@ impl Reactor {
         let control = Control::start(socket, move |ask| post(Mail::Control(ask)))?;
         let Loaded { config, subjects, prober, hooks: plan, watched } = first;
         let pools = Pools::start(&config, prober, waking(&waker))?;
-        let post = poster(&mail, &waker);
-        let hooks = Hooks::new(move |news| post(Mail::Hook(news)));
-        hooks.configure(&plan)?;
+        let hooks = ground::hooks(poster(&mail, &waker), &plan)?;
         let ground = Ground::new(poster(&mail, &waker), &plan)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
@@ -173,8 +171,7 @@ impl Reactor {
         let mut doors = Doors::new(poll.registry().try_clone()?);
         doors.configure(clock(), config.bgp.as_ref());
         refuse_failed(&doors.lines())?;
-        let wall = wall_clock();
-        let started_at = wall.timestamp(clock());
+        let started_at = wall_clock().timestamp(clock());
         let boot_id = keeper::boot_id();
         let (engine, restart) = keeper::engine(clock(), seed, &config, &boot_id);
         let post = poster(&mail, &waker);
@@ -215,13 +212,13 @@ impl Reactor {
             buffer: vec![0; READ_SHARE],
         };
         reactor.watch(&config, watched);
-        reactor.engine.set_clock(wall);
         reactor.begin(config, restart);
         Ok(reactor)
     }
 
     /// Puts the first configuration in force.
     fn begin(&mut self, config: Arc<Config>, restart: Option<Restart>) {
+        self.engine.set_clock(wall_clock());
         let path = self.loader.path().to_owned();
         self.scribe.note(Notice::Started { config: config.clone(), path });
         if let Some(restart) = restart {

@@ -9,7 +9,7 @@ use super::{Mail, Reactor, poster};
 use crate::announce::AddressNews;
 use crate::config::Config;
 use crate::driver::clock;
-use crate::driver::hook::{DataPlane, Plan};
+use crate::driver::hook::{DataPlane, Hooks, Plan};
 use crate::driver::netlink::addresses::{Addresses, News, Note, Watched};
 use crate::driver::notice::Notice;
 use crate::driver::scribe::Scribe;
@@ -120,6 +120,13 @@ impl Reactor {
             self.ground.fault = Some(error);
         }
     }
+}
+
+/// Those who are told of transitions.
+pub(super) fn hooks(post: impl Fn(Mail) + Send + Sync + 'static, plan: &Plan) -> io::Result<Hooks> {
+    let hooks = Hooks::new(move |news| post(Mail::Hook(news)));
+    hooks.configure(plan)?;
+    Ok(hooks)
 }
 
 fn note(notes: Vec<Note>, scribe: &mut Scribe) {

@@ -117,6 +117,7 @@ impl Host {
         }
         (self.known, self.stale) = (true, false);
         self.blink_all(None);
+        self.vips.values_mut().for_each(|vip| vip.removing = None);
     }
 
     /// Whether everything is to be read, for the first time or again.
@@ -138,8 +139,7 @@ impl Host {
     pub(super) fn done(&mut self, action: &AddressAction, outcome: &Outcome) {
         match (action, outcome) {
             (AddressAction::Add { prefix, interface }, Outcome::Done) => {
-                let vip = self.vips.entry(*prefix).or_default();
-                (vip.adding, vip.removing) = (Some(interface.clone()), None);
+                self.vips.entry(*prefix).or_default().adding = Some(interface.clone());
             }
             (AddressAction::Add { prefix, interface }, Outcome::Needless) => match self.state(prefix) {
                 Some(AddressState::Usable) => self.tell(*prefix, AddressNews::Present),
@@ -193,15 +193,15 @@ impl Host {
     }
 
     /// This address is gone from an interface, or may be from any: if it was just being added there, it has been there for a
-    /// moment.
+    /// moment. Unless it is what we had removed before that.
     fn blink(&mut self, prefix: &Prefix, from: Option<u32>) {
         let is_there = self.state(prefix).is_some();
-        let from = from.map(|index| self.links.get(&index));
+        let from = from.map(|index| self.links.get(&index).map(String::as_str));
         if let Some(vip) = self.vips.get_mut(prefix)
             && self.known
             && !is_there
-            && let Some(interface) =
-                vip.adding.take_if(|it| from.is_none_or(|from| from.is_some_and(|from| **from == **it)))
+            && (from.is_none() || vip.removing != vip.adding)
+            && let Some(interface) = vip.adding.take_if(|it| from.is_none_or(|from| from == Some(&**it)))
         {
             vip.told = Some(Seen::Usable);
             self.tell(*prefix, AddressNews::Present);

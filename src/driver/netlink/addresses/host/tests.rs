@@ -219,6 +219,28 @@ fn a_refusal_is_noted_once() {
     told(&mut host, &[failed("two")], &[note("two")]);
 }
 
+/// Both within one batch, and the news of both after it.
+#[test]
+fn removed_and_added_at_once() {
+    let mut host = host(Some("lo"));
+    host.handle(AddressEvent::There(at(1)));
+    host.take_report();
+    host.done(&remove(), &Outcome::Done);
+    host.done(&add(), &Outcome::Done);
+    host.handle(AddressEvent::Gone(at(1)));
+    host.handle(AddressEvent::There(at(1)));
+    told(&mut host, &[AddressNews::Absent, AddressNews::Present], &[removed(), added()]);
+    host.handle(AddressEvent::Gone(at(1)));
+    told(&mut host, &[AddressNews::Absent], &[gone(Some("lo"))]);
+    host.handle(AddressEvent::There(at(1)));
+    host.done(&remove(), &Outcome::Done);
+    host.done(&add(), &Outcome::Done);
+    host.know(inventory(&[at(1)]));
+    host.take_report();
+    host.handle(AddressEvent::Gone(at(1)));
+    told(&mut host, &[AddressNews::Absent], &[gone(Some("lo"))]);
+}
+
 /// It leaves one interface for another.
 #[test]
 fn a_bind_that_moves() {

@@ -323,6 +323,42 @@ fn batch(namespace: &Namespace, lines: &str) {
     namespace.ip(&["-batch", file.to_str().unwrap()]);
 }
 
+/// What is done already is done; what was ordered is done in the end.
+#[test]
+fn by_itself() {
+    let site = Site::new();
+    let (tell, told) = unbounded();
+    let place = fs::File::open(format!("/run/netns/{}", site.herald.name())).unwrap();
+    let start = move || {
+        move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        Addresses::start(move |news| drop(tell.send(news))).unwrap()
+    };
+    let addresses = std::thread::spawn(start).join().unwrap();
+    let next = || match told.recv_timeout(wait::PATIENCE).unwrap() {
+        News::Report(report) => report.news,
+        News::Broken(error) => panic!("{error}"),
+    };
+    let vip: Prefix = VIP.parse().unwrap();
+    let add = |interface: &str| AddressAction::Add { prefix: vip, interface: interface.into() };
+    let remove = || AddressAction::Remove { prefix: vip, interface: "lo".into() };
+    addresses.watch(vec![Watched { prefix: vip, interface: Some("lo".into()) }]);
+    assert_eq!(next(), [(vip, AddressNews::Absent)]);
+    addresses.submit(remove());
+    addresses.submit(add("lo9"));
+    assert_eq!(next(), [(vip, AddressNews::Failed("no such interface lo9".to_owned()))]);
+    for _ in 0..2 {
+        addresses.submit(add("lo"));
+        assert_eq!(next(), [(vip, AddressNews::Present)]);
+    }
+    // It is another one, and stays.
+    site.herald.add_address("192.0.2.1/24", "to-servers");
+    (0..3).for_each(|_| addresses.submit(remove()));
+    addresses.stop();
+    assert!(told.try_iter().any(|news| matches!(news, News::Report(it) if it.news == [(vip, AddressNews::Absent)])));
+    let left = site.herald.run("ip", &["-o", "address", "show", "to", "192.0.2.1"]);
+    assert!(left.contains("to-servers") && left.lines().count() == 1, "{left}");
+}
+
 /// More news than the socket holds: what has changed meanwhile is found all the same.
 #[test]
 fn news_is_lost() {

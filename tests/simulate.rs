@@ -126,3 +126,29 @@ fn single_runs_defaults_and_ends() {
     let told = tell("");
     assert!(told.contains("end: 4 of 4 announced"), "a story without events is a start: {told}");
 }
+
+/// Addresses and data planes are there unless the story says otherwise.
+#[test]
+fn the_ground_of_vips() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, events) = (dir.path().join("herald.toml"), dir.path().join("events.jsonl"));
+    let service = "[[service]]\nname = \"a\"\nvips = [\"192.0.2.1\"]\nport = 1\nrequired = 0\n";
+    let vip = "[[vip]]\naddress = \"192.0.2.1\"\nrequire_address = true\n[hooks]\ndata_plane = \"/bin/true\"\n";
+    fs::write(&config, format!("{service}{vip}")).unwrap();
+    let tell = |content: &str| {
+        fs::write(&events, content).unwrap();
+        let output = simulate(&[events.to_str().unwrap(), "--config", config.to_str().unwrap()]);
+        assert!(output.status.success(), "{output:?}");
+        text(&output)
+    };
+    assert!(tell("").contains("end: 1 of 1 announced"));
+    let told = tell(
+        "{\"at\": \"5s\", \"address\": \"192.0.2.1\", \"passed\": false}\n{\"at\": \"9s\", \"address\": \"192.0.2.1\", \"passed\": true}",
+    );
+    assert!(told.contains("vip 192.0.2.1/32 withdrawn: its address is not on this host"), "{told}");
+    assert!(told.contains("end: 1 of 1 announced"), "{told}");
+    let told = tell(
+        "{\"at\": \"0s\", \"data_plane\": \"192.0.2.1\", \"passed\": false, \"detail\": \"no rules\"}\n{\"at\": \"9s\", \"end\": true}",
+    );
+    assert!(told.contains("the data plane is not ready: no rules") && told.contains("end: 0 of 1 announced"), "{told}");
+}

@@ -135,11 +135,11 @@ impl Grounds {
             }
             let ground = self.grounds.entry(*prefix).or_default();
             let moved = ground.bind.as_ref().zip(vip.bind.as_ref()).filter(|(old, new)| old.interface != new.interface);
-            if let Some((old, _)) = moved
-                && ground.present == Some(true)
-            {
-                self.actions.push(GroundAction::Unbind(*prefix, old.interface.clone()));
-                (ground.present, ground.was_present) = (None, false);
+            if let Some((old, _)) = moved {
+                if ground.adding || ground.present == Some(true) {
+                    self.actions.push(GroundAction::Unbind(*prefix, old.interface.clone()));
+                }
+                (ground.present, ground.was_present, ground.adding) = (None, false, false);
             }
             ground.bind.clone_from(&vip.bind);
             (ground.required, ground.has_plane, ground.is_configured) = (vip.require_address, hook.is_some(), true);
@@ -209,7 +209,15 @@ impl Grounds {
                 (ground.present, ground.was_present) = (Some(true), ground.wanted);
                 (ground.address_error, ground.address_retry, ground.address_pause) = (None, None, Duration::ZERO);
             }
-            AddressNews::Absent => ground.present = Some(false),
+            AddressNews::Absent => {
+                ground.present = Some(false);
+                if !ground.wanted {
+                    // Nothing is left to be removed.
+                    ground.unbind_at = None;
+                    self.forget(prefix);
+                    return false;
+                }
+            }
             AddressNews::Failed(error) => {
                 ground.address_error = Some(error);
                 ground.address_pause = (ground.address_pause * 2).clamp(RETRY, RETRY_MAX);
@@ -247,7 +255,8 @@ impl Grounds {
             ground.plane_retry.take_if(|at| *at <= now);
         } else if let Some(bind) = ground.bind.as_ref().filter(|_| ground.unbind_at.is_some_and(|at| at <= now)) {
             self.actions.push(GroundAction::Unbind(prefix, bind.interface.clone()));
-            ground.unbind_at = None;
+            // As good as: whoever wants it from now on has to add it again.
+            (ground.unbind_at, ground.present) = (None, Some(false));
             self.forget(&prefix);
         }
         Some(prefix)
@@ -260,6 +269,23 @@ impl Grounds {
     /// The next thing to do, in order; after the routes of the same moment.
     pub(super) fn take_actions(&mut self) -> Vec<GroundAction> {
         std::mem::take(&mut self.actions)
+    }
+
+    /// The daemon stops at once: what is ours is cleared away without a delay.
+    pub(super) fn abandon(&mut self) {
+        for (prefix, ground) in &mut self.grounds {
+            if ground.has_plane && !matches!(ground.plane, Plane::Retired | Plane::Unknown) {
+                self.job += 1;
+                self.actions.push(GroundAction::Retire(*prefix, self.job));
+                ground.plane = Plane::Retired;
+            }
+            let is_there = ground.adding || ground.present == Some(true);
+            if let Some(bind) = ground.bind.as_ref().filter(|_| is_there) {
+                self.actions.push(GroundAction::Unbind(*prefix, bind.interface.clone()));
+                (ground.present, ground.adding) = (Some(false), false);
+            }
+        }
+        self.unbinding.clear();
     }
 
     /// Whether no address waits for its removal.

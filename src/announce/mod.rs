@@ -299,6 +299,11 @@ impl Announce {
         self.grounds.take_actions()
     }
 
+    /// The daemon stops at once: addresses and the data plane are cleared away without a delay.
+    pub fn abandon_ground(&mut self) {
+        self.grounds.abandon();
+    }
+
     /// Ends holds, doubts and the start-up wait that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.stage_ends.is_some_and(|end| end <= now) {

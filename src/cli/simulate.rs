@@ -32,6 +32,8 @@ and fall. Checks that no line speaks of pass.
   {\"at\": \"20s\", \"service\": \"web\", \"check\": \"agent\", \"passed\": true, \"weight\": \"50%\"}
   {\"at\": \"25s\", \"backend\": \"10.1.0.12\", \"passed\": false, \"once\": true}
   {\"at\": \"30s\", \"self_check\": \"uplink\", \"passed\": false}
+  {\"at\": \"35s\", \"address\": \"192.0.2.1\", \"passed\": false}
+  {\"at\": \"37s\", \"data_plane\": \"192.0.2.1\", \"passed\": false, \"detail\": \"no rules\"}
   {\"at\": \"40s\", \"drain\": \"192.0.2.1\", \"for\": \"5m\", \"reason\": \"new kernel\"}
   {\"at\": \"50s\", \"undrain\": \"192.0.2.1\"}
   {\"at\": \"10m\", \"end\": true}
@@ -73,7 +75,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let mut simulation = Simulation::new(clock(), config, scenario);
     let subjects = Arc::new(Subjects::new(simulation.config().clone()));
     let mut out = io::BufWriter::new(io::stdout().lock());
-    while let Some(told) = simulation.next() {
+    for told in simulation.by_ref() {
         if !args.verbose && is_detail(&told.notice) {
             continue;
         }
@@ -159,7 +161,7 @@ fn as_json(told: &Told, subjects: &Arc<Subjects>) -> String {
             "from": event.from.map(engine::aggregate::aggregate_state),
             "to": event.to.map(engine::aggregate::aggregate_state),
             "reason": reason.to_string(),
-            "route": told.route.as_ref().map(|route| route.to_string()),
+            "route": told.route.as_ref().map(ToString::to_string),
         }),
         engine::Notice::Health(HealthEvent::Service { .. }) => json!({ "event": "service" }),
         engine::Notice::Health(HealthEvent::Check { .. }) => json!({ "event": "check" }),

@@ -145,7 +145,7 @@ impl Probe {
     }
 }
 
-/// What a check needs that the system may refuse.
+/// What a check or a VIP needs that the system may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// Listening for echo replies: CAP_NET_RAW.
@@ -156,6 +156,8 @@ pub enum Need {
     Syn,
     /// Setting a firewall mark: CAP_NET_ADMIN or CAP_NET_RAW.
     Mark,
+    /// Adding and removing addresses, for `bind`: CAP_NET_ADMIN.
+    Address,
 }
 
 impl Need {
@@ -166,6 +168,8 @@ impl Need {
             Need::Icmp => matches!(probe.kind, ProbeKind::Icmp(_)),
             Need::Syn => matches!(probe.kind, ProbeKind::Syn),
             Need::Mark => probe.egress.mark.is_some(),
+            // Of VIPs.
+            Need::Address => false,
         }
     }
 }

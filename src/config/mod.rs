@@ -87,7 +87,7 @@ pub struct Config {
     pub hooks: Hooks,
     /// Files that the configuration names: the driver looks at them before it takes the configuration.
     pub references: Vec<FileReference>,
-    /// What checks need that the system may refuse, and the first place that asks for each: the driver looks before it takes
+    /// What checks and VIPs need that the system may refuse, and the first place that asks for each: the driver looks before it takes
     /// the configuration.
     pub needs: BTreeMap<Need, Position>,
     /// What is allowed but probably not meant.
@@ -387,6 +387,11 @@ impl Config {
                 Arc::make_mut(peer).session.capabilities.hostname = Some(hostname.into());
             }
         }
+    }
+
+    /// The longest time for which the address of a VIP stays on this host after the withdrawal.
+    pub fn longest_unbind_delay(&self) -> Duration {
+        self.vips.values().filter_map(|vip| vip.bind.as_ref()).map(|bind| bind.delay).max().unwrap_or_default()
     }
 
     /// The longest time for which some router is asked to keep our routes over a restart.

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use super::gobgp::PEER_NAME;
-use super::{Attributes, Config, Diagnostic, Gobgp, Source};
+use super::{Attributes, Config, Diagnostic, Gobgp, Need, Source};
 use findings::{Findings, Place, quote};
 use table::Section;
 
@@ -147,7 +147,9 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
     let (vips, vip_places) = vip::read(&roots, (&services, &service_places), ways, &guard, &mut findings);
     let (aggregates, aggregate_places) = aggregate::read(&roots, &vips, &service_places, ways, &mut findings);
     checks.look_at_aliases(&services, &service_places.names, &mut findings);
-    let (checks, check_references, needs) = checks.finish(&mut findings);
+    let (checks, check_references, mut needs) = checks.finish(&mut findings);
+    let is_bound = vips.values().any(|vip| vip.bind.is_some());
+    needs.extend(vip_places.bind.filter(|_| is_bound).map(|place| (Need::Address, findings.position(place))));
     references.extend(check_references);
     let (hooks, hook_references) = hooks::read(roots.first(), &mut findings);
     references.extend(hook_references);

@@ -68,6 +68,11 @@ pub struct Bind {
     pub delay: Duration,
 }
 
+impl Bind {
+    /// `unbind_delay` where nothing else is said.
+    pub const DELAY: Duration = Duration::from_secs(5);
+}
+
 /// `vip_policy`: how many of the services on a VIP must be up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VipPolicy {

@@ -1,5 +1,6 @@
 //! What operators read in the log, worded here and nowhere else. Each line names what changed, and why.
 
+mod address;
 mod glb;
 mod gobgp;
 mod guard;
@@ -21,6 +22,7 @@ use crate::bgp::peer::{self, PeerStatus, State};
 use crate::config::{self, Config, Diagnostic};
 use crate::discovery;
 use crate::driver::hook;
+use crate::driver::netlink::addresses::Note;
 use crate::engine::aggregate::AggregateReason;
 use crate::engine::drain::DrainNotice;
 use crate::engine::{self, PeerReload, Refusal, RefusalReason, status::Reason};
@@ -73,6 +75,10 @@ pub(crate) enum Notice {
         /// How many.
         targets: usize,
     },
+    /// Of addresses of VIPs.
+    Address(Note),
+    /// Nobody sees to them, and why.
+    AddressesUnseen(String),
     /// Of those who run the checks.
     Workers(Workers),
     /// Of those who are told of transitions.
@@ -127,8 +133,10 @@ impl Subjects {
 
 /// What a notice has in common with others that may come by the thousand, in words that follow a number.
 pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
-    let Notice::Engine(_, notice) = notice else {
-        return None;
+    let notice = match notice {
+        Notice::Engine(_, notice) => notice,
+        Notice::Address(note) => return address::kind(note),
+        _ => return None,
     };
     match notice {
         engine::Notice::Health(event) => Some(health::kind(event)),
@@ -188,6 +196,8 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         Notice::StopTimedOut => (Level::Warn, "stopping although not everything could be sent to all peers".to_owned()),
         Notice::Workers(notice) => workers::line(notice),
         Notice::Hook(news) => hooks::line(news),
+        Notice::Address(note) => address::line(note),
+        Notice::AddressesUnseen(error) => address::unseen(error),
         Notice::HooksMissing(error) => hooks::missing(error),
         Notice::Untold(count) => hooks::untold(*count),
         Notice::WaysUnseen(error) => {

@@ -5,6 +5,7 @@
 //! other threads and signals ask for, connections, and timers last. A result or a KEEPALIVE that has arrived is so never
 //! outrun by the deadline that it is for, however late the loop is.
 
+mod ground;
 mod requests;
 mod tables;
 mod ways;
@@ -29,7 +30,7 @@ use super::hook::{self, Hooks};
 use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
 use super::load::Origin;
-use super::netlink::{self, Suspicion};
+use super::netlink::{self, Suspicion, addresses};
 use super::notice::restart::Restart;
 use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};
@@ -45,11 +46,13 @@ use super::wires::{WireEvent, Wires};
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
 use crate::config::Config;
+use crate::engine::data_plane_job::DataPlaneOutcome;
 use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
 use crate::glb;
 use crate::health::HealthEvent;
 use crate::wall::Timestamp;
+use ground::Ground;
 use workers::Oversight;
 
 const WAKE: Token = Token(0);
@@ -66,7 +69,7 @@ const FIRST_LINK: usize = usize::MAX / 2;
 /// The engine's next deadline is always later than the timeout that it has just handled. Should that ever be untrue, the
 /// next one comes this much later: being late is better than a loop that takes a whole core.
 const BREATH: Duration = Duration::from_millis(1);
-/// How much longer than `shutdown_drain` a stop may take before it is cut short.
+/// How much longer than `shutdown_drain` and the longest `unbind_delay` a stop may take before it is cut short.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What other threads tell the loop.
@@ -78,6 +81,9 @@ enum Mail {
     /// The ways to some targets are others than they were.
     Paths(Suspicion),
     Hook(hook::News),
+    /// Of addresses of VIPs.
+    Addresses(addresses::News),
+    DataPlane(DataPlaneOutcome),
     Written(Result<(), String>),
 }
 
@@ -105,6 +111,7 @@ pub(crate) struct Reactor {
     engine: Engine,
     pools: Pools,
     hooks: Hooks,
+    ground: Ground,
     oversight: Oversight,
     connections: Connections,
     gobgp: ApiLink,
@@ -156,7 +163,8 @@ impl Reactor {
         let control = Control::start(socket, move |ask| post(Mail::Control(ask)))?;
         let Loaded { config, subjects, prober, hooks: plan, watched } = first;
         let pools = Pools::start(&config, prober, waking(&waker))?;
-        let hooks = start_hooks(&plan, poster(&mail, &waker))?;
+        let hooks = ground::hooks(poster(&mail, &waker), &plan)?;
+        let ground = Ground::new(poster(&mail, &waker), &plan)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
         let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
         let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
@@ -164,8 +172,7 @@ impl Reactor {
         let mut doors = Doors::new(poll.registry().try_clone()?);
         doors.configure(clock(), config.bgp.as_ref());
         refuse_failed(&doors.lines())?;
-        let wall = wall_clock();
-        let started_at = wall.timestamp(clock());
+        let started_at = wall_clock().timestamp(clock());
         let boot_id = keeper::boot_id();
         let (engine, restart) = keeper::engine(clock(), seed, &config, &boot_id);
         let post = poster(&mail, &waker);
@@ -180,6 +187,7 @@ impl Reactor {
             engine,
             pools,
             hooks,
+            ground,
             oversight: Oversight::new(clock(), &config),
             connections,
             gobgp,
@@ -205,20 +213,22 @@ impl Reactor {
             buffer: vec![0; READ_SHARE],
         };
         reactor.watch(&config, watched);
-        reactor.engine.set_clock(wall);
         reactor.begin(config, restart);
         Ok(reactor)
     }
 
     /// Puts the first configuration in force.
     fn begin(&mut self, config: Arc<Config>, restarts: Vec<Restart>) {
+        self.engine.set_clock(wall_clock());
         let path = self.loader.path().to_owned();
         self.scribe.note(Notice::Started { config: config.clone(), path });
         restarts.into_iter().for_each(|restart| self.scribe.note(Notice::Restart(restart)));
         self.note_findings(&config);
         self.keeper.changed(clock());
         self.watch_ways(&config);
+        self.watch_addresses(&config);
         self.feed(clock(), Input::Configure(config));
+        self.tell_of_blindness();
     }
 
     /// Runs until it is told to stop, and has stopped: every thread of the daemon has ended and its socket is removed.
@@ -236,6 +246,7 @@ impl Reactor {
             }
         }
         self.hooks.close();
+        self.ground.data_plane.close();
         drop(self.connections);
         let path = self.keeper.path().to_owned();
         let saved = self.legacy.unwrap_or_else(|| self.engine.saved(&wall_clock(), self.keeper.boot_id()));
@@ -246,11 +257,12 @@ impl Reactor {
         if let Some(ways) = self.ways {
             ways.stop();
         }
+        let unprepared = self.ground.stop(&self.mailbox, &mut self.scribe);
         let hanging = self.pools.stop();
         if hanging > 0 {
             self.scribe.note(Notice::Workers(Workers::Left(hanging)));
         }
-        let untold = self.hooks.stop();
+        let untold = self.hooks.stop() + unprepared;
         if untold > 0 {
             self.scribe.note(Notice::Untold(untold));
         }
@@ -355,6 +367,9 @@ impl Reactor {
                 Output::Gobgp(output) => self.gobgp.apply(output),
                 Output::Link(action) => self.links.apply(action),
                 Output::Glb(job) => self.write_tables(now, job),
+                Output::Address(action) => self.change_address(now, action),
+                // One that this supersedes has no answer, and nobody waits for it any more.
+                Output::DataPlane(job) => drop(self.ground.data_plane.submit(job)),
                 Output::Notice(notice) => self.note(notice),
                 Output::Stopped => {
                     self.connections.close_all(now);
@@ -461,12 +476,6 @@ fn refuse_failed(listen: &[ListenLine]) -> io::Result<()> {
         listen.iter().filter_map(|line| Some(format!("cannot listen on {}: {}", line.address, line.error.as_ref()?)));
     let failed: Vec<String> = failed.collect();
     if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("; "))) }
-}
-
-fn start_hooks(plan: &hook::Plan, post: impl Fn(Mail) + Send + Sync + 'static) -> io::Result<Hooks> {
-    let hooks = Hooks::new(move |news| post(Mail::Hook(news)));
-    hooks.configure(plan)?;
-    Ok(hooks)
 }
 
 /// Wakes the loop.

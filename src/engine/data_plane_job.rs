@@ -1,5 +1,6 @@
 //! What the data-plane hook is asked to do for a VIP, and what came of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,8 +16,8 @@ pub struct DataPlaneJob {
     pub vip: Prefix,
     /// Which way.
     pub action: DataPlaneAction,
-    /// What stands on it.
-    pub services: Vec<DataPlaneService>,
+    /// What stands on it. Other VIPs' jobs share it: a service may stand on thousands.
+    pub services: Vec<Arc<DataPlaneService>>,
 }
 
 /// Which way the data plane of a VIP is to go.
@@ -61,14 +62,14 @@ struct Request<'j> {
     event: &'static str,
     action: DataPlaneAction,
     vip: String,
-    services: &'j [DataPlaneService],
+    services: Vec<&'j DataPlaneService>,
 }
 
 impl DataPlaneJob {
     /// As JSON on one line.
     pub fn json(&self) -> String {
-        let request =
-            Request { event: "data_plane", action: self.action, vip: self.vip.to_string(), services: &self.services };
+        let services = self.services.iter().map(|service| &**service).collect();
+        let request = Request { event: "data_plane", action: self.action, vip: self.vip.to_string(), services };
         serde_json::to_string(&request).unwrap_or_default()
     }
 }
@@ -96,7 +97,7 @@ mod tests {
         let (port, protocol) = (443, "tcp".to_owned());
         let service = DataPlaneService { name: "web".into(), port, last_port: port, protocol, backends: vec![backend] };
         let vip = "192.0.2.1".parse().unwrap();
-        let job = DataPlaneJob { id: 7, vip, action: DataPlaneAction::Up, services: vec![service] };
+        let job = DataPlaneJob { id: 7, vip, action: DataPlaneAction::Up, services: vec![Arc::new(service)] };
         assert_eq!(
             job.json(),
             r#"{"event":"data_plane","action":"up","vip":"192.0.2.1/32","services":[{"name":"web","port":443,"#

@@ -11,6 +11,7 @@ pub mod data_plane_job;
 mod decide;
 pub mod drain;
 pub mod glb;
+pub mod ground;
 mod outputs;
 pub mod restart;
 pub mod saved;
@@ -25,7 +26,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::announce::{AggregateEvent, Announce, GuardEvent, Knowledge, VipEvent, VipState};
+use crate::announce::{AddressNews, AggregateEvent, Announce, GuardEvent, Knowledge, VipEvent, VipState};
 use crate::bgp::error::Notification;
 use crate::bgp::peer::{self, ArrivalId, ConnId, Event, Peer, PeerStatus};
 use crate::bgp::speaker::{self, Speaker};
@@ -38,7 +39,9 @@ use crate::prefix::Prefix;
 use crate::timers::Deadlines;
 use crate::wall::WallClock;
 use aggregate::AggregateReason;
+use data_plane_job::{DataPlaneJob, DataPlaneOutcome};
 use drain::{DrainNotice, Drains, Target};
+use ground::AddressAction;
 use outputs::Outputs;
 use status::Reason;
 
@@ -82,6 +85,10 @@ pub enum Input<'a> {
     },
     /// A job of GLB's tables is over.
     GlbDone(tables::Outcome),
+    /// What is known of the addresses of VIPs, in order; answers [`Output::Address`].
+    Addresses(Vec<(Prefix, AddressNews)>),
+    /// A run of the data plane's hook is over; answers [`Output::DataPlane`].
+    DataPlaneDone(DataPlaneOutcome),
     /// Run every check now.
     CheckNow,
     /// Stop for good; the text goes to the peers (RFC 9003).
@@ -115,6 +122,10 @@ pub enum Output {
     Link(discovery::Action),
     /// Write GLB's tables; answered by [`Input::GlbDone`].
     Glb(tables::Job),
+    /// Add or remove the address of a VIP; one after the other.
+    Address(AddressAction),
+    /// Run the hook that readies the data plane.
+    DataPlane(DataPlaneJob),
     /// Tell the operator.
     Notice(Notice),
     /// Everything is withdrawn and said: the daemon may end once what is queued is sent.
@@ -230,6 +241,8 @@ impl Engine {
                 self.discovery.received(now, &interface, source, hop_limit, bytes);
             }
             Input::GlbDone(outcome) => self.glb.done(now, outcome),
+            Input::Addresses(news) => self.announce.address_news(now, news),
+            Input::DataPlaneDone(done) => self.announce.prepared(now, &done.vip, done.id, done.result),
             Input::CheckNow => self.health.check_all_now(now),
             Input::Stop(text) => self.stop(now, text),
             Input::StopAtOnce(text) => self.stop_at_once(now, &text),
@@ -379,6 +392,8 @@ impl Engine {
         self.speaker.flush(now);
         self.collect();
         self.collect_gobgp(now);
+        // A withdrawal first, and then what follows it.
+        self.collect_ground();
         self.write_tables(now);
     }
 

@@ -97,6 +97,8 @@ impl Engine {
             self.gobgp.stop(now);
             self.collect();
             self.collect_gobgp(now);
+            self.announce.abandon_ground();
+            self.collect_ground();
             self.outputs.push(Output::Stopped);
         }
     }

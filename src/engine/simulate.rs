@@ -3,13 +3,15 @@
 
 mod scenario;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::data_plane_job::DataPlaneOutcome;
 use super::drain::Drain;
+use super::ground::AddressAction;
 use super::{Engine, Input, Notice, Output};
-use crate::announce::AggregateState;
+use crate::announce::{AddressNews, AggregateState};
 use crate::config::{Attributes, Config};
 use crate::health::{ProbeOutcome, Ticket};
 use crate::prefix::Prefix;
@@ -50,6 +52,10 @@ pub struct Simulation {
     /// Runs that are under way.
     runs: BTreeMap<(Instant, u64), (Ticket, ProbeOutcome)>,
     serial: u64,
+    /// Addresses of VIPs that cannot be had.
+    addresses_gone: BTreeSet<Prefix>,
+    /// What the data plane says of VIPs that not all is well with.
+    data_plane: BTreeMap<Prefix, Result<(), String>>,
     last: Duration,
     ends: Option<Duration>,
     told: VecDeque<Told>,
@@ -73,12 +79,20 @@ impl Simulation {
             once: BTreeMap::new(),
             runs: BTreeMap::new(),
             serial: 0,
+            addresses_gone: BTreeSet::new(),
+            data_plane: BTreeMap::new(),
             last,
             ends,
             told: VecDeque::new(),
         };
         simulation.act_until_now();
-        simulation.engine.handle(start, Input::Configure(config));
+        simulation.engine.handle(start, Input::Configure(config.clone()));
+        // What is to be there without our doing is there, unless the story says otherwise.
+        let required = config.vips.iter().filter(|(prefix, vip)| {
+            vip.require_address && vip.bind.is_none() && !simulation.addresses_gone.contains(prefix)
+        });
+        let news: Vec<_> = required.map(|(prefix, _)| (*prefix, AddressNews::Present)).collect();
+        simulation.engine.handle(start, Input::Addresses(news));
         simulation.drain();
         simulation
     }
@@ -86,26 +100,6 @@ impl Simulation {
     /// The configuration without its peers.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
-    }
-
-    /// The next thing that would have happened; `None` when the story is over.
-    pub fn next(&mut self) -> Option<Told> {
-        loop {
-            if let Some(told) = self.told.pop_front() {
-                return Some(told);
-            }
-            let next = self.next_moment()?;
-            self.now = self.now.max(next);
-            self.act_until_now();
-            while let Some(run) = self.runs.first_entry().filter(|run| run.key().0 <= self.now) {
-                let (ticket, outcome) = run.remove();
-                self.engine.handle(self.now, Input::ProbeFinished(ticket, outcome));
-            }
-            if self.engine.poll_timeout().is_some_and(|at| at <= self.now) {
-                self.engine.handle(self.now, Input::Timeout);
-            }
-            self.drain();
-        }
     }
 
     /// How far the story is, from its beginning.
@@ -133,7 +127,8 @@ impl Simulation {
     }
 
     fn act_until_now(&mut self) {
-        while let Some(step) = self.scenario.pop_front_if(|step| self.start + step.at <= self.now) {
+        while self.scenario.front().is_some_and(|step| self.start + step.at <= self.now) {
+            let Some(step) = self.scenario.pop_front() else { return };
             self.act(step.action);
         }
     }
@@ -158,6 +153,12 @@ impl Simulation {
             Action::Undrain(target) => {
                 let _undrained = self.engine.undrain(self.now, &target);
             }
+            Action::Address { vip, present } => {
+                let _changed = if present { self.addresses_gone.remove(&vip) } else { self.addresses_gone.insert(vip) };
+                let news = if present { AddressNews::Present } else { AddressNews::Absent };
+                self.engine.handle(self.now, Input::Addresses(vec![(vip, news)]));
+            }
+            Action::DataPlane { vip, result } => drop(self.data_plane.insert(vip, result)),
             Action::End => {}
         }
     }
@@ -172,10 +173,27 @@ impl Simulation {
                     self.runs.insert((self.now + RUN, self.serial), (request.ticket, outcome));
                 }
                 Output::Notice(notice) => self.tell(notice),
-                // Nobody is connected, and what the system would be asked for is not simulated.
+                Output::Address(action) => self.change_address(&action),
+                Output::DataPlane(job) => {
+                    let result = self.data_plane.get(&job.vip).cloned().unwrap_or(Ok(()));
+                    let outcome = DataPlaneOutcome { id: job.id, vip: job.vip, result, took: RUN };
+                    self.engine.handle(self.now, Input::DataPlaneDone(outcome));
+                }
+                // Nobody is connected.
                 _ => {}
             }
         }
+    }
+
+    fn change_address(&mut self, action: &AddressAction) {
+        let news = match action {
+            AddressAction::Add { prefix, .. } if self.addresses_gone.contains(prefix) => {
+                (*prefix, AddressNews::Failed("it is not there in this story".to_owned()))
+            }
+            AddressAction::Add { prefix, .. } => (*prefix, AddressNews::Present),
+            AddressAction::Remove { prefix, .. } => (*prefix, AddressNews::Absent),
+        };
+        self.engine.handle(self.now, Input::Addresses(vec![news]));
     }
 
     fn outcome(&mut self, ticket: Ticket) -> ProbeOutcome {
@@ -192,5 +210,29 @@ impl Simulation {
         };
         let route = prefix.and_then(|prefix| self.engine.announce.wanted(&prefix));
         self.told.push_back(Told { at: self.age(), notice, route });
+    }
+}
+
+impl Iterator for Simulation {
+    type Item = Told;
+
+    /// The next thing that would have happened; `None` when the story is over.
+    fn next(&mut self) -> Option<Told> {
+        loop {
+            if let Some(told) = self.told.pop_front() {
+                return Some(told);
+            }
+            let next = self.next_moment()?;
+            self.now = self.now.max(next);
+            self.act_until_now();
+            while let Some(run) = self.runs.first_entry().filter(|run| run.key().0 <= self.now) {
+                let (ticket, outcome) = run.remove();
+                self.engine.handle(self.now, Input::ProbeFinished(ticket, outcome));
+            }
+            if self.engine.poll_timeout().is_some_and(|at| at <= self.now) {
+                self.engine.handle(self.now, Input::Timeout);
+            }
+            self.drain();
+        }
     }
 }

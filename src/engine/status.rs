@@ -25,6 +25,7 @@ use crate::wall::{Timestamp, WallClock};
 pub use count::Count;
 pub(super) use peer::peer_address;
 pub use peer::{CallsLine, PeerLine, RestartLine, peer_line};
+pub(super) use service::backend_state;
 pub use service::{BackendLine, CheckLine, ServiceLine, service_state};
 
 /// VIPs without a verdict that are named.

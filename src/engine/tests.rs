@@ -2,6 +2,7 @@
 
 mod drain;
 mod glb;
+mod ground;
 
 mod restart;
 
@@ -38,6 +39,8 @@ struct World {
     reasons: Vec<String>,
     /// Not taken by a worker yet.
     probes: Vec<ProbeRequest>,
+    /// What is done to this host, and what routers are told, in order.
+    steps: Vec<ground::Step>,
     stopped: bool,
 }
 
@@ -56,6 +59,7 @@ impl World {
             sent: Vec::new(),
             reasons: Vec::new(),
             probes: Vec::new(),
+            steps: Vec::new(),
             stopped: false,
         };
         world.input(Input::Configure(config));
@@ -74,13 +78,17 @@ impl World {
                 Output::Send(peer, conn, bytes) => {
                     let mut inbox = Inbox::default();
                     inbox.push(&bytes);
-                    self.sent.extend(std::iter::from_fn(|| inbox.next().unwrap()));
+                    let sent: Vec<Message> = std::iter::from_fn(|| inbox.next().unwrap()).collect();
+                    self.steps.extend(sent.iter().filter_map(ground::Step::of));
+                    self.sent.extend(sent);
                     self.engine.handle(self.now, Input::Peer(peer, conn, Event::Sent(bytes.len())));
                 }
                 Output::Stopped => self.stopped = true,
                 Output::Notice(Notice::Vip(event, reason)) => self.reasons.push(format!("{}: {reason}", event.vip)),
                 Output::Accept(..) | Output::TurnAway(..) => panic!("nobody connects in this test"),
                 Output::Probe(request) => self.probes.push(request),
+                Output::Address(action) => self.steps.push(ground::Step::Address(action)),
+                Output::DataPlane(job) => self.steps.push(ground::Step::DataPlane(job)),
                 Output::Wire(_)
                 | Output::Close(..)
                 | Output::Link(_)

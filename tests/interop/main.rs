@@ -23,6 +23,7 @@ mod harness {
     pub(crate) mod watch;
 }
 
+mod addresses;
 mod aggregates;
 mod as_numbers;
 mod capabilities;

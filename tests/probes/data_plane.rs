@@ -76,7 +76,7 @@ fn it_reads_what_to_do_and_its_last_words_are_the_reason() {
         protocol: "tcp".into(),
         backends: Vec::new(),
     };
-    let job = DataPlaneJob { services: vec![service], ..up(7, "192.0.2.1") };
+    let job = DataPlaneJob { services: vec![service.into()], ..up(7, "192.0.2.1") };
     assert_eq!(stage.hook.submit(job.clone()), None);
     let outcome = stage.outcomes.recv_timeout(PLENTY).unwrap();
     assert_eq!((outcome.id, outcome.vip, outcome.result), (7, job.vip, Ok(())));

@@ -2,7 +2,7 @@
 //! what is told of services and VIPs, and what a router has, and knows what may not be. And what `herald simulate` makes of
 //! the same story is what the live engine has made of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -297,53 +297,13 @@ fn story(seed: u64, with_drains: bool) -> Story {
     let mut mind =
         Mind { config: config.clone(), services, vips, doubt_since: None, broken_until: None, drained, heard: 0 };
     let mut events = String::new();
-    let mut drains: BTreeSet<Prefix> = BTreeSet::new();
     // What was up from the beginning, because nothing is required of it.
     let lines = world.engine.status(&clock).services;
     let up = lines.iter().enumerate().filter(|(_, line)| line.up).map(|(at, _)| (at, (ServiceState::Up, world.start)));
     mind.services.extend(up);
     follow(&mut world, &mut mind, &clock, 10 * SECOND);
     for _ in 0..40 {
-        // After all that happens in this moment, as here.
-        let at = format!("{}us", (world.now - world.start).as_micros() + 1);
-        match rng.below(10) {
-            // All at once, or all back.
-            0 | 1 => {
-                let passed = rng.below(2) == 0;
-                for host in BACKENDS {
-                    let server = if passed { Server::Answers(1) } else { Server::Fails(1) };
-                    world.servers.set(host, server);
-                    writeln!(events, "{{\"at\": \"{at}\", \"backend\": \"{host}\", \"passed\": {passed}}}").unwrap();
-                }
-            }
-            2 | 3 if config.self_checks.len() == 1 => {
-                let passed = rng.below(3) > 0;
-                world.servers.set(OWN, if passed { Server::Answers(1) } else { Server::Fails(1) });
-                writeln!(events, "{{\"at\": \"{at}\", \"self_check\": \"own\", \"passed\": {passed}}}").unwrap();
-            }
-            4 if with_drains => {
-                let prefix: Prefix = format!("192.0.2.{}", 1 + rng.below(VIPS as u64)).parse().unwrap();
-                let target = Target::Prefix(prefix);
-                if drains.remove(&prefix) {
-                    world.engine.undrain(world.now, &target).unwrap();
-                    mind.drained.remove(&prefix);
-                    writeln!(events, "{{\"at\": \"{at}\", \"undrain\": \"{prefix}\"}}").unwrap();
-                } else {
-                    let drain = Drain { reason: None, since: clock.timestamp(world.now), until: None };
-                    world.engine.drain(world.now, &clock, &target, drain).unwrap();
-                    drains.insert(prefix);
-                    mind.drained.insert(prefix, world.now);
-                    writeln!(events, "{{\"at\": \"{at}\", \"drain\": \"{prefix}\"}}").unwrap();
-                }
-                world.drain();
-            }
-            _ => {
-                let host = pick(&mut rng, &BACKENDS);
-                let passed = rng.below(2) == 0;
-                world.servers.set(host, if passed { Server::Answers(1) } else { Server::Fails(1) });
-                writeln!(events, "{{\"at\": \"{at}\", \"backend\": \"{host}\", \"passed\": {passed}}}").unwrap();
-            }
-        }
+        act(&mut world, &mut mind, &clock, &mut rng, &mut events, with_drains);
         let time = Duration::from_millis(300 + rng.below(9000));
         follow(&mut world, &mut mind, &clock, time);
     }
@@ -351,6 +311,47 @@ fn story(seed: u64, with_drains: bool) -> Story {
         assert_eq!(router.losses, 0, "judgement cost {} its session", router.config.name);
     }
     Story { world, config: Config::clone(&config), events }
+}
+
+/// Something happens, and is written down: after all that happens in this moment, as here.
+fn act(world: &mut World, mind: &mut Mind, clock: &WallClock, rng: &mut Rng, events: &mut String, with_drains: bool) {
+    let at = format!("{}us", (world.now - world.start).as_micros() + 1);
+    match rng.below(10) {
+        // All at once, or all back.
+        0 | 1 => {
+            let passed = rng.below(2) == 0;
+            for host in BACKENDS {
+                let server = if passed { Server::Answers(1) } else { Server::Fails(1) };
+                world.servers.set(host, server);
+                writeln!(events, "{{\"at\": \"{at}\", \"backend\": \"{host}\", \"passed\": {passed}}}").unwrap();
+            }
+        }
+        2 | 3 if world.config.self_checks.len() == 1 => {
+            let passed = rng.below(3) > 0;
+            world.servers.set(OWN, if passed { Server::Answers(1) } else { Server::Fails(1) });
+            writeln!(events, "{{\"at\": \"{at}\", \"self_check\": \"own\", \"passed\": {passed}}}").unwrap();
+        }
+        4 if with_drains => {
+            let prefix: Prefix = format!("192.0.2.{}", 1 + rng.below(VIPS as u64)).parse().unwrap();
+            let target = Target::Prefix(prefix);
+            if mind.drained.remove(&prefix).is_some() {
+                world.engine.undrain(world.now, &target).unwrap();
+                writeln!(events, "{{\"at\": \"{at}\", \"undrain\": \"{prefix}\"}}").unwrap();
+            } else {
+                let drain = Drain { reason: None, since: clock.timestamp(world.now), until: None };
+                world.engine.drain(world.now, clock, &target, drain).unwrap();
+                mind.drained.insert(prefix, world.now);
+                writeln!(events, "{{\"at\": \"{at}\", \"drain\": \"{prefix}\"}}").unwrap();
+            }
+            world.drain();
+        }
+        _ => {
+            let host = pick(rng, &BACKENDS);
+            let passed = rng.below(2) == 0;
+            world.servers.set(host, if passed { Server::Answers(1) } else { Server::Fails(1) });
+            writeln!(events, "{{\"at\": \"{at}\", \"backend\": \"{host}\", \"passed\": {passed}}}").unwrap();
+        }
+    }
 }
 
 /// Lets time pass, and looks all the time.
@@ -439,8 +440,8 @@ fn a_simulation_decides_as_the_live_engine_does() {
         let live = told(world.log.iter().map(|(at, notice)| (*at - world.start, notice)));
         let text = format!("{events}{{\"at\": \"{}us\", \"end\": true}}\n", end.as_micros());
         let scenario = Scenario::parse(&text, &config).unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
-        let mut simulation = Simulation::new(world.start, config, scenario);
-        let simulated: Vec<_> = std::iter::from_fn(|| simulation.next()).collect();
+        let simulation = Simulation::new(world.start, config, scenario);
+        let simulated: Vec<_> = simulation.collect();
         let simulated = told(simulated.iter().map(|told| (told.at, &told.notice)));
         for (vip, live) in &live {
             let simulated = &simulated[vip];

@@ -53,6 +53,7 @@ impl World {
             Output::Link(_) => panic!("an unnumbered peer, and there is none"),
             Output::Gobgp(_) => panic!("a gobgpd, and there is none"),
             Output::Glb(_) => panic!("forwarding tables, and there are none"),
+            Output::Address(_) | Output::DataPlane(_) => panic!("something is done to this host, and nothing shall be"),
             Output::Notice(notice) => self.notice(notice),
             Output::Stopped => {
                 self.tell(format_args!("stopped"));

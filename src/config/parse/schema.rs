@@ -291,6 +291,9 @@ pub(super) static VIP: Schema = Schema {
     keys: &[
         "address",
         "depends_on",
+        "bind",
+        "unbind_delay",
+        "require_address",
         "via",
         "vip_policy",
         "hold_up",

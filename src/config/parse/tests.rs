@@ -5,6 +5,7 @@ mod file;
 mod forwarding;
 mod glb;
 mod gobgp;
+mod ground;
 mod group;
 mod hooks;
 mod judgement;

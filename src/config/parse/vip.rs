@@ -1,6 +1,7 @@
 //! `[[vip]]`, `[vip_defaults]`, and the VIPs that have no table.
 
 mod dependency;
+mod ground;
 mod hold;
 mod ladder;
 
@@ -27,6 +28,8 @@ pub(super) struct Places {
     pub(super) told_internally: ToldInternally,
     /// The `degraded` of a `[[vip]]`.
     pub(super) degraded: BTreeMap<Prefix, Place>,
+    /// The first `bind`.
+    pub(super) bind: Option<Place>,
 }
 
 /// Where tables say what only internal peers are told.
@@ -71,9 +74,11 @@ pub(super) fn read(
         Some(defaults) => reader.read(defaults, &mut places, findings),
         None => reader.read(&Section::new(&schema::VIP, &nothing, top, findings), &mut places, findings),
     };
-    let of_services = |services: &Vec<usize>| Vip { services: services.clone(), ..plain.clone() };
+    let of_services = |prefix: &Prefix, services: &Vec<usize>| {
+        ground::of_prefix(prefix, Vip { services: services.clone(), ..plain.clone() })
+    };
     let mut vips: BTreeMap<Prefix, Vip> =
-        services.services_by_vip.iter().map(|(vip, services)| (*vip, of_services(services))).collect();
+        services.services_by_vip.iter().map(|(vip, services)| (*vip, of_services(vip, services))).collect();
     let (mut seen, mut dependents) = (BTreeMap::new(), Vec::new());
     for root in roots {
         for table in root.sections("vip", &schema::VIP, findings) {
@@ -87,13 +92,17 @@ pub(super) fn read(
                 let hint = findings.did_you_mean(&short(&prefix), names.iter().map(String::as_str));
                 findings.error(address.place, format!("no service is on VIP `{prefix}`{hint}"));
             }
+            ground::refuse(&prefix, &table, &reader.with_defaults(&table), findings);
             places.vips.insert(prefix, table.place);
             places.degraded.extend(table.get("degraded").map(|item| (prefix, item.key_place)));
             dependents.extend(table.get("depends_on").map(|item| (prefix, item)));
             if let Some(vip) = vips.get_mut(&prefix) {
-                *vip = Vip { services: std::mem::take(&mut vip.services), ..settings };
+                *vip = ground::of_prefix(&prefix, Vip { services: std::mem::take(&mut vip.services), ..settings });
             }
         }
+    }
+    if let (Some(defaults), None) = (&reader.defaults, places.bind) {
+        ground::refuse_delay(defaults, findings);
     }
     dependency::resolve(&dependents, configured, &mut vips, findings);
     (vips, places)
@@ -107,12 +116,19 @@ struct Reader<'r> {
 }
 
 impl<'r> Reader<'r> {
+    /// A table, and where it says nothing, the defaults.
+    fn with_defaults(&self, own: &Section<'r>) -> Section<'r> {
+        match &self.defaults {
+            Some(defaults) => own.based_on(defaults, &[]),
+            None => *own,
+        }
+    }
+
     /// Everything but services and dependencies; what is wrong has been reported and is as if not there.
     fn read(&mut self, own: &Section<'r>, places: &mut Places, findings: &mut Findings) -> Vip {
-        let table = match &self.defaults {
-            Some(defaults) => &own.based_on(defaults, &[]),
-            None => own,
-        };
+        let table = &self.with_defaults(own);
+        places.bind = places.bind.or_else(|| table.get("bind").map(|item| item.place));
+        let (bind, require_address) = ground::read(table, findings);
         let via = gobgp::via(table, self.ways, findings);
         let attributes = attributes(table, findings);
         places.told_internally.note(&attributes, table);
@@ -140,8 +156,8 @@ impl<'r> Reader<'r> {
             depends_on: Vec::new(),
             ladder: ladder::rungs(table, &attributes, &mut places.told_internally, findings),
             attributes: Arc::new(attributes),
-            bind: None,
-            require_address: false,
+            bind,
+            require_address,
             hold_up,
             hold_down,
             damping: table.get("damping").and_then(|item| hold::damping(&item, findings)),

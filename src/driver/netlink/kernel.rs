@@ -19,11 +19,11 @@ use super::message::{self, Answer, Ask, Event, Leg, Link};
 use super::suspects::Found;
 
 /// The groups of `<linux/rtnetlink.h>`, by their number.
-const LINK: u32 = group(1);
-const IPV4_ADDRESS: u32 = group(5);
+pub(super) const LINK: u32 = group(1);
+pub(super) const IPV4_ADDRESS: u32 = group(5);
 const IPV4_ROUTE: u32 = group(7);
 const IPV4_RULE: u32 = group(8);
-const IPV6_ADDRESS: u32 = group(9);
+pub(super) const IPV6_ADDRESS: u32 = group(9);
 const IPV6_ROUTE: u32 = group(11);
 const IPV6_RULE: u32 = group(19);
 const NEXT_HOP: u32 = group(32);
@@ -35,11 +35,11 @@ const fn group(number: u32) -> u32 {
 /// What is asked for; without CAP_NET_ADMIN the system gives `net.core.rmem_max` at most.
 const ROOM: usize = 4 << 20;
 /// As much as the kernel puts into one answer (NLMSG_GOODSIZE, and 32 KiB for those of many parts).
-const BUFFER: usize = 64 * 1024;
+pub(super) const BUFFER: usize = 64 * 1024;
 /// How long an answer may take. The kernel has it ready when the question is asked, but for links it may have to wait.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Datagrams read from one socket in one go.
-const TURN: usize = 256;
+pub(super) const TURN: usize = 256;
 
 /// The sockets.
 pub(super) struct Kernel {
@@ -61,11 +61,8 @@ impl Kernel {
             sequence: 0,
             buffer: vec![0; BUFFER],
         };
-        for ear in [&kernel.news, &kernel.routes] {
-            if sockopt::set_socket_recv_buffer_size_force(ear, ROOM).is_err() {
-                sockopt::set_socket_recv_buffer_size(ear, ROOM)?;
-            }
-        }
+        make_room(&kernel.news)?;
+        make_room(&kernel.routes)?;
         sockopt::set_socket_timeout(&kernel.questions, sockopt::Timeout::Recv, Some(PATIENCE))?;
         Ok(kernel)
     }
@@ -147,8 +144,7 @@ impl Kernel {
     }
 
     fn ask(&self, question: &[u8]) -> io::Result<()> {
-        sendto(&self.questions, question, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-        Ok(())
+        send(&self.questions, question)
     }
 
     /// What is there in answer to the last question, and nothing of those before.
@@ -180,14 +176,28 @@ fn hear(ear: &OwnedFd, buffer: &mut [u8], tell: &mut dyn FnMut(Event)) -> io::Re
     Ok(lost)
 }
 
+/// Makes room for as much as it may have.
+pub(super) fn make_room(socket: &OwnedFd) -> io::Result<()> {
+    if sockopt::set_socket_recv_buffer_size_force(socket, ROOM).is_err() {
+        sockopt::set_socket_recv_buffer_size(socket, ROOM)?;
+    }
+    Ok(())
+}
+
+/// To the kernel.
+pub(super) fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
+    sendto(socket, bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    Ok(())
+}
+
 /// One datagram of the kernel's; those of anybody else are empty.
-fn receive<'a>(socket: &impl AsFd, buffer: &'a mut [u8], flags: RecvFlags) -> Result<&'a [u8], Errno> {
+pub(super) fn receive<'a>(socket: &impl AsFd, buffer: &'a mut [u8], flags: RecvFlags) -> Result<&'a [u8], Errno> {
     let (count, _, from) = recvfrom(socket, &mut *buffer, flags)?;
     let is_kernel = from.and_then(|from| SocketAddrNetlink::try_from(from).ok()).is_some_and(|from| from.pid() == 0);
     Ok(if is_kernel { buffer.get(..count).unwrap_or_default() } else { &[] })
 }
 
-fn socket(groups: u32) -> io::Result<OwnedFd> {
+pub(super) fn socket(groups: u32) -> io::Result<OwnedFd> {
     // Which is protocol 0, that of who names none.
     const NETLINK_ROUTE: Option<Protocol> = None;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, NETLINK_ROUTE)?;

@@ -1,8 +1,10 @@
 //! The messages of rtnetlink(7): what is asked of the kernel, and what is read of its answers and news.
 //!
-//! By hand, as Herald needs four fixed headers and eight attributes of them: a library for all of rtnetlink reads each
+//! By hand, as Herald needs five fixed headers and nine attributes of them: a library for all of rtnetlink reads each
 //! message to its last attribute, into memory of its own, has words for the log where a newer kernel says more than it
 //! knows, and knows nothing of next hops. Numbers are in the order of the host.
+
+pub(super) mod address;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

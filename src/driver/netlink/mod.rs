@@ -10,6 +10,7 @@
 //! hops each counts, unless the check is bound to an interface or VRF: then it is the one that the kernel would take. A host
 //! without a neighbour entry (NUD_FAILED) is no sign: the kernel takes up to a minute to say so, and any check is faster.
 
+pub mod addresses;
 mod kernel;
 mod message;
 mod suspects;

@@ -44,9 +44,14 @@ impl Bell {
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 
-    fn silence(&self) {
+    pub(super) fn silence(&self) {
         // It fails when it does not ring.
         let _ = rustix::io::read(&*self.0, &mut [0; 8]);
+    }
+
+    /// Readable while it rings.
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        &self.0
     }
 }
 
@@ -152,7 +157,7 @@ impl Listener {
         let [news, routes] = self.kernel.ears();
         let routes_for = if self.rest.is_some() { PollFlags::empty() } else { PollFlags::IN };
         let mut watched = [
-            PollFd::new(&*self.bell.0, PollFlags::IN),
+            PollFd::new(self.bell.descriptor(), PollFlags::IN),
             PollFd::new(news, PollFlags::IN),
             PollFd::new(routes, routes_for),
         ];

@@ -1,4 +1,4 @@
-//! What checks need that the system may refuse: looked at before a configuration is taken.
+//! What checks and VIPs need that the system may refuse: looked at before a configuration is taken.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,6 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{icmp, syn, text, tunnel};
 use crate::config::{Config, Diagnostic, Need};
+use crate::driver::netlink::addresses;
 
 /// Whether the system lets us do all of it. Nothing stays open.
 ///
@@ -28,6 +29,7 @@ pub(in crate::driver) fn look(config: &Config) -> Vec<Diagnostic> {
             ),
             Need::Syn => (families().try_for_each(syn::look), "a check of type syn needs CAP_NET_RAW"),
             Need::Mark => (mark(), "`mark` needs CAP_NET_ADMIN or CAP_NET_RAW"),
+            Need::Address => (addresses::look(), "`bind` needs CAP_NET_ADMIN"),
         };
         let error = result.err()?;
         let message = match error.raw_os_error() {

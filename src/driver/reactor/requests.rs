@@ -30,6 +30,8 @@ impl Reactor {
                 let path = self.keeper.path().to_owned();
                 self.scribe.note(Notice::Restart(Restart::Writing { path, outcome }));
             }
+            Mail::Addresses(news) => self.hear_of_addresses(news),
+            Mail::DataPlane(outcome) => self.feed(clock(), Input::DataPlaneDone(outcome)),
             Mail::Hook(news) => self.scribe.note(Notice::Hook(news)),
             Mail::Paths(suspicion) => self.suspect(suspicion),
             Mail::Glb(outcome) => self.feed(clock(), Input::GlbDone(outcome)),
@@ -88,7 +90,7 @@ impl Reactor {
                 lag_p99_us: u64::try_from(schedule.lag_p99.as_micros()).unwrap_or(u64::MAX),
                 overdue: schedule.overdue,
             },
-            hooks: self.hooks.lines(&wall),
+            hooks: self.hooks.lines(&wall).into_iter().chain(self.ground.data_plane.line(&wall)).collect(),
             config: self.state.line(),
         }
     }
@@ -100,7 +102,8 @@ impl Reactor {
                 self.oversight.watchdog.messenger.stopping();
                 self.scribe.note(Notice::Stopping(signal));
                 self.doors.close_all();
-                self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + STOP_PATIENCE);
+                let patience = self.config.longest_unbind_delay() + STOP_PATIENCE;
+                self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + patience);
                 self.feed(now, Input::Stop(format!("herald stopped by {signal}")));
             }
             (Request::GracefulRestart, Stop::No) => self.leave(now),
@@ -161,11 +164,12 @@ impl Reactor {
             let started = self.pools.network().workers() + self.pools.local().workers();
             self.scribe.note(Notice::Workers(Workers::Missing { started, error: error.to_string() }));
         }
-        if let Err(error) = self.hooks.configure(&hooks) {
+        if let Err(error) = self.hooks.configure(&hooks).and(self.ground.data_plane.configure(hooks.data_plane())) {
             self.scribe.note(Notice::HooksMissing(error.to_string()));
         }
         self.oversight.configure(&config);
         self.watch_ways(&config);
+        self.watch_addresses(&config);
         if config.daemon.control_socket != self.config.daemon.control_socket {
             self.scribe.note(Notice::NeedsRestart("daemon.control_socket"));
         }
@@ -183,6 +187,7 @@ impl Reactor {
         self.keeper.changed(now);
         self.engine.set_clock(wall_clock());
         self.feed(now, Input::Configure(config.clone()));
+        self.tell_of_blindness();
         self.scribe.note(Notice::Reloaded(config.clone()));
         self.watch(&config, watched);
         self.note_findings(&config);

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::config::{Config, Weight};
 use crate::engine::drain::Target;
+use crate::prefix::Prefix;
 
 /// Errors that are reported at most: a file that is not meant for this has very many.
 const ERRORS: usize = 20;
@@ -52,6 +53,20 @@ pub enum Action {
     },
     /// And brings it back.
     Undrain(Target),
+    /// The address of a VIP appears on this host, or vanishes from it and cannot be put back.
+    Address {
+        /// Which.
+        vip: Prefix,
+        /// Whether it is there.
+        present: bool,
+    },
+    /// What the data plane says from now on when it is to be readied for a VIP.
+    DataPlane {
+        /// Which.
+        vip: Prefix,
+        /// Done, or why not.
+        result: Result<(), String>,
+    },
     /// The story ends.
     End,
 }
@@ -77,6 +92,10 @@ struct Line {
     backend: Option<String>,
     check: Option<String>,
     self_check: Option<String>,
+    /// The address of this VIP is there or is not.
+    address: Option<String>,
+    /// The data plane can be readied for this VIP or cannot.
+    data_plane: Option<String>,
     passed: Option<bool>,
     detail: Option<String>,
     weight: Option<WrittenWeight>,
@@ -150,7 +169,15 @@ impl Line {
             }
             [false, true, false, false] => Ok(Action::Undrain(target(self.undrain.as_deref(), config)?)),
             [false, false, true, false] => Ok(Action::End),
-            [false, false, false, true] => self.answer(config),
+            [false, false, false, true] => match (&self.address, &self.data_plane, self.passed == Some(true)) {
+                (Some(vip), _, present) => Ok(Action::Address { vip: known_vip(vip, config)?, present }),
+                (None, Some(vip), true) => Ok(Action::DataPlane { vip: known_vip(vip, config)?, result: Ok(()) }),
+                (None, Some(vip), false) => {
+                    let error = self.detail.clone().unwrap_or_else(|| "fails".to_owned());
+                    Ok(Action::DataPlane { vip: known_vip(vip, config)?, result: Err(error) })
+                }
+                (None, None, _) => self.answer(config),
+            },
             _ => Err("it takes one of `passed`, `drain`, `undrain` and `end`".to_owned()),
         }
     }
@@ -204,6 +231,11 @@ impl Line {
         }
         Ok(checks.into_keys().collect())
     }
+}
+
+fn known_vip(text: &str, config: &Config) -> Result<Prefix, String> {
+    let prefix = text.parse().ok().filter(|prefix| config.vips.contains_key(prefix));
+    prefix.ok_or_else(|| format!("there is no VIP {text:?}"))
 }
 
 fn is_run(config: &Config, check: usize) -> bool {

@@ -168,18 +168,9 @@ impl Engine {
     }
 
     fn backend_line(&self, backend: &Backend, status: &BackendStatus, clock: &WallClock) -> BackendLine {
-        let state = match status {
-            _ if !backend.enabled => "disabled",
-            BackendStatus { drained: true, .. } => "drained",
-            BackendStatus { up: true, weight: 0, .. } if backend.weight > 0 => "drained",
-            BackendStatus { up: true, degraded: true, .. } => "degraded",
-            BackendStatus { up: true, .. } => "up",
-            BackendStatus { decided: false, .. } => "undecided",
-            BackendStatus { .. } => "down",
-        };
         BackendLine {
             address: backend.address.to_string(),
-            state: state.to_owned(),
+            state: backend_state(backend, status).to_owned(),
             since: clock.timestamp(status.since),
             sorry: backend.sorry,
             weight: backend.weight,
@@ -244,6 +235,19 @@ pub(super) fn detail(probe: Option<&Probe>, status: &CheckStatus) -> String {
         },
         (_, Some(last)) => last.detail.to_string(),
         (_, None) => String::new(),
+    }
+}
+
+/// The state of a backend, as `status --json` spells it.
+pub(in crate::engine) fn backend_state(backend: &Backend, status: &BackendStatus) -> &'static str {
+    match status {
+        _ if !backend.enabled => "disabled",
+        BackendStatus { drained: true, .. } => "drained",
+        BackendStatus { up: true, weight: 0, .. } if backend.weight > 0 => "drained",
+        BackendStatus { up: true, degraded: true, .. } => "degraded",
+        BackendStatus { up: true, .. } => "up",
+        BackendStatus { decided: false, .. } => "undecided",
+        BackendStatus { .. } => "down",
     }
 }
 

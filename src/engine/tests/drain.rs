@@ -22,7 +22,7 @@ impl World {
         self.engine.announce.vip(&"192.0.2.1".parse().unwrap()).unwrap().state
     }
 
-    fn run(&mut self, time: Duration) {
+    pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= end) {
             self.now = self.now.max(at);

@@ -72,6 +72,8 @@ fn operate(config: Config) {
                 | Output::Link(_)
                 | Output::Gobgp(_)
                 | Output::Glb(_)
+                | Output::Address(_)
+                | Output::DataPlane(_)
                 | Output::Notice(_) => {}
             }
         }

@@ -68,6 +68,31 @@ impl PartialOrd for Group {
 /// Prefixes of the first UPDATEs of a group; from their size follows how many more there is room for.
 const PROBE: usize = 1024;
 
+/// What was written: how much, and some of it.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Routes.
+    pub announced: usize,
+    /// Withdrawals.
+    pub withdrawn: usize,
+    /// The first few of both.
+    pub first: Vec<Prefix>,
+}
+
+impl Written {
+    /// So many are named.
+    const NAMED: usize = 10;
+
+    fn note(&mut self, group: &Group, prefixes: &[Prefix]) {
+        match group {
+            Group::Withdraw(_) => self.withdrawn += prefixes.len(),
+            Group::Announce(..) => self.announced += prefixes.len(),
+        }
+        let room = Written::NAMED.saturating_sub(self.first.len());
+        self.first.extend(prefixes.iter().take(room));
+    }
+}
+
 impl AdjRibOut {
     /// Nothing told, nothing pending.
     pub fn new() -> AdjRibOut {
@@ -117,7 +142,7 @@ impl AdjRibOut {
     /// Appends UPDATEs of what is pending, withdrawals first, until nothing is or `out` holds about `limit` octets. What
     /// was appended counts as told. Returns the routes whose attributes fit no message: the peer does not get them, and
     /// loses what it had of them.
-    pub fn write(&mut self, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Vec<Prefix> {
+    pub fn write(&mut self, encoding: Encoding, limit: usize, out: &mut Vec<u8>, news: &mut Written) -> Vec<Prefix> {
         let mut refused = Vec::new();
         let mut written: Option<(Group, usize)> = None;
         while out.len() < limit
@@ -141,6 +166,7 @@ impl AdjRibOut {
             };
             if result.is_ok() {
                 self.note_told(&group, &prefixes);
+                news.note(&group, &prefixes);
                 let octets_each = (out.len() - before) / prefixes.len().max(1);
                 written = Some((group, octets_each.max(1)));
             } else {
@@ -349,7 +375,7 @@ mod tests {
                     let mut octets = Vec::new();
                     // Sometimes only a part goes.
                     let limit = if rng.below(2) == 0 { 1 } else { 100_000 };
-                    assert_eq!(out.write(ENCODING, limit, &mut octets), []);
+                    assert_eq!(out.write(ENCODING, limit, &mut octets, &mut Written::default()), []);
                     let touched = apply(&octets, &mut theirs);
                     out.check_all();
                     assert!(if limit == 1 { touched <= differences } else { touched == differences });
@@ -357,7 +383,7 @@ mod tests {
                 }
             }
             let mut octets = Vec::new();
-            out.write(ENCODING, 100_000, &mut octets);
+            out.write(ENCODING, 100_000, &mut octets, &mut Written::default());
             apply(&octets, &mut theirs);
             assert!(out.is_settled());
             assert_eq!(theirs, wanted);
@@ -370,12 +396,12 @@ mod tests {
         let prefix = |i: u8| Prefix::from(std::net::Ipv4Addr::from([192, 0, 2, i]));
         let mut octets = Vec::new();
         out.want(prefix(1), Some(attributes(Family::Ipv4, 1)), false);
-        out.write(ENCODING, 4096, &mut octets);
+        out.write(ENCODING, 4096, &mut octets, &mut Written::default());
         out.want(prefix(1), None, false);
         // Equal by value, not the same allocation.
         (2..=200).for_each(|i| out.want(prefix(i), Some(attributes(Family::Ipv4, u32::from(i) % 2)), false));
         let mut octets = Vec::new();
-        out.write(ENCODING, 100_000, &mut octets);
+        out.write(ENCODING, 100_000, &mut octets, &mut Written::default());
         let mut inbox = Inbox::default();
         inbox.push(&octets);
         let mut updates = Vec::new();
@@ -392,7 +418,7 @@ mod tests {
         let [gone, back, silent, other] = [1, 2, 3, 4].map(|i| Prefix::from(std::net::Ipv4Addr::from([192, 0, 2, i])));
         out.suspect([gone, back, silent]);
         let mut octets = Vec::new();
-        out.write(ENCODING, 4096, &mut octets);
+        out.write(ENCODING, 4096, &mut octets, &mut Written::default());
         assert!(octets.is_empty(), "nothing is said of what nothing is decided about");
         out.want(gone, None, false);
         out.want(gone, None, false);
@@ -400,13 +426,13 @@ mod tests {
         out.want(back, Some(attributes(Family::Ipv4, 1)), false);
         out.want(other, None, false);
         out.check_all();
-        out.write(ENCODING, 4096, &mut octets);
+        out.write(ENCODING, 4096, &mut octets, &mut Written::default());
         let mut table = BTreeMap::from([gone, back, silent].map(|prefix| (prefix, None)));
         assert_eq!(apply(&octets, &mut table), 2);
         assert_eq!(table, BTreeMap::from([(back, Some(1)), (silent, None)]));
         octets.clear();
         out.want(gone, None, false);
-        out.write(ENCODING, 4096, &mut octets);
+        out.write(ENCODING, 4096, &mut octets, &mut Written::default());
         assert!(octets.is_empty(), "it has been told");
         assert!(out.stale_after(Family::Ipv4, None).eq([&silent]));
     }
@@ -418,7 +444,7 @@ mod tests {
         let route = attributes(Family::Ipv4, 1);
         let write = |out: &mut AdjRibOut| {
             let mut octets = Vec::new();
-            out.write(ENCODING, 4096, &mut octets);
+            out.write(ENCODING, 4096, &mut octets, &mut Written::default());
             !octets.is_empty()
         };
         out.want(prefix, Some(route.clone()), false);

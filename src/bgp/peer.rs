@@ -7,6 +7,7 @@
 mod attempt;
 mod feed;
 mod meeting;
+mod notice;
 mod refusal;
 mod restart;
 mod retry;
@@ -36,6 +37,7 @@ use crate::timers::{TimerKind, Timers};
 
 pub use super::cause::{Cause, Suspects};
 pub use super::fsm::State;
+pub use notice::Notice;
 
 /// A connection attempt of one peer. Never used twice, so what comes late from an old connection matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,32 +81,6 @@ pub enum Action {
     Close(ConnId),
     /// Tell the operator.
     Notice(Notice),
-}
-
-/// What operators hear of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The state changed.
-    State {
-        /// Before.
-        from: State,
-        /// Now.
-        to: State,
-        /// Why; `None` for the ordinary way up.
-        cause: Option<Cause>,
-    },
-    /// The peer is passive: nothing happens before the router connects.
-    Waiting,
-    /// Routes of this family are not announced to this peer for want of a next hop.
-    NoNextHop(Family),
-    /// The peer did not offer this family.
-    FamilyNotNegotiated(Family),
-    /// The peer refuses some of our capabilities: they are left out from now on, these in all.
-    LeftOut(Vec<Capability>),
-    /// The initial routes of this family are out, and so is End-of-RIB.
-    Synchronised(Family, usize),
-    /// The attributes of so many routes, this one among them, do not fit a message: the peer does not get them.
-    TooLarge(Prefix, usize),
 }
 
 /// How a reload changes a peer.

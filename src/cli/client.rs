@@ -59,29 +59,55 @@ pub(super) fn ask(path: &Path, command: &str) -> Result<Value, AskError> {
 /// The same, with arguments.
 pub(super) fn ask_with(path: &Path, command: &str, arguments: Value) -> Result<Value, AskError> {
     let request = Command { command: command.to_owned(), version: VERSION, arguments };
-    let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => AskError::Permission(path.to_owned()),
-        _ => AskError::NotRunning { path: path.to_owned(), error },
-    })?;
-    let line = exchange(stream, &request).map_err(|error| {
+    let line = exchange(connect(path)?, &request).map_err(|error| {
         let error = match error.kind() {
             io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no answer in 10 s"),
             _ => error,
         };
         AskError::NoAnswer { path: path.to_owned(), error }
     })?;
-    let mut reply: Value = serde_json::from_slice(&line).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
+    result(&line)
+}
+
+/// A request whose answer is the beginning of a stream of lines.
+pub(super) fn open(path: &Path, command: &str) -> Result<BufReader<UnixStream>, AskError> {
+    let request = Command { command: command.to_owned(), version: VERSION, arguments: Value::Null };
+    let no_answer = |error| AskError::NoAnswer { path: path.to_owned(), error };
+    let mut stream = BufReader::new(connect(path)?);
+    let line = begin(stream.get_mut(), &request).and_then(|()| {
+        let mut line = Vec::new();
+        stream.read_until(b'\n', &mut line)?;
+        Ok(line)
+    });
+    result(&line.map_err(no_answer)?)?;
+    stream.get_mut().set_read_timeout(None).map_err(no_answer)?;
+    Ok(stream)
+}
+
+fn connect(path: &Path) -> Result<UnixStream, AskError> {
+    UnixStream::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => AskError::Permission(path.to_owned()),
+        _ => AskError::NotRunning { path: path.to_owned(), error },
+    })
+}
+
+fn result(line: &[u8]) -> Result<Value, AskError> {
+    let mut reply: Value = serde_json::from_slice(line).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
     match reply.get("ok").and_then(Value::as_bool) {
         Some(true) => Ok(reply.get_mut("result").map(Value::take).unwrap_or_default()),
         _ => Err(AskError::Refused(reply.get("error").and_then(Value::as_str).unwrap_or("no reason given").to_owned())),
     }
 }
 
-fn exchange(mut stream: UnixStream, request: &Command) -> io::Result<Vec<u8>> {
+fn begin(stream: &mut UnixStream, request: &Command) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let request = serde_json::to_string(request)?;
-    stream.write_all(format!("{request}\n").as_bytes())?;
+    stream.write_all(format!("{request}\n").as_bytes())
+}
+
+fn exchange(mut stream: UnixStream, request: &Command) -> io::Result<Vec<u8>> {
+    begin(&mut stream, request)?;
     let mut line = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut line)?;
     if line.ends_with(b"\n") { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }

@@ -14,6 +14,7 @@ mod signal;
 mod simulate;
 mod speak;
 mod status;
+mod watch;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -43,6 +44,9 @@ enum Command {
     /// Show VIPs, services, backends and peers; exit with 0 when every VIP is announced, else with 1
     #[command(after_help = status::HELP)]
     Status(status::Args),
+    /// Show events as they happen
+    #[command(after_help = watch::HELP)]
+    Watch(watch::Args),
     /// Take a VIP, a service, a backend, a peer or all of it out of service gently, until undone
     #[command(after_help = drain::HELP)]
     Drain(drain::DrainArgs),
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Drain(args) => drain::drain(&args, &client::socket(chosen)),
         Command::Undrain(args) => drain::undrain(&args, &client::socket(chosen)),
+        Command::Watch(args) => watch::run(&args, &client::socket(chosen)),
         Command::Status(args) => status::run(&args, &client::socket(chosen)),
     }
 }

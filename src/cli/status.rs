@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, socket: &Path) -> ExitCode {
     if status.engine.vips.iter().all(is_announced) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn coloured() -> bool {
+pub(super) fn coloured() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,10 @@ const REST: u32 = 10;
 
 /// As that of the workers.
 const NICE: i32 = 10;
+/// Clients that watch at a time.
+const WATCHERS: usize = 16;
+/// Octets of events that may wait for this thread.
+const BACKLOG: usize = 16 << 20;
 
 /// What the control thread wants of the event loop.
 #[derive(Debug)]
@@ -53,6 +58,8 @@ pub(super) enum Ask {
 enum Answer {
     Status(Box<Status>, Duration),
     Changed(usize, Result<DrainAnswer, String>, Duration),
+    /// A line for those who watch.
+    Event(Arc<[u8]>),
     Stop,
 }
 
@@ -101,14 +108,24 @@ type Handler = fn(&mut Server, Instant, usize, Value);
 
 /// Everything that can be asked for.
 const COMMANDS: &[(&str, Handler)] =
-    &[("status", Server::status), ("drain", Server::drain), ("undrain", Server::undrain)];
+    &[("status", Server::status), ("watch", Server::watch), ("drain", Server::drain), ("undrain", Server::undrain)];
 
 /// The running control thread. Its socket is removed when it is stopped.
 pub(super) struct Control {
     answers: Sender<Answer>,
     waker: Arc<Waker>,
+    audience: Audience,
     thread: JoinHandle<()>,
     socket: Socket,
+}
+
+/// Those who watch: how many there are, and how much waits for them to be told.
+#[derive(Clone, Default)]
+struct Audience {
+    watchers: Arc<AtomicUsize>,
+    waiting: Arc<AtomicUsize>,
+    /// Lines that found no room.
+    missed: Arc<AtomicUsize>,
 }
 
 impl Control {
@@ -133,8 +150,10 @@ impl Control {
             accept_at: None,
             snapshot: Snapshot::default(),
             changes: Changes::default(),
+            audience: Audience::default(),
             not_before: None,
         };
+        let audience = server.audience.clone();
         let thread = thread::Builder::new().name("control".to_owned()).stack_size(512 * 1024).spawn(move || {
             // Whatever clients ask for, the event loop goes first.
             let _as_well_without = rustix::process::setpriority_process(None, NICE);
@@ -142,7 +161,7 @@ impl Control {
                 (server.ask)(Ask::Broken(error.to_string()));
             }
         })?;
-        Ok(Control { answers, waker, thread, socket })
+        Ok(Control { answers, waker, audience, thread, socket })
     }
 
     /// Answers [`Ask::Status`]; `took` is what the snapshot cost the loop.
@@ -153,6 +172,30 @@ impl Control {
     /// Answers [`Ask::Change`]; `took` is what it cost the loop.
     pub(super) fn changed(&self, client: usize, result: Result<DrainAnswer, String>, took: Duration) {
         self.tell(Answer::Changed(client, result, took));
+    }
+
+    /// How many watch, to be asked by whoever might tell them something.
+    pub(super) fn watchers(&self) -> Arc<AtomicUsize> {
+        self.audience.watchers.clone()
+    }
+
+    /// Tells those who watch; for another thread. Never waits.
+    pub(super) fn teller(&self) -> impl Fn(&str) + Send + 'static {
+        let (answers, waker, audience) = (self.answers.clone(), self.waker.clone(), self.audience.clone());
+        move |line| {
+            if audience.watchers.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            if audience.waiting.load(Ordering::Relaxed) > BACKLOG {
+                audience.missed.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            let line: Arc<[u8]> = format!("{line}\n").into_bytes().into();
+            audience.waiting.fetch_add(line.len(), Ordering::Relaxed);
+            if answers.send(Answer::Event(line)).is_ok() {
+                let _woken = waker.wake();
+            }
+        }
     }
 
     /// Ends the thread and removes the socket.
@@ -200,6 +243,7 @@ struct Server {
     accept_at: Option<Instant>,
     snapshot: Snapshot,
     changes: Changes,
+    audience: Audience,
     /// When the loop may be bothered again.
     not_before: Option<Instant>,
 }
@@ -235,13 +279,19 @@ impl Server {
                 match answer {
                     Answer::Status(status, took) => self.publish(now, &status, took),
                     Answer::Changed(token, result, took) => self.report(now, token, result, took),
-                    Answer::Stop => return Ok(()),
+                    Answer::Event(line) => self.tell_watchers(&line),
+                    Answer::Stop => {
+                        self.clients.values_mut().for_each(|client| client.finish(now));
+                        return Ok(());
+                    }
                 }
             }
             for token in std::mem::take(&mut self.ready) {
                 self.serve(now, token);
             }
             self.clients.retain(|_, client| !client.is_stuck(now, PATIENCE));
+            let watchers = self.clients.values().filter(|client| client.is_watching()).count();
+            self.audience.watchers.store(watchers, Ordering::Relaxed);
             self.ask_for_snapshot(now);
             self.ask_for_change(now);
         }
@@ -324,6 +374,27 @@ impl Server {
         if let Some(client) = self.clients.get_mut(&token) {
             client.wait_for_answer();
             self.snapshot.next.insert(token);
+        }
+    }
+
+    /// From now on this client is told events, and is asked nothing any more.
+    fn watch(&mut self, now: Instant, token: usize, _arguments: Value) {
+        if self.clients.values().filter(|client| client.is_watching()).count() >= WATCHERS {
+            return self.refuse(now, token, &format!("{WATCHERS} watch already"));
+        }
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.watch(&line(&Reply::Result { ok: true, result: "watching" }));
+            self.ready.insert(token);
+        }
+    }
+
+    fn tell_watchers(&mut self, line: &Arc<[u8]>) {
+        self.audience.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+        let missed = self.audience.missed.swap(0, Ordering::Relaxed);
+        for (token, client) in self.clients.iter_mut().filter(|(_, client)| client.is_watching()) {
+            client.miss(missed as u64);
+            client.tell(line);
+            self.ready.insert(*token);
         }
     }
 

@@ -1,5 +1,6 @@
 //! One client of the control socket.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +9,8 @@ use mio::net::UnixStream;
 
 /// The longest request.
 const REQUEST: usize = 64 * 1024;
+/// Octets of events that may wait for a client that watches and does not read; what comes then, it misses.
+const UNREAD: usize = 4 << 20;
 
 /// What came of a client's turn.
 pub(super) enum Request {
@@ -21,7 +24,16 @@ pub(super) enum Request {
     Gone,
 }
 
-/// A connection that asks one thing at a time.
+/// What a client that watches is still to be told.
+#[derive(Default)]
+struct Watch {
+    lines: VecDeque<Arc<[u8]>>,
+    octets: usize,
+    /// Lines that found no room, of which it has not been told yet.
+    missed: u64,
+}
+
+/// A connection that asks one thing at a time, or watches.
 pub(super) struct Client {
     stream: UnixStream,
     inbox: Vec<u8>,
@@ -32,6 +44,8 @@ pub(super) struct Client {
     writable: bool,
     /// It will not ask any more.
     ended: bool,
+    /// It is told events, these next.
+    watch: Option<Watch>,
     progress: Instant,
 }
 
@@ -45,6 +59,7 @@ impl Client {
             readable: false,
             writable: false,
             ended: false,
+            watch: None,
             progress: now,
         }
     }
@@ -70,8 +85,83 @@ impl Client {
         }
     }
 
+    /// It watches from now on, after this first line.
+    pub(super) fn watch(&mut self, first: &Arc<[u8]>) {
+        self.watch = Some(Watch::default());
+        self.tell(first);
+    }
+
+    pub(super) fn is_watching(&self) -> bool {
+        self.watch.is_some() && !self.ended
+    }
+
+    /// It has missed so many events before the next.
+    pub(super) fn miss(&mut self, count: u64) {
+        if let Some(watch) = &mut self.watch {
+            watch.missed += count;
+        }
+    }
+
+    /// Queues an event, if there is room.
+    pub(super) fn tell(&mut self, line: &Arc<[u8]>) {
+        let Some(watch) = &mut self.watch else { return };
+        if watch.octets + line.len() > UNREAD {
+            watch.missed += 1;
+            return;
+        }
+        if watch.missed > 0 {
+            let word = format!("{{\"event\":\"dropped\",\"count\":{}}}\n", std::mem::take(&mut watch.missed));
+            watch.octets += word.len();
+            watch.lines.push_back(word.into_bytes().into());
+        }
+        watch.octets += line.len();
+        watch.lines.push_back(line.clone());
+    }
+
+    /// The daemon ends: what the system still takes of what is to be told.
+    pub(super) fn finish(&mut self, now: Instant) {
+        self.writable = true;
+        while self.writable && self.has_work() {
+            if !matches!(self.turn(now), Request::None) {
+                return;
+            }
+        }
+    }
+
+    /// The next of what is to be told.
+    fn take_event(&mut self) {
+        if self.reply.is_none()
+            && let Some(watch) = &mut self.watch
+            && let Some(line) = watch.lines.pop_front()
+        {
+            watch.octets -= line.len();
+            self.reply = Some((line, 0));
+        }
+    }
+
+    /// One that watches has nothing more to say; what it says is passed over.
+    fn look_for_the_end(&mut self) -> Request {
+        let mut buffer = [0; 1024];
+        while self.readable {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => {
+                    self.ended = true;
+                    return Request::Gone;
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(_) => return Request::Gone,
+            }
+        }
+        Request::None
+    }
+
     /// Whether a turn would do something without further readiness.
     pub(super) fn has_work(&self) -> bool {
+        if let Some(watch) = &self.watch {
+            return self.readable || (self.writable && (self.reply.is_some() || !watch.lines.is_empty()));
+        }
         match &self.reply {
             Some(_) => self.writable,
             None => !self.waiting && (self.readable || self.ended || self.inbox.contains(&b'\n')),
@@ -80,7 +170,7 @@ impl Client {
 
     /// When patience with this client ends.
     pub(super) fn stuck_at(&self, patience: Duration) -> Option<Instant> {
-        if self.waiting { None } else { Some(self.progress + patience) }
+        if self.waiting || self.watch.is_some() { None } else { Some(self.progress + patience) }
     }
 
     pub(super) fn is_stuck(&self, now: Instant, patience: Duration) -> bool {
@@ -89,6 +179,23 @@ impl Client {
 
     /// Sends, or takes one request.
     pub(super) fn turn(&mut self, now: Instant) -> Request {
+        if self.watch.is_some() {
+            if let gone @ (Request::Gone | Request::Line(_) | Request::TooLong) = self.look_for_the_end() {
+                return gone;
+            }
+            // A share for each, so that all get their turn.
+            const SHARE: usize = 64;
+            for _ in 0..SHARE {
+                self.take_event();
+                if self.reply.is_none() || !self.writable {
+                    break;
+                }
+                if let gone @ (Request::Gone | Request::Line(_) | Request::TooLong) = self.send(now) {
+                    return gone;
+                }
+            }
+            return Request::None;
+        }
         if self.reply.is_some() {
             return self.send(now);
         }
@@ -162,5 +269,45 @@ impl Client {
         let mut line = std::mem::replace(&mut self.inbox, rest);
         line.pop();
         Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use super::*;
+    use crate::driver::clock;
+
+    /// One that does not read costs so much memory and no more, and is told what it has missed.
+    #[test]
+    fn a_watcher_that_does_not_read() {
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut client = Client::new(UnixStream::from_std(near), clock());
+        let line: Arc<[u8]> = format!("{}\n", "x".repeat(999)).into_bytes().into();
+        client.watch(&line);
+        client.writable = true;
+        let lines = 3 * UNREAD / 1000;
+        for _ in 0..lines {
+            client.tell(&line);
+            assert!(matches!(client.turn(clock()), Request::None));
+        }
+        let watch = client.watch.as_ref().unwrap();
+        assert!(watch.octets <= UNREAD && watch.missed > 1000, "{} {}", watch.octets, watch.missed);
+        assert!(!client.is_stuck(clock() + Duration::from_secs(3600), Duration::from_secs(10)), "it may take its time");
+        // It reads on.
+        let missed = watch.missed;
+        let reader = std::thread::spawn(move || {
+            let words = BufReader::new(far).lines().map_while(Result::ok);
+            words.map(|word| if word.starts_with('x') { 1 } else { u64::MAX }).take_while(|one| *one == 1).sum::<u64>()
+        });
+        while !client.watch.as_ref().unwrap().lines.is_empty() {
+            client.writable = true;
+            client.turn(clock());
+        }
+        client.tell(&line);
+        client.finish(clock());
+        assert_eq!(reader.join().unwrap() + missed, lines as u64 + 1, "every line has come, or is counted");
     }
 }

@@ -323,6 +323,14 @@ fn is_want(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
+/// At the start an address that cannot be listened on is an error: somebody is there to see it.
+pub(super) fn refuse_failed(listen: &[ListenLine]) -> io::Result<()> {
+    let failed =
+        listen.iter().filter_map(|line| Some(format!("cannot listen on {}: {}", line.address, line.error.as_ref()?)));
+    let failed: Vec<String> = failed.collect();
+    if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("; "))) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream as Tcp;

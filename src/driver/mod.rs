@@ -10,6 +10,7 @@ pub mod daemon;
 mod dial;
 mod doors;
 pub(crate) mod errand;
+mod event;
 mod glb;
 mod gobgp;
 pub mod hook;

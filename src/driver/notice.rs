@@ -122,6 +122,11 @@ impl Subjects {
         Subjects { config, check_names }
     }
 
+    /// The configuration.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// `web of 10.1.0.11:8080`.
     fn check(&self, index: usize) -> Option<String> {
         let probe = &self.config.checks.get(index)?.probe;
@@ -371,6 +376,11 @@ fn peer_line(peer: &config::Peer, notice: &peer::Notice) -> Option<(Level, Strin
         peer::Notice::LeftOut(capabilities) => {
             let names: Vec<_> = capabilities.iter().map(ToString::to_string).collect();
             (Level::Warn, format!("peer {name} refuses what we can do: trying without {}", names.join(", ")))
+        }
+        peer::Notice::Told { announced, withdrawn, .. } => {
+            let (routes, withdrawals) =
+                (plural(*announced, "route", "routes"), plural(*withdrawn, "withdrawal", "withdrawals"));
+            (Level::Debug, format!("peer {name} told: {routes}, {withdrawals}"))
         }
         peer::Notice::TooLarge(prefix, count) => (
             Level::Error,

@@ -6,6 +6,7 @@
 //! outrun by the deadline that it is for, however late the loop is.
 
 mod ground;
+mod listeners;
 mod requests;
 mod tables;
 mod ways;
@@ -39,7 +40,6 @@ use super::reload::{Loaded, Loader, Refused};
 use super::scribe::Scribe;
 use super::signal::Signals;
 use super::state::ConfigState;
-use super::status::ListenLine;
 use super::timer::Timer;
 use super::watch::Watcher;
 use super::wires::{WireEvent, Wires};
@@ -171,7 +171,7 @@ impl Reactor {
         let wires = Wires::new(poll.registry().try_clone()?, FIRST_WIRE);
         let mut doors = Doors::new(poll.registry().try_clone()?);
         doors.configure(clock(), config.bgp.as_ref());
-        refuse_failed(&doors.lines())?;
+        doors::refuse_failed(&doors.lines())?;
         let started_at = wall_clock().timestamp(clock());
         let boot_id = keeper::boot_id();
         let (engine, restart) = keeper::engine(clock(), seed, &config, &boot_id);
@@ -220,6 +220,7 @@ impl Reactor {
     /// Puts the first configuration in force.
     fn begin(&mut self, config: Arc<Config>, restarts: Vec<Restart>) {
         self.engine.set_clock(wall_clock());
+        self.attach_listeners();
         let path = self.loader.path().to_owned();
         self.scribe.note(Notice::Started { config: config.clone(), path });
         restarts.into_iter().for_each(|restart| self.scribe.note(Notice::Restart(restart)));
@@ -245,6 +246,7 @@ impl Reactor {
                 break;
             }
         }
+        self.scribe.settle();
         self.hooks.close();
         self.ground.data_plane.close();
         drop(self.connections);
@@ -266,8 +268,9 @@ impl Reactor {
         if untold > 0 {
             self.scribe.note(Notice::Untold(untold));
         }
-        self.control.stop();
         self.scribe.note(Notice::Stopped);
+        self.scribe.settle();
+        self.control.stop();
         self.scribe.finish();
         result
     }
@@ -468,14 +471,6 @@ impl Reactor {
             });
         }
     }
-}
-
-/// At the start an address that cannot be listened on is an error: somebody is there to see it.
-fn refuse_failed(listen: &[ListenLine]) -> io::Result<()> {
-    let failed =
-        listen.iter().filter_map(|line| Some(format!("cannot listen on {}: {}", line.address, line.error.as_ref()?)));
-    let failed: Vec<String> = failed.collect();
-    if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("; "))) }
 }
 
 /// Wakes the loop.

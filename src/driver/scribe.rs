@@ -1,6 +1,8 @@
 //! The thread that words notices and logs them, so that a storm of changes costs the event loop next to nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{io, mem};
@@ -8,8 +10,10 @@ use std::{io, mem};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use log::Level;
 
-use super::clock;
+use super::event::Event;
 use super::notice::{self, Notice};
+use super::{clock, wall_clock};
+use crate::wall::Timestamp;
 
 /// Batches (turns of the loop) that may wait.
 const QUEUE: usize = 64;
@@ -20,11 +24,23 @@ const LINES: u64 = 200;
 /// Short enough that the number comes while the operator still wonders.
 const WINDOW: Duration = Duration::from_secs(1);
 
+/// Events of a turn that are told to listeners; further ones are counted.
+const EVENTS: usize = 262_144;
+/// How long [`Scribe::settle`] waits at most.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Who is told events, on the scribe's thread.
+pub(crate) type Listener = Box<dyn Fn(&Event) + Send>;
+
 /// Collects notices during a turn of the loop and hands them over at its end.
 pub(crate) struct Scribe {
     queue: Sender<Batch>,
     batch: Batch,
     lost: u64,
+    /// Somebody wants events: a hook ...
+    has_hooks: bool,
+    /// ... or so many who watch.
+    watchers: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
@@ -37,17 +53,39 @@ impl Scribe {
             .name("notices".to_owned())
             .stack_size(256 * 1024)
             .spawn(move || log_all(&batches, &mut |level, text| log::log!(target: "herald", level, "{text}")))?;
-        Ok(Scribe { queue, batch: Batch::default(), lost: 0, thread })
+        Ok(Scribe { queue, batch: Batch::default(), lost: 0, has_hooks: false, watchers: Arc::default(), thread })
+    }
+
+    /// Who is told events from now on; `watchers` says how many others listen besides hooks.
+    pub(crate) fn attach(&mut self, listeners: Vec<Listener>, watchers: Arc<AtomicUsize>) {
+        self.batch.listeners = Some(listeners);
+        self.watchers = watchers;
+    }
+
+    /// Whether hooks want events.
+    pub(crate) fn set_hooks(&mut self, has_hooks: bool) {
+        self.has_hooks = has_hooks;
+    }
+
+    /// Waits until what was noted has been told, but not for long.
+    pub(crate) fn settle(&mut self) {
+        let (done, wait) = bounded(1);
+        self.batch.done = Some(done);
+        self.hand_over();
+        let _in_time = wait.recv_timeout(SETTLE);
     }
 
     /// Notes it for the end of the turn.
     pub(crate) fn note(&mut self, notice: Notice) {
+        if self.has_hooks || self.watchers.load(Ordering::Relaxed) > 0 {
+            self.batch.tell(&notice);
+        }
         self.lost += u64::from(!self.batch.note(notice));
     }
 
     /// Hands over what was noted. Never waits: what finds no room is counted, and the count told later.
     pub(crate) fn hand_over(&mut self) {
-        if self.batch.notices.is_empty() && self.lost == 0 {
+        if self.batch.is_empty() && self.lost == 0 {
             return;
         }
         if self.lost > 0 {
@@ -78,9 +116,26 @@ struct Batch {
     notices: Vec<Notice>,
     /// Notices of each kind, kept or not.
     counts: BTreeMap<&'static str, u64>,
+    /// For those who listen.
+    events: Vec<(Timestamp, Notice)>,
+    /// Who that is from now on.
+    listeners: Option<Vec<Listener>>,
+    /// Told when all of it has been.
+    done: Option<Sender<()>>,
 }
 
 impl Batch {
+    fn is_empty(&self) -> bool {
+        self.notices.is_empty() && self.events.is_empty() && self.listeners.is_none() && self.done.is_none()
+    }
+
+    /// What finds no room is missing: there are states enough to look at.
+    fn tell(&mut self, notice: &Notice) {
+        if self.events.len() < EVENTS {
+            self.events.push((wall_clock().timestamp(clock()), notice.clone()));
+        }
+    }
+
     /// False when there is no room for it.
     fn note(&mut self, notice: Notice) -> bool {
         if let Some(kind) = notice::kind(&notice) {
@@ -104,6 +159,7 @@ impl Batch {
 
 fn log_all(batches: &Receiver<Batch>, say: &mut dyn FnMut(Level, String)) {
     let mut storm = Storm::default();
+    let mut listeners: Vec<Listener> = Vec::new();
     loop {
         let batch = match storm.ends {
             None => batches.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -114,6 +170,12 @@ fn log_all(batches: &Receiver<Batch>, say: &mut dyn FnMut(Level, String)) {
                 let told = batch.notices.iter().filter(|notice| storm.lets_pass(notice));
                 told.for_each(|notice| notice::word(notice, say));
                 batch.counted_only().for_each(|(kind, more)| *storm.counts.entry(kind).or_default() += more);
+                listeners = batch.listeners.unwrap_or(listeners);
+                let events = batch.events.iter().filter_map(|(at, notice)| Event::new(*at, notice));
+                events.for_each(|event| listeners.iter().for_each(|listener| listener(&event)));
+                if let Some(done) = batch.done {
+                    let _waited_for = done.send(());
+                }
             }
             Err(RecvTimeoutError::Timeout) => storm.end(say),
             Err(RecvTimeoutError::Disconnected) => return storm.end(say),
@@ -161,7 +223,6 @@ mod tests {
     use crate::driver::notice::Subjects;
     use crate::engine;
     use crate::health::{HealthEvent, ServiceState};
-    use std::sync::Arc;
 
     fn service_down() -> Notice {
         let event =
@@ -191,7 +252,9 @@ mod tests {
     #[test]
     fn what_finds_no_room_in_the_queue_is_counted_whether_kept_or_not() {
         let (queue, batches) = bounded(1);
-        let mut scribe = Scribe { queue, batch: Batch::default(), lost: 0, thread: thread::spawn(|| ()) };
+        let thread = thread::spawn(|| ());
+        let (has_hooks, watchers) = (false, Arc::default());
+        let mut scribe = Scribe { queue, batch: Batch::default(), lost: 0, has_hooks, watchers, thread };
         scribe.note(Notice::CheckingNow);
         scribe.hand_over();
         (0..1000).for_each(|_| scribe.note(service_down()));

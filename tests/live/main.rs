@@ -6,6 +6,7 @@ mod glb;
 mod restart;
 mod router;
 mod tripwire;
+mod watch;
 
 use std::fs;
 use std::io::{Read, Write};

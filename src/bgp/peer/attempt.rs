@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::feed::Feed;
 use super::refusal::Refusals;
 use super::{Action, Cause, ConnId, Link, Notice, Peer, State, Suspects, Timer, retry};
+use crate::bgp::adj_rib_out::Written;
 use crate::bgp::drain::Telling;
 use crate::bgp::error::Notification;
 use crate::bgp::fsm::{self, Connection, Terms};
@@ -317,6 +318,10 @@ impl Peer {
         link.paused = link.connection.unsent() >= UNSENT_HIGH;
         if let Some(first) = filling.too_large.first() {
             self.actions.push_back(Action::Notice(Notice::TooLarge(*first, filling.too_large.len())));
+        }
+        let Written { announced, withdrawn, first } = filling.written;
+        if announced + withdrawn > 0 {
+            self.actions.push_back(Action::Notice(Notice::Told { announced, withdrawn, first }));
         }
         let notices = filling.synchronised.into_iter().map(|(family, routes)| Notice::Synchronised(family, routes));
         self.actions.extend(notices.map(Action::Notice));

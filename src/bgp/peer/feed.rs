@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::bgp::adj_rib_out::{AdjRibOut, family_range};
+use crate::bgp::adj_rib_out::{AdjRibOut, Written, family_range};
 use crate::bgp::drain::Telling;
 use crate::bgp::export::Export;
 use crate::bgp::fsm::Session;
@@ -72,6 +72,8 @@ pub(super) struct Filling {
     pub(super) synchronised: Vec<(Family, usize)>,
     /// Routes whose attributes fit no message.
     pub(super) too_large: Vec<Prefix>,
+    /// What they tell.
+    pub(super) written: Written,
 }
 
 impl Feed {
@@ -167,7 +169,8 @@ impl Feed {
         while self.started && filling.octets.len() < limit {
             self.begin_answers(&mut filling);
             while self.pending() < PENDING_MAX && self.scan(rib) {}
-            filling.too_large.extend(self.told.write(self.session.encoding, limit, &mut filling.octets));
+            let refused = self.told.write(self.session.encoding, limit, &mut filling.octets, &mut filling.written);
+            filling.too_large.extend(refused);
             self.end_initial(&mut filling);
             self.end_answers(&mut filling);
             if self.is_idle() {

@@ -139,8 +139,8 @@ impl Teller {
             Notice::State { from, to, cause: None } => {
                 self.line(*at, What::State { from: from.name(), to: to.name() }, || None)
             }
-            // It always dials.
-            Notice::Waiting => Ok(()),
+            // It always dials, and says itself what it tells.
+            Notice::Waiting | Notice::Told { .. } => Ok(()),
             Notice::NoNextHop(family) => self.no_next_hop(*at, *family),
             Notice::FamilyNotNegotiated(family) => self.not_negotiated(*at, *family),
             Notice::Synchronised(family, routes) => {

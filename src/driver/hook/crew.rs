@@ -109,6 +109,23 @@ impl<D: Desk> Crew<D> {
         result
     }
 
+    /// Puts things onto the desk from elsewhere, and tells the news of that, as long as there is a crew.
+    pub(super) fn clerk<T: 'static>(&self, with: fn(&mut D, &T) -> Vec<D::News>) -> impl Fn(&T) + Send + 'static
+    where
+        D: Send + 'static,
+    {
+        let shared = self.shared.clone();
+        move |what| {
+            let mut state = shared.lock();
+            let news = with(&mut state.desk, what);
+            if state.idle > 0 && state.desk.due(clock()).is_some() {
+                shared.work.notify_one();
+            }
+            drop(state);
+            news.into_iter().for_each(|news| (shared.tell)(news));
+        }
+    }
+
     /// Tells news that did not come from work.
     pub(super) fn tell(&self, news: D::News) {
         (self.shared.tell)(news);

@@ -157,6 +157,11 @@ impl Hooks {
         news.into_iter().for_each(|news| self.crew.tell(news));
     }
 
+    /// [`offer`](Self::offer) for another thread.
+    pub fn offerer(&self) -> impl Fn(&Document) + Send + 'static {
+        self.crew.clerk(|desk, document: &Document| desk.offer(document).into_iter().collect())
+    }
+
     /// How they are, in the order of the configuration.
     pub fn lines(&self, wall: &WallClock) -> Vec<HookLine> {
         self.crew.look(|desk| desk.lines(wall))

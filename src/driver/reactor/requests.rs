@@ -168,6 +168,7 @@ impl Reactor {
             self.scribe.note(Notice::HooksMissing(error.to_string()));
         }
         self.oversight.configure(&config);
+        self.listen(&config);
         self.watch_ways(&config);
         self.watch_addresses(&config);
         if config.daemon.control_socket != self.config.daemon.control_socket {

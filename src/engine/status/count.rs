@@ -26,6 +26,13 @@ impl Count {
     }
 }
 
+impl Count {
+    /// What counts, of how much, and what must.
+    pub fn numbers(&self) -> (u64, u64, u64) {
+        (self.available, self.of, self.required)
+    }
+}
+
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Count { measure, available, of, required, on_sorry } = self;

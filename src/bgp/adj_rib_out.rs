@@ -197,6 +197,11 @@ impl AdjRibOut {
         self.told.contains_key(prefix)
     }
 
+    /// With what the peer has been told of `prefix`.
+    pub fn told(&self, prefix: &Prefix) -> Option<&Arc<PathAttributes>> {
+        self.told.get(prefix)
+    }
+
     /// The prefixes of one family that the peer has been told, in order, those after `after`.
     pub fn told_after(&self, family: Family, after: Option<Prefix>) -> impl Iterator<Item = &Prefix> {
         self.told.range(family_range(family, after)).map(|(prefix, _)| prefix)

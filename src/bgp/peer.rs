@@ -23,6 +23,7 @@ use meeting::Visitor;
 use refusal::Refusals;
 use retry::Backoff;
 
+use super::attribute::PathAttributes;
 use super::capability::Capability;
 use super::drain::Telling;
 use super::error::Notification;
@@ -408,6 +409,11 @@ impl Peer {
     /// Whether this peer has been told of `prefix` and not of its withdrawal.
     pub fn has_advertised(&self, prefix: &Prefix) -> bool {
         self.feed().is_some_and(|feed| feed.told().has_told(prefix))
+    }
+
+    /// With what this peer has been told of `prefix`.
+    pub fn told(&self, prefix: &Prefix) -> Option<&PathAttributes> {
+        self.feed()?.told().told(prefix).map(AsRef::as_ref)
     }
 
     /// The routes that this peer has been told of and not of their withdrawal.

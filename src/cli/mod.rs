@@ -15,6 +15,7 @@ mod simulate;
 mod speak;
 mod status;
 mod watch;
+mod why;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -44,6 +45,9 @@ enum Command {
     /// Show VIPs, services, backends and peers; exit with 0 when every VIP is announced, else with 1
     #[command(after_help = status::HELP)]
     Status(status::Args),
+    /// Show why a VIP is as it is, from the routers that have its route down to the results of its checks
+    #[command(after_help = why::HELP)]
+    Why(why::Args),
     /// Show events as they happen
     #[command(after_help = watch::HELP)]
     Watch(watch::Args),
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Drain(args) => drain::drain(&args, &client::socket(chosen)),
         Command::Undrain(args) => drain::undrain(&args, &client::socket(chosen)),
+        Command::Why(args) => why::run(&args, &client::socket(chosen)),
         Command::Watch(args) => watch::run(&args, &client::socket(chosen)),
         Command::Status(args) => status::run(&args, &client::socket(chosen)),
     }

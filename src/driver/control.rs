@@ -23,7 +23,6 @@ use super::control_change::Change;
 use super::control_client::{Client, Request};
 use super::control_socket::Socket;
 use super::status::Status;
-use crate::engine::drain::DrainAnswer;
 
 const LISTENER: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -57,7 +56,7 @@ pub(super) enum Ask {
 
 enum Answer {
     Status(Box<Status>, Duration),
-    Changed(usize, Result<DrainAnswer, String>, Duration),
+    Changed(usize, Result<Value, String>, Duration),
     /// A line for those who watch.
     Event(Arc<[u8]>),
     Stop,
@@ -107,8 +106,13 @@ pub(crate) enum Reply<T> {
 type Handler = fn(&mut Server, Instant, usize, Value);
 
 /// Everything that can be asked for.
-const COMMANDS: &[(&str, Handler)] =
-    &[("status", Server::status), ("watch", Server::watch), ("drain", Server::drain), ("undrain", Server::undrain)];
+const COMMANDS: &[(&str, Handler)] = &[
+    ("status", Server::status),
+    ("why", Server::why),
+    ("watch", Server::watch),
+    ("drain", Server::drain),
+    ("undrain", Server::undrain),
+];
 
 /// The running control thread. Its socket is removed when it is stopped.
 pub(super) struct Control {
@@ -170,7 +174,7 @@ impl Control {
     }
 
     /// Answers [`Ask::Change`]; `took` is what it cost the loop.
-    pub(super) fn changed(&self, client: usize, result: Result<DrainAnswer, String>, took: Duration) {
+    pub(super) fn changed(&self, client: usize, result: Result<Value, String>, took: Duration) {
         self.tell(Answer::Changed(client, result, took));
     }
 
@@ -426,6 +430,10 @@ impl Server {
         self.change(now, token, Change::undrain(arguments));
     }
 
+    fn why(&mut self, now: Instant, token: usize, arguments: Value) {
+        self.change(now, token, Change::why(arguments));
+    }
+
     fn change(&mut self, now: Instant, token: usize, change: Result<Change, String>) {
         match change {
             Err(error) => self.refuse(now, token, &error),
@@ -449,7 +457,7 @@ impl Server {
         }
     }
 
-    fn report(&mut self, now: Instant, token: usize, result: Result<DrainAnswer, String>, took: Duration) {
+    fn report(&mut self, now: Instant, token: usize, result: Result<Value, String>, took: Duration) {
         self.changes.is_busy = false;
         self.not_before = Some(now + took * REST);
         match (result, self.clients.get_mut(&token)) {

@@ -19,6 +19,8 @@ pub(super) enum Change {
     Drain(Target, Option<Duration>, Option<String>),
     /// Undo that.
     Undrain(Target),
+    /// Nothing: say why this VIP is as it is.
+    Why(String),
 }
 
 /// Arguments that this version does not know may be what the client relies on: they are refused.
@@ -39,6 +41,13 @@ impl Change {
         }
         let reason = reason.map(|reason| one_line(&reason)).filter(|reason| !reason.is_empty());
         Ok(Change::Drain(parse(&target), time, reason))
+    }
+
+    pub(super) fn why(arguments: Value) -> Result<Change, String> {
+        match read(arguments)? {
+            Arguments { target, for_ms: None, reason: None } => Ok(Change::Why(target)),
+            _ => Err("why takes a target and nothing else".to_owned()),
+        }
     }
 
     pub(super) fn undrain(arguments: Value) -> Result<Change, String> {

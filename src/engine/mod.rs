@@ -20,6 +20,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 mod ways;
+pub mod why;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

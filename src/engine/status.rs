@@ -227,7 +227,13 @@ impl Engine {
         }
     }
 
-    fn vip_line(&self, vip: &Prefix, entry: &config::Vip, peers: &[&Peer], clock: &WallClock) -> Option<VipLine> {
+    pub(super) fn vip_line(
+        &self,
+        vip: &Prefix,
+        entry: &config::Vip,
+        peers: &[&Peer],
+        clock: &WallClock,
+    ) -> Option<VipLine> {
         let status = self.announce.vip(vip)?;
         Some(VipLine {
             address: vip.to_string(),

@@ -150,6 +150,8 @@ pub(super) struct CheckState {
     pub(super) lag: Duration,
     /// Runs that shall follow at once because something has happened to the target, as long as they pass.
     pub(super) alert: u8,
+    /// What the last runs found, the latest in the lowest bit, and how many there are, up to ten.
+    pub(super) history: (u16, u8),
     /// Its verdict is from before a restart, and no run of its own has ended yet.
     pub(super) is_restored: bool,
     /// Somebody waits for the result of a run of this generation or a later one.
@@ -186,6 +188,7 @@ impl CheckState {
             is_stale: false,
             lag: Duration::ZERO,
             alert: 0,
+            history: (0, 0),
             is_restored: false,
             asked: None,
         }

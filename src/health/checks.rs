@@ -337,6 +337,7 @@ impl Checks {
         }
         state.run = Run::Waiting;
         state.is_restored = false;
+        state.history = (state.history.0 << 1 | u16::from(outcome.passed), (state.history.1 + 1).min(10));
         let (before, was_settled) = (state.statement(), state.verdict.is_settled());
         let is_final =
             outcome.is_final || outcome.failure.is_some_and(|kind| state.check.timing.conclusive.contains(kind));

@@ -206,6 +206,7 @@ impl Health {
             since: verdict.since,
             last: state.and_then(|state| state.last.clone()),
             streak: verdict.streak,
+            history: state.map(|state| history(state.history)).unwrap_or_default(),
             restored: state.is_some_and(|state| state.is_restored),
             stale: state.is_some_and(|state| state.is_stale),
             lag: state.map(|state| state.lag).unwrap_or_default(),
@@ -281,6 +282,11 @@ impl Health {
             }
         }
     }
+}
+
+/// Bits and their number as a list, the latest last.
+fn history((bits, count): (u16, u8)) -> Vec<bool> {
+    (0..count).rev().map(|place| bits >> place & 1 == 1).collect()
 }
 
 /// The checks with a tripwire, by their keys.

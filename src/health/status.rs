@@ -29,6 +29,8 @@ pub struct CheckStatus {
     pub last: Option<ProbeOutcome>,
     /// Last runs in a row that contradict the verdict; before the first verdict, that agree with each other.
     pub streak: u32,
+    /// Whether its last runs passed, ten at most, the latest last.
+    pub history: Vec<bool>,
     /// The verdict is from before a restart, and no run has ended since.
     pub restored: bool,
     /// It has not run for so long that its verdict is old.

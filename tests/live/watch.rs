@@ -65,6 +65,10 @@ fn the_chain_from_a_check_to_the_routes() {
     let mut daemon = Daemon::new(&config(&router, port, ONE, "0s"));
     daemon.start();
     router.wait_for(&announce(VIP));
+    let page = daemon.ask(&["why", "192.0.2.1"]);
+    let text = String::from_utf8(page.stdout).unwrap();
+    let has = "tor-a has the route: next hop 127.0.0.1, AS path 65001";
+    assert!(page.status.success() && text.contains(has), "{text}");
     let (all, vips) = (Watch::start(&daemon, &[]), Watch::start(&daemon, &["--event", "vip"]));
     daemon.ask(&["drain", "peer/tor-a"]);
     assert_eq!(all.next("drain")["target"], "peer/tor-a");
@@ -95,6 +99,25 @@ fn the_chain_from_a_check_to_the_routes() {
     assert_eq!(vips.events.recv_timeout(PATIENCE).unwrap(), vip, "the others are not for it");
     let status = daemon.status().unwrap();
     assert_eq!(status["vips"][0]["reason"], vip["reason"]);
+    let why = daemon.ask(&["why", "192.0.2.1", "--json"]);
+    assert_eq!(why.status.code(), Some(1), "{why:?}");
+    let why: Value = serde_json::from_slice(&why.stdout).unwrap();
+    assert_eq!(why["vip"]["reason"], vip["reason"]);
+    let check = &why["services"][0]["backends"][0]["checks"][0];
+    assert_eq!((&check["detail"], &check["failure"]), (&"connection refused".into(), &"refused".into()), "{why}");
+    assert!(check["runs"].as_str().unwrap().ends_with("--"), "{check}");
+    let page = String::from_utf8(daemon.ask(&["why", "192.0.2.1"]).stdout).unwrap();
+    for words in [
+        "192.0.2.1/32 is withdrawn since",
+        "service web: down for",
+        "connection refused [refused]; runs ",
+        "tor-a does not have the route",
+    ] {
+        assert!(page.contains(words), "no {words:?} in\n{page}");
+    }
+    let unknown = daemon.ask(&["why", "192.0.2.3"]);
+    let error = String::from_utf8(unknown.stderr).unwrap();
+    assert!(unknown.status.code() == Some(2) && error.contains("did you mean `192.0.2.1/32`?"), "{error}");
     daemon.wait_for_log(vip["text"].as_str().unwrap());
 
     daemon.signal(Signal::TERM);

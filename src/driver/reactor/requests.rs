@@ -16,6 +16,11 @@ use crate::driver::{clock, wall_clock};
 use crate::engine::Input;
 use crate::engine::drain::Drain;
 
+/// For a reply: nothing that is replied has what JSON does not.
+fn as_value(answer: impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(answer).unwrap_or_default()
+}
+
 impl Reactor {
     pub(super) fn take_mail(&mut self, mail: Mail) {
         match mail {
@@ -61,9 +66,10 @@ impl Reactor {
             Change::Drain(target, time, reason) => {
                 let since = wall.timestamp(now);
                 let drain = Drain { reason, since, until: time.map(|time| since.after(time)) };
-                self.engine.drain(now, &wall, &target, drain)
+                self.engine.drain(now, &wall, &target, drain).map(as_value)
             }
-            Change::Undrain(target) => self.engine.undrain(now, &target),
+            Change::Undrain(target) => self.engine.undrain(now, &target).map(as_value),
+            Change::Why(vip) => self.engine.why(&vip, &wall).map(as_value),
         };
         self.drain(now);
         self.control.changed(client, result, clock() - now);

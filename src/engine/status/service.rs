@@ -103,6 +103,9 @@ pub struct CheckLine {
     /// What the last run that passed warned of.
     #[serde(default)]
     pub warning: Option<String>,
+    /// Its last runs, ten at most: `+` passed, `-` failed, the latest last.
+    #[serde(default)]
+    pub runs: String,
     /// The verdict is from before a restart, and no run has ended since.
     #[serde(default)]
     pub restored: bool,
@@ -145,7 +148,7 @@ impl TripwireLine {
 }
 
 impl Engine {
-    pub(super) fn service_line(&self, index: usize, clock: &WallClock) -> ServiceLine {
+    pub(in crate::engine) fn service_line(&self, index: usize, clock: &WallClock) -> ServiceLine {
         let service = &self.config.services[index];
         let status = self.health.service(index);
         let backends = service.backends.iter().zip(&status.backends);
@@ -203,6 +206,7 @@ impl Engine {
             failure: failure.map(|kind| kind.name().to_owned()),
             output: status.last.and_then(|last| last.output).map(String::from),
             warning: status.warning.map(String::from),
+            runs: super::super::why::runs(&status.history),
             restored: status.restored,
             stale: status.stale,
             lag_us: micros(status.lag),

@@ -1,5 +1,6 @@
 //! `herald status`: everything at a glance, what needs attention first.
 
+mod guard;
 mod hooks;
 mod services;
 
@@ -16,6 +17,8 @@ use crate::driver::status::Status;
 use crate::engine::aggregate::AggregateLine;
 use crate::engine::status::{PeerLine, VipLine};
 use crate::wall::Timestamp;
+
+pub(super) use services::share;
 
 /// What `--help` says at its end.
 pub(super) const HELP: &str = "\
@@ -97,6 +100,7 @@ impl<'a> Page<'a> {
 
     fn text(mut self) -> String {
         self.head();
+        self.guard();
         self.vips();
         self.aggregates();
         self.services();
@@ -133,8 +137,7 @@ impl<'a> Page<'a> {
         }
         if let Some(wait) = self.status.engine.wait.as_ref().filter(|wait| wait.after_restart) {
             let head = self.paint(Mood::Unsure, "restarted");
-            let left = wait.until.map(|at| age(at.since_epoch().saturating_sub(self.status.at.since_epoch())));
-            let left = left.map(|left| format!(", {left} at most")).unwrap_or_default();
+            let left = wait.until.map(|at| format!(", {} at most", self.left(at))).unwrap_or_default();
             let more = if wait.undecided > wait.vips.len() { ", ..." } else { "" };
             self.line(&format!(
                 "{head}: routers keep what they have until {} VIPs have their first verdicts{left}: {}{more}",
@@ -170,13 +173,16 @@ impl<'a> Page<'a> {
             let mood = if is_announced(vip) { Mood::Good } else { Mood::of(&vip.state).min(Mood::Unsure) };
             let state = self.paint(mood, &format!("{:<9}", vip.state));
             let why = match (vip.state.as_str(), vip.peers.as_slice()) {
-                ("announced" | "degraded", []) => "no peer has it".to_owned(),
+                ("announced" | "degraded" | "frozen", []) => "no peer has it".to_owned(),
                 ("announced", peers) => format!("to {}", peers.join(", ")),
-                ("degraded", peers) => format!("to {}: {}", peers.join(", "), vip.reason),
+                ("degraded" | "frozen", peers) => format!("to {}: {}", peers.join(", "), vip.reason),
                 _ => vip.reason.clone(),
             };
+            // The reason of a suppression has it in its words.
+            let until = vip.until.filter(|_| vip.state != "suppressed");
+            let until = until.map(|until| format!("; for {} more", self.left(until))).unwrap_or_default();
             let age = self.since(vip.since);
-            self.line(&format!("  {:<width$}  {state}  {age:>6}  {why}", vip.address));
+            self.line(&format!("  {:<width$}  {state}  {age:>6}  {why}{until}", vip.address));
         }
     }
 
@@ -233,9 +239,7 @@ impl<'a> Page<'a> {
                 // What the router said before it stopped answering is what the operator has to know.
                 let said = peer.last_notification.as_ref().filter(|said| peer.last_error.as_ref() != Some(said));
                 words.extend(said.map(|said| format!("before: {said}")));
-                words.extend(peer.retry_at.map(|at| {
-                    format!("next attempt in {}", age(at.since_epoch().saturating_sub(self.status.at.since_epoch())))
-                }));
+                words.extend(peer.retry_at.map(|at| format!("next attempt in {}", self.left(at))));
             }
             words.extend(peer.drained.then(|| "drained".to_owned()));
             if !peer.left_out.is_empty() {
@@ -288,9 +292,7 @@ impl<'a> Page<'a> {
         let width = widest(drains.iter().map(|drain| drain.target.as_str()));
         for drain in drains {
             let mut words: Vec<String> = Vec::new();
-            words.extend(drain.until.map(|until| {
-                format!("for {} more", age(until.since_epoch().saturating_sub(self.status.at.since_epoch())))
-            }));
+            words.extend(drain.until.map(|until| format!("for {} more", self.left(until))));
             words.extend((!drain.configured).then(|| "not configured".to_owned()));
             words.extend(drain.reason.clone());
             let age = self.since(drain.since);
@@ -308,6 +310,11 @@ impl<'a> Page<'a> {
     /// How long ago, by the daemon's clock.
     fn since(&self, at: Timestamp) -> String {
         age(self.status.at.since_epoch().saturating_sub(at.since_epoch()))
+    }
+
+    /// How long still, by the daemon's clock.
+    fn left(&self, until: Timestamp) -> String {
+        age(until.since_epoch().saturating_sub(self.status.at.since_epoch()))
     }
 
     fn paint(&self, mood: Mood, text: &str) -> String {
@@ -452,6 +459,43 @@ Hooks: 1 of 2 working
                      \"peer_restart_time_s\": 120}, \"established_count\": 1";
         let keeps = page(&JSON.replace("\"established_count\": 1", keeps));
         assert!(keeps.contains(", extended next hop, keeps routes for 60s, also after NOTIFICATIONs, "), "{keeps}");
+    }
+
+    #[test]
+    fn doubts_and_holds_are_in_plain_sight() {
+        let more = r#"{
+            "guard": {"active": true, "reason": "4 of 5 VIPs turned unhealthy at once", "since": "2026-01-01T00:59:18.000Z",
+                      "until": "2026-01-01T01:09:18.000Z", "doubted": 4, "of": "vips"},
+            "self_checks": [
+                {"name": "loopback", "state": "passing", "since": "2026-01-01T00:56:48.000Z", "on_failure": "withdraw",
+                 "detail": "connected"},
+                {"name": "uplink", "state": "failing", "since": "2026-01-01T00:59:18.000Z", "on_failure": "hold",
+                 "detail": "timeout"}], "#;
+        let json = JSON.replacen('{', more, 1);
+        let json = json.replacen(
+            r#""state": "announced", "since": "2026-01-01T00:56:48.000Z","#,
+            r#""state": "holding", "since": "2026-01-01T00:56:48.000Z", "until": "2026-01-01T01:00:05.000Z","#,
+            1,
+        );
+        let web = r#""available": 1, "required": 1,"#;
+        let json = json.replacen(
+            web,
+            r#""available": 10, "required": 40, "required_up": 60, "required_down": 40, "measure": "weight",
+               "counting": 10, "total": 100, "on_sorry": true,"#,
+            1,
+        );
+        let status: Status = serde_json::from_str(&json).unwrap();
+        let page = Page::new(&status, false).text();
+        for line in [
+            "GUARD: 4 of 5 VIPs turned unhealthy at once; doubted for 42s, 9m18s more at most: 4 VIPs stay announced",
+            "Self-checks: 1 of 2 passing",
+            "  uplink    failing       42s  timeout (hold while it fails)",
+            "  loopback  passing     3m12s  connected",
+            "  192.0.2.1/32     holding     3m12s  all services are up; for 5s more",
+            "  web   up          3m12s  weight 10 of 100 available, 40 required (to come up: 60); on its sorry backends",
+        ] {
+            assert!(page.lines().any(|it| it == line), "no {line:?} in\n{page}");
+        }
     }
 
     #[test]

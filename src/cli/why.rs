@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::age::age;
 use super::client::{self, AskError};
+use super::status::share;
 use crate::engine::status::{BackendLine, CheckLine, ServiceLine};
 use crate::engine::why::{Why, WhyPeer};
 use crate::wall::Timestamp;
@@ -59,7 +60,12 @@ pub(super) fn run(args: &Args, socket: &Path) -> ExitCode {
 fn text(why: &Why) -> String {
     let mut page = Page { at: why.at, text: String::new() };
     let vip = &why.vip;
-    let until = vip.until.map(|at| format!("; for {} more", page.left(at))).unwrap_or_default();
+    // The reason of a suppression has it in its words.
+    let until = vip
+        .until
+        .filter(|_| vip.state != "suppressed")
+        .map(|at| format!("; for {} more", page.left(at)))
+        .unwrap_or_default();
     page.line(
         0,
         &format!(
@@ -122,17 +128,9 @@ impl Page {
     }
 
     fn service(&mut self, service: &ServiceLine) {
-        let ServiceLine { name, state, available, required, since, .. } = service;
-        let of = service.total.unwrap_or(service.backends.len() as u64);
-        let what = if service.measure.as_deref() == Some("weight") { "weight " } else { "" };
-        let sorry = if service.on_sorry { ", on sorry backends" } else { "" };
+        let ServiceLine { name, state, since, .. } = service;
         let since = self.since(*since);
-        self.line(
-            1,
-            &format!(
-                "service {name}: {state} for {since}, {what}{available} of {of} available, {required} required{sorry}"
-            ),
-        );
+        self.line(1, &format!("service {name}: {state} for {since}, {}", share(service)));
         let mut backends: Vec<&BackendLine> = service.backends.iter().collect();
         backends.sort_by_key(|backend| backend.state == "up");
         for backend in backends {

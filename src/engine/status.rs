@@ -2,6 +2,7 @@
 
 mod about;
 mod count;
+mod guard;
 mod peer;
 mod service;
 
@@ -23,6 +24,7 @@ use crate::prefix::Prefix;
 use crate::wall::{Timestamp, WallClock};
 
 pub use count::Count;
+pub use guard::{GuardLine, SelfCheckLine};
 pub(super) use peer::peer_address;
 pub use peer::{CallsLine, PeerLine, RestartLine, peer_line};
 pub(super) use service::backend_state;
@@ -46,6 +48,12 @@ pub struct Status {
     pub drains: Vec<DrainLine>,
     /// GLB's forwarding tables; `null` when there are none.
     pub glb: Option<GlbLine>,
+    /// The fail-static guard; `null` where nothing raises a doubt.
+    #[serde(default)]
+    pub guard: Option<GuardLine>,
+    /// In the order of the configuration.
+    #[serde(default)]
+    pub self_checks: Vec<SelfCheckLine>,
     /// What End-of-RIB still waits for after a start; `null` when that is over.
     pub wait: Option<WaitLine>,
 }
@@ -218,6 +226,8 @@ impl Engine {
             peers: peers.iter().map(|peer| self.peer_line(peer, clock)).chain(self.gobgp_line(clock)).collect(),
             drains: self.drain_lines(),
             glb: self.glb_line(clock),
+            guard: self.guard_line(clock),
+            self_checks: self.config.self_checks.iter().map(|own| self.self_check_line(own, clock)).collect(),
             wait: self.announce.wait().map(|wait| WaitLine {
                 after_restart: self.announce.has_restarted(),
                 until: wait.until.map(|at| clock.timestamp(at)),

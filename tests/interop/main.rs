@@ -19,6 +19,7 @@ mod harness {
     pub(crate) mod process;
     pub(crate) mod router;
     pub(crate) mod site;
+    pub(crate) mod switches;
     pub(crate) mod wait;
     pub(crate) mod watch;
 }
@@ -34,6 +35,7 @@ mod families;
 mod glb;
 mod gobgp_api;
 mod grpc;
+mod judgement;
 mod links;
 mod loopback;
 mod neighbour_gobgp;

@@ -5,7 +5,6 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::harness::bird::{self, Bird};
 use crate::harness::herald::Herald;
 use crate::harness::plan::{Kind, Plan, with_routers};
 use crate::harness::router::{Neighbour, Router};
@@ -16,28 +15,16 @@ use crate::harness::watch::Watch;
 /// A router that keeps routes, and the record of those that it drops.
 fn helper(kind: Kind, site: &Site, neighbour: &Neighbour) -> (Box<dyn Router>, Watch) {
     let plan = Plan::new(neighbour);
-    match kind {
-        Kind::Bird => {
-            let watch = Watch::kernel(&site.router);
-            let kernel = |family| format!("protocol kernel {{ {family} {{ export all; import none; }}; }}\n");
-            let session = bird::protocol(&plan.with("graceful restart aware;"));
-            let protocols = session + &kernel("ipv4") + &kernel("ipv6");
-            (Box::new(Bird::start(&site.router, "10.99.1.1", &protocols)), watch)
-        }
-        Kind::Frr => {
-            let watch = Watch::kernel(&site.router);
-            (kind.start(&site.router, "10.99.1.1", &plan.with("graceful-restart-helper")), watch)
-        }
+    let plan = match kind {
+        Kind::Bird => plan.with("graceful restart aware;"),
+        Kind::Frr => plan.with("graceful-restart-helper"),
         Kind::GoBgp => {
             let restart = "  [neighbors.graceful-restart.config]\n    enabled = true\n    helper-only = true\n    \
                            restart-time = 60";
-            let plan = plan
-                .with(restart)
-                .with_family("    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true");
-            let router = kind.start(&site.router, "10.99.1.1", &plan);
-            (router, Watch::gobgp(&site.router))
+            plan.with(restart).with_family("    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true")
         }
-    }
+    };
+    Watch::router(kind, &site.router, "10.99.1.1", &plan)
 }
 
 /// VIPs of services of their own. The check of each is a file: it passes, fails, or hangs.
@@ -169,7 +156,9 @@ fn what_is_dead_leaves_before_end_of_rib(kind: Kind) {
     herald.leave();
     script(&site, "dies", "exit 1");
     script(&site, "hangs", "sleep 60");
-    herald.write(&config(&site, &neighbour, &["stays", "dies", "hangs"]));
+    // Verdicts of the life before would do for a while.
+    let config = config(&site, &neighbour, &["stays", "dies", "hangs"]);
+    herald.write(&format!("state_max_age = \"0s\"\n{config}"));
     herald.run();
     // Long before the deadline: one VIP has no verdict yet, and the router keeps its routes.
     for vip in ["dies", "removed"].into_iter().flat_map(vips) {

@@ -3,8 +3,11 @@
 
 use std::path::Path;
 
+use super::bird::{self, Bird};
 use super::lab::Namespace;
+use super::plan::{Kind, Plan};
 use super::process::Process;
+use super::router::Router;
 use super::wait;
 
 /// A running record of routes that go.
@@ -15,6 +18,26 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// A router with this session, and the record of what it drops.
+    pub(crate) fn router(kind: Kind, namespace: &Namespace, router_id: &str, plan: &Plan) -> (Box<dyn Router>, Watch) {
+        match kind {
+            Kind::Bird => {
+                let watch = Watch::kernel(namespace);
+                let kernel = |family| format!("protocol kernel {{ {family} {{ export all; import none; }}; }}\n");
+                let protocols = bird::protocol(plan) + &kernel("ipv4") + &kernel("ipv6");
+                (Box::new(Bird::start(namespace, router_id, &protocols)), watch)
+            }
+            Kind::Frr => {
+                let watch = Watch::kernel(namespace);
+                (kind.start(namespace, router_id, plan), watch)
+            }
+            Kind::GoBgp => {
+                let router = kind.start(namespace, router_id, plan);
+                (router, Watch::gobgp(namespace))
+            }
+        }
+    }
+
     /// What a router does to its kernel's table.
     pub(crate) fn kernel(namespace: &Namespace) -> Watch {
         Watch::start(namespace, "Deleted ", "stdbuf", &["-oL", "ip", "monitor", "route"])

@@ -272,6 +272,7 @@ fn the_way_up_the_routes_and_the_end() {
             Notice::State { from: State::Connect, to: State::OpenSent, cause: None },
             Notice::State { from: State::OpenSent, to: State::OpenConfirm, cause: None },
             Notice::State { from: State::OpenConfirm, to: State::Established, cause: None },
+            Notice::Told { announced: 2, withdrawn: 0, first: vec![prefix("192.0.2.1"), prefix("2001:db8::1")] },
             Notice::Synchronised(Family::Ipv4, 1),
             Notice::Synchronised(Family::Ipv6, 1),
         ]

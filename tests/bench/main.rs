@@ -4,6 +4,7 @@
 
 mod checks;
 mod crash;
+mod decide;
 mod flap;
 mod gobgp;
 mod lag;
@@ -21,7 +22,7 @@ use options::Options;
 /// A benchmark's name and what runs it.
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     ("latency", |_| latency::run()),
     ("crash", |_| crash::run()),
     ("rack", |_| rack::run()),
@@ -30,6 +31,7 @@ const BENCHES: [Bench; 8] = [
     ("gobgp", gobgp::run),
     ("checks", |_| checks::run()),
     ("lag", |_| lag::run()),
+    ("decide", decide::run),
 ];
 
 fn main() {

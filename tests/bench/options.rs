@@ -16,13 +16,14 @@ pub struct Options {
 pub const HELP: &str = "\
 tests/bench/run [BENCHMARK …] [OPTION …]
 
-Benchmarks: latency routes flap gobgp checks lag; all of them when none is named.
+Benchmarks: latency crash rack routes flap gobgp checks lag decide; all of them when none is named.
 
-  --quick             small sizes and one round of routes, flap and gobgp: to see that they work
-  --prefixes=N,N      sizes of routes (default 10000,100000), of flap (default 1000,100000) and of gobgp (default 10000)
+  --quick             small sizes and one round of routes, flap, gobgp and decide: to see that they work
+  --prefixes=N,N      sizes of routes (default 10000,100000), of flap (default 1000,100000), of gobgp
+                      (default 10000) and of decide (1000 at least; default 1000,10000)
   --peers=N,N         BIRD peers of routes, at most 200 (default 1,4,16)
   --senders=A,B       of herald, BIRD, GoBGP and ExaBGP (default: all of them)
-  --rounds=N          of routes and gobgp (default 3) and of flap (default 5)";
+  --rounds=N          of routes and gobgp (default 3), of flap and decide (default 5)";
 
 impl Options {
     /// From the arguments of the program; ends it with a word when they are wrong.

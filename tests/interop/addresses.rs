@@ -15,13 +15,14 @@ use herald::engine::ground::AddressAction;
 use herald::prefix::Prefix;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::harness::bird::{self, Bird};
 use crate::harness::herald::Herald;
 use crate::harness::lab::Namespace;
+use crate::harness::plan::{Kind, Plan, with_routers};
 use crate::harness::process::Process;
 use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
+use crate::harness::watch::Watch;
 
 const VIP: &str = "192.0.2.1";
 const PREFIXES: [&str; 2] = site::VIPS;
@@ -30,20 +31,18 @@ const PREFIXES: [&str; 2] = site::VIPS;
 struct Scene {
     site: Site,
     neighbour: Neighbour,
-    bird: Bird,
+    router: Box<dyn Router>,
 }
 
 /// Everything that happens to addresses or routes of a namespace, with its time.
 struct Record(Process);
 
 impl Scene {
-    fn new() -> Scene {
+    fn new(kind: Kind) -> Scene {
         let site = Site::new();
         let neighbour = site::neighbour(false, 65000, 65001);
-        let kernel =
-            ["ipv4", "ipv6"].map(|family| format!("protocol kernel {{ {family} {{ export all; }}; }}\n")).concat();
-        let bird = Bird::start(&site.router, "10.99.1.1", &(bird::receiver(&neighbour) + &kernel));
-        Scene { site, neighbour, bird }
+        let (router, _) = Watch::router(kind, &site.router, "10.99.1.1", &Plan::new(&neighbour));
+        Scene { site, neighbour, router }
     }
 
     /// One service on an IPv4 and an IPv6 VIP, up while the file `down` is not there; and this for the VIPs.
@@ -72,11 +71,11 @@ impl Scene {
     }
 
     fn wait_for_routes(&self) {
-        site::wait_for_routes(&self.neighbour, &self.bird);
+        site::wait_for_routes(&self.neighbour, &*self.router);
     }
 
     fn wait_for_none(&self) {
-        wait::until_equal("the withdrawal", &Table::new(), || self.bird.table());
+        wait::until_equal("the withdrawal", &Table::new(), || self.router.table());
     }
 
     /// The VIPs that are on an interface.
@@ -137,14 +136,13 @@ impl Record {
     }
 }
 
-#[test]
-fn an_address_is_there_before_the_route_and_stays_after_it() {
-    let scene = Scene::new();
+fn an_address_is_there_before_the_route_and_stays_after_it(kind: Kind) {
+    let scene = Scene::new(kind);
     let (addresses, routes) = (Record::new(&scene.site.herald, "address"), Record::new(&scene.site.router, "route"));
     scene.fall();
     let text = scene.config("bind = \"lo\"\nunbind_delay = \"2s\"\n", "");
     let mut herald = Herald::start(&scene.site.herald, &text);
-    site::established(&scene.bird);
+    site::established(&*scene.router);
     assert_eq!(scene.on("lo"), Vec::<String>::new());
     scene.rise();
     scene.wait_for_routes();
@@ -180,10 +178,12 @@ fn an_address_is_there_before_the_route_and_stays_after_it() {
     herald.assert_nothing_left();
 }
 
+with_routers!(bound, an_address_is_there_before_the_route_and_stays_after_it, bird frr);
+
 /// Longer than a stop may take otherwise.
 #[test]
 fn a_stop_waits_for_a_long_delay() {
-    let scene = Scene::new();
+    let scene = Scene::new(Kind::Bird);
     let mut herald = Herald::start(&scene.site.herald, &scene.config("bind = \"lo\"\nunbind_delay = \"7s\"\n", ""));
     scene.wait_for_routes();
     herald.terminate();
@@ -195,16 +195,16 @@ fn a_stop_waits_for_a_long_delay() {
 
 #[test]
 fn somebody_removes_an_address() {
-    let scene = Scene::new();
+    let scene = Scene::new(Kind::Bird);
     let required = scene.config("bind = \"lo\"\nunbind_delay = \"0s\"\nrequire_address = true\n", "");
     let herald = Herald::start(&scene.site.herald, &required);
     scene.wait_for_routes();
     scene.site.herald.ip(&["address", "delete", "192.0.2.1/32", "dev", "lo"]);
-    let other = site::plain_table(&scene.neighbour, &scene.bird, &PREFIXES[1..]);
-    wait::until_equal("the withdrawal", &other, || scene.bird.table());
+    let other = site::plain_table(&scene.neighbour, &*scene.router, &PREFIXES[1..]);
+    wait::until_equal("the withdrawal", &other, || scene.router.table());
     wait_for_reason(&herald, "withdrawn", "its address is not on lo");
     // It is not put back.
-    wait::stays("the withdrawal", Duration::from_secs(3), &other, || scene.bird.table());
+    wait::stays("the withdrawal", Duration::from_secs(3), &other, || scene.router.table());
     assert_eq!(scene.on("lo"), PREFIXES[1..]);
     site::wait_for_log(&herald, "address 192.0.2.1/32 is gone from lo: somebody else has removed it");
     scene.site.herald.add_address("192.0.2.1/32", "lo");
@@ -221,7 +221,7 @@ fn somebody_removes_an_address() {
     herald.reload_good(&scene.config("require_address = true\n", ""));
     scene.wait_for_routes();
     scene.site.herald.ip(&["address", "delete", "192.0.2.1/32", "dev", "lo"]);
-    wait::until_equal("the withdrawal", &other, || scene.bird.table());
+    wait::until_equal("the withdrawal", &other, || scene.router.table());
     wait_for_reason(&herald, "withdrawn", "its address is not on this host");
     scene.site.herald.add_address("192.0.2.1/24", "to-servers");
     scene.wait_for_routes();
@@ -229,11 +229,11 @@ fn somebody_removes_an_address() {
 
 #[test]
 fn an_interface_that_is_not_there() {
-    let scene = Scene::new();
+    let scene = Scene::new(Kind::Bird);
     let herald = Herald::start(&scene.site.herald, &scene.config("bind = \"vips\"\n", ""));
     let reason = "healthy, but its address cannot be put on vips: no such interface vips";
     wait_for_reason(&herald, "holding", reason);
-    assert_eq!(scene.bird.table().unwrap(), Table::new());
+    assert_eq!(scene.router.table().unwrap(), Table::new());
     scene.site.herald.ip(&["link", "add", "vips", "type", "veth", "peer", "name", "far"]);
     scene.site.herald.ip(&["link", "set", "vips", "up"]);
     scene.wait_for_routes();
@@ -251,7 +251,7 @@ fn an_interface_that_is_not_there() {
 /// SIGUSR2, and a second SIGTERM.
 #[test]
 fn a_restart_leaves_the_addresses_and_a_stop_at_once_does_not() {
-    let scene = Scene::new();
+    let scene = Scene::new(Kind::Bird);
     let mut herald = Herald::start(&scene.site.herald, &scene.config("bind = \"lo\"\nunbind_delay = \"1m\"\n", ""));
     scene.wait_for_routes();
     herald.leave();
@@ -277,7 +277,7 @@ fn a_restart_leaves_the_addresses_and_a_stop_at_once_does_not() {
 
 #[test]
 fn what_it_needs_is_looked_at_first() {
-    let scene = Scene::new();
+    let scene = Scene::new(Kind::Bird);
     let privileges = ["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"];
     let herald = Herald::new(&scene.site.herald, &scene.config("bind = \"lo\"\n", ""));
     let (code, said) = herald.check_config_with(&privileges);
@@ -294,7 +294,7 @@ fn what_it_needs_is_looked_at_first() {
 #[test]
 fn very_many() {
     const VIPS: usize = 10_000;
-    let scene = Scene::new();
+    let scene = Scene::new(Kind::Bird);
     let vips: Vec<String> = (0..VIPS).map(|vip| format!("\"10.{}.{}.1\"", vip / 250, vip % 250)).collect();
     let text = format!(
         "{}[[service]]\nname = \"web\"\nvips = [{}]\nport = 80\nchecks = []\n[[service.backend]]\naddress = \"10.98.0.11\"\n\
@@ -304,7 +304,7 @@ fn very_many() {
     );
     let mut herald = Herald::start(&scene.site.herald, &text);
     let count = || scene.site.herald.run("ip", &["-o", "address", "show", "dev", "lo"]).matches("/32 scope").count();
-    let time = wait::until_equal("all routes", &(VIPS as u64), || scene.bird.counter("ipv4", "Routes:")).as_secs_f64();
+    let time = wait::until_equal("all routes", &(VIPS as usize), || Ok(scene.router.table()?.len())).as_secs_f64();
     assert_eq!(count(), VIPS);
     println!("{VIPS} addresses and routes after {time:.1} s");
     let deletes = |vip: &String| format!("address delete {}/32 dev lo\n", vip.trim_matches('"'));
@@ -420,14 +420,13 @@ fn asked(scene: &Scene) -> Vec<String> {
     text.lines().filter(|line| line.ends_with("192.0.2.1/32")).map(str::to_owned).collect()
 }
 
-#[test]
-fn the_data_plane_goes_before_the_route_and_down_after_it() {
-    let scene = Scene::new();
+fn the_data_plane_goes_before_the_route_and_down_after_it(kind: Kind) {
+    let scene = Scene::new(kind);
     // It notes the router's kernel's table as it is when it is asked.
     let seen = scene.site.herald.dir("hook").join("seen.log");
     let look = format!(
         "[ \"$HERALD_VIP\" = 192.0.2.1/32 ] || exit 0\necho \"$HERALD_ACTION\" >>{seen}\n\
-         [ \"$HERALD_ACTION\" = up ] || sleep 0.2\nnsenter --net=/run/netns/{} ip route show proto bird 192.0.2.1 >>{seen}",
+         [ \"$HERALD_ACTION\" = up ] || sleep 0.2\nnsenter --net=/run/netns/{} ip route show 192.0.2.1 >>{seen}",
         scene.site.router.name(),
         seen = seen.display()
     );
@@ -451,9 +450,10 @@ fn the_data_plane_goes_before_the_route_and_down_after_it() {
     assert_eq!(line["failing"], false, "{line}");
 }
 
-#[test]
-fn a_data_plane_that_fails_hangs_or_is_slow() {
-    let scene = Scene::new();
+with_routers!(data_plane, the_data_plane_goes_before_the_route_and_down_after_it, bird frr);
+
+fn a_data_plane_that_fails_hangs_or_is_slow(kind: Kind) {
+    let scene = Scene::new(kind);
     let mut herald = Herald::start(&scene.site.herald, &scene.config("", &hook(&scene, "echo no table; exit 3")));
     let failed = "healthy, but the data plane is not ready: exit status 3: no table";
     wait_for_reason(&herald, "holding", failed);
@@ -461,7 +461,7 @@ fn a_data_plane_that_fails_hangs_or_is_slow() {
         "another attempt",
         || if asked(&scene).len() > 1 { Ok(()) } else { Err(format!("{:?}", asked(&scene))) },
     );
-    assert_eq!(scene.bird.table().unwrap(), Table::new());
+    assert_eq!(scene.router.table().unwrap(), Table::new());
     // It is slow, and works.
     hook(&scene, "sleep 0.3");
     scene.wait_for_routes();
@@ -481,7 +481,7 @@ fn a_data_plane_that_fails_hangs_or_is_slow() {
             Err(reason)
         }
     });
-    assert_eq!(scene.bird.table().unwrap(), Table::new());
+    assert_eq!(scene.router.table().unwrap(), Table::new());
     // Announced all the same, where that is wanted.
     herald.reload_good(&scene.config("", &(hangs + "data_plane_policy = \"announce\"\n")));
     scene.wait_for_routes();
@@ -489,3 +489,5 @@ fn a_data_plane_that_fails_hangs_or_is_slow() {
     assert!(herald.wait().success());
     herald.assert_nothing_left();
 }
+
+with_routers!(poor_data_plane, a_data_plane_that_fails_hangs_or_is_slow, bird frr);

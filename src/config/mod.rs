@@ -48,7 +48,9 @@ pub use hooks::{
     BearerToken, DataPlaneHook, DataPlanePolicy, EventKind, Hooks, Notify, NotifyTarget, TokenFile, Url, UrlHost,
     Webhook,
 };
-pub use parse::{Texts, find_gobgp, parse, parse_attributes, parse_incomplete, parse_with, peer_keys, wanted_files};
+pub use parse::{
+    Texts, find_gobgp, parse, parse_attributes, parse_incomplete, parse_services, parse_with, peer_keys, wanted_files,
+};
 pub use peer::{LiveParameters, Mode, Peer, PeerRange, SessionParameters};
 pub use quorum::{Measure, Quorum};
 pub use restart::RestartTime;

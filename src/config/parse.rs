@@ -26,6 +26,7 @@ mod peer;
 mod quorum;
 mod schema;
 mod service;
+mod services;
 mod table;
 mod vip;
 mod warning;
@@ -42,9 +43,11 @@ use toml::de::DeTable;
 use super::gobgp::PEER_NAME;
 use super::{Attributes, Config, Diagnostic, Gobgp, Need, Source};
 use findings::{Findings, Place, quote};
+use services::Scope;
 use table::Section;
 
 pub use glb::Texts;
+pub use services::parse_services;
 
 /// Above this size of a file, in bytes, only its first syntax error is looked for.
 const RECOVERABLE: usize = 1 << 20;
@@ -117,9 +120,21 @@ pub fn peer_keys() -> &'static [&'static str] {
     schema::PEER.keys
 }
 
-fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Config, Vec<Diagnostic>> {
-    let tables: Vec<DeTable> =
+fn read(sources: &[Source], texts: &Texts, findings: Findings) -> Result<Config, Vec<Diagnostic>> {
+    read_scope(sources, texts, findings, Scope::Daemon)
+}
+
+fn read_scope(
+    sources: &[Source],
+    texts: &Texts,
+    mut findings: Findings,
+    scope: Scope,
+) -> Result<Config, Vec<Diagnostic>> {
+    let mut tables: Vec<DeTable> =
         sources.iter().enumerate().map(|(file, source)| read_toml(file, &source.text, &mut findings)).collect();
+    if scope == Scope::Services {
+        tables.iter_mut().enumerate().for_each(|(file, table)| services::refuse_the_rest(file, table, &mut findings));
+    }
     let mut roots = Vec::with_capacity(tables.len());
     for (file, table) in tables.iter().enumerate() {
         let root = Section::new(&schema::ROOT, table, Place { file, offset: 0 }, &mut findings);
@@ -172,7 +187,10 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
         needs,
         warnings,
     };
-    refuse_nothing(&roots, &mut findings);
+    match scope {
+        Scope::Daemon => refuse_nothing(&roots, &mut findings),
+        Scope::Services => services::refuse_addresses(&config, vip_places.bind, &mut findings),
+    }
     let places = warning::Places {
         daemon: daemon_places,
         peers: peer_places,
@@ -181,7 +199,7 @@ fn read(sources: &[Source], texts: &Texts, mut findings: Findings) -> Result<Con
         vips: vip_places,
         aggregates: aggregate_places,
     };
-    warning::look(&config, &places, &mut findings);
+    warning::look(&config, &places, scope, &mut findings);
     config.warnings = findings.finish()?;
     Ok(config)
 }

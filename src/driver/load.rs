@@ -164,7 +164,14 @@ fn read_text(path: &Path) -> Result<Source, String> {
 }
 
 fn validate(sources: &[Source], texts: &Texts) -> Result<Config, Vec<Diagnostic>> {
-    let mut config = config::parse_with(sources, texts)?;
+    config::parse_with(sources, texts).and_then(supply)
+}
+
+/// Looks at the files that a configuration names, and at what the system lets us do, and gives it what is in them.
+///
+/// # Errors
+/// Everything that is wrong, each with its place.
+pub(crate) fn supply(mut config: Config) -> Result<Config, Vec<Diagnostic>> {
     let (mut secrets, mut tokens) = (BTreeMap::new(), BTreeMap::new());
     let faults = config.references.iter().filter_map(|reference| look_at(reference, &mut secrets, &mut tokens));
     let mut errors: Vec<_> = faults.chain(needs::look(&config)).collect();

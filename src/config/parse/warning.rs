@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::findings::{Findings, Place};
 use super::passive::can_be_reached;
+use super::services::Scope;
 use super::{aggregate, daemon, gobgp, peer, service, vip};
 use crate::config::{
     Attributes, Backend, Bgp, Config, Gobgp, MAX_WORKERS, Measure, NextHop4, NextHop6, OnDown, Peer, Relation, Service,
@@ -21,7 +22,7 @@ pub(super) struct Places {
     pub(super) aggregates: aggregate::Places,
 }
 
-pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
+pub(super) fn look(config: &Config, places: &Places, scope: Scope, findings: &mut Findings) {
     look_at_workers(config, places, findings);
     for (service, place) in config.services.iter().zip(&places.services.services) {
         look_at_service(service, *place, findings);
@@ -33,7 +34,9 @@ pub(super) fn look(config: &Config, places: &Places, findings: &mut Findings) {
     if let Some((gobgp, place)) = config.gobgp.as_ref().zip(places.gobgp) {
         look_at_gobgp(gobgp, place, findings);
     }
-    look_at_ways(config, places, findings);
+    if scope == Scope::Daemon {
+        look_at_ways(config, places, findings);
+    }
     if let Some(bgp) = &config.bgp {
         look_at_peers(bgp, config, places, findings);
     }

@@ -5,7 +5,8 @@
 //! types. Everything outside `driver` and `cli` is pure: time is an argument, actions are return values.
 //!
 //! For another program that wants to announce routes, [`Speaker`] is the paved path: a BGP speaker on a thread of its
-//! own, with [`config`]'s types to say what it shall do. A program with sockets and a loop of its own takes
+//! own, with [`config`]'s types to say what it shall do. For one that wants health checks and no BGP, that is [`Director`]:
+//! services with their checks go in, verdicts come out. A program with sockets and a loop of its own takes
 //! [`bgp::speaker`], which has neither; [`driver::listen`] and [`bgp::receiver`] are the other side.
 
 pub mod announce;
@@ -24,4 +25,5 @@ pub mod rng;
 pub mod timers;
 pub mod wall;
 
+pub use driver::director::Director;
 pub use driver::speaker::Speaker;

@@ -8,6 +8,7 @@ mod control_client;
 mod control_socket;
 pub mod daemon;
 mod dial;
+pub mod director;
 mod doors;
 pub(crate) mod errand;
 mod event;

@@ -26,10 +26,9 @@ impl Pools {
     /// Not a single thread could be started for one of them.
     pub(super) fn start(
         config: &Config,
-        prober: Arc<Prober>,
+        prober: RunProbe,
         wake: impl Fn() + Clone + Send + Sync + 'static,
     ) -> io::Result<Pools> {
-        let prober = runs(prober);
         let network = Pool::start("check", config.worker_count(), prober.clone(), wake.clone())?;
         let local = Pool::start("exec", config.exec_worker_count(), prober, wake)?;
         Ok(Pools { network, local, overdue: 0, look_at: None })
@@ -44,8 +43,7 @@ impl Pools {
     ///
     /// # Errors
     /// As [`Pool::resize`], of the first of them.
-    pub(super) fn configure(&mut self, config: &Config, prober: Arc<Prober>) -> io::Result<()> {
-        let prober = runs(prober);
+    pub(super) fn configure(&mut self, config: &Config, prober: RunProbe) -> io::Result<()> {
         self.network.set_prober(prober.clone());
         self.local.set_prober(prober);
         let network = self.network.resize(config.worker_count());
@@ -102,7 +100,8 @@ impl Pools {
     }
 }
 
-fn runs(prober: Arc<Prober>) -> RunProbe {
+/// The work of a prober, for the pools.
+pub(super) fn runs(prober: Arc<Prober>) -> RunProbe {
     Arc::new(move |request| prober.run(request))
 }
 

@@ -35,7 +35,7 @@ use super::netlink::{self, Suspicion, addresses};
 use super::notice::restart::Restart;
 use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};
-use super::pools::Pools;
+use super::pools::{Pools, runs};
 use super::reload::{Loaded, Loader, Refused};
 use super::scribe::Scribe;
 use super::signal::Signals;
@@ -162,7 +162,7 @@ impl Reactor {
         let post = poster(&mail, &waker);
         let control = Control::start(socket, move |ask| post(Mail::Control(ask)))?;
         let Loaded { config, subjects, prober, hooks: plan, watched } = first;
-        let pools = Pools::start(&config, prober, waking(&waker))?;
+        let pools = Pools::start(&config, runs(prober), waking(&waker))?;
         let hooks = ground::hooks(poster(&mail, &waker), &plan)?;
         let ground = Ground::new(poster(&mail, &waker), &plan)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);

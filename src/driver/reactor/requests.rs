@@ -9,6 +9,7 @@ use crate::driver::control_change::Change;
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
 use crate::driver::notice::workers::Workers;
+use crate::driver::pools::runs;
 use crate::driver::reload::{Loaded, Refused, What, broken};
 use crate::driver::signal::Request;
 use crate::driver::status::{PoolLine, Status};
@@ -166,7 +167,7 @@ impl Reactor {
         let now = clock();
         // What the engine still has to say means the old configuration's indexes.
         self.drain(now);
-        if let Err(error) = self.pools.configure(&config, prober) {
+        if let Err(error) = self.pools.configure(&config, runs(prober)) {
             let started = self.pools.network().workers() + self.pools.local().workers();
             self.scribe.note(Notice::Workers(Workers::Missing { started, error: error.to_string() }));
         }

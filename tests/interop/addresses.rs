@@ -304,7 +304,7 @@ fn very_many() {
     );
     let mut herald = Herald::start(&scene.site.herald, &text);
     let count = || scene.site.herald.run("ip", &["-o", "address", "show", "dev", "lo"]).matches("/32 scope").count();
-    let time = wait::until_equal("all routes", &(VIPS as usize), || Ok(scene.router.table()?.len())).as_secs_f64();
+    let time = wait::until_equal("all routes", &VIPS, || Ok(scene.router.table()?.len())).as_secs_f64();
     assert_eq!(count(), VIPS);
     println!("{VIPS} addresses and routes after {time:.1} s");
     let deletes = |vip: &String| format!("address delete {}/32 dev lo\n", vip.trim_matches('"'));

@@ -30,6 +30,7 @@ mod as_numbers;
 mod capabilities;
 mod ceases;
 mod checks;
+mod director;
 mod doubt;
 mod drains;
 mod families;

@@ -106,6 +106,22 @@ fn what_recovers_was_never_away() {
 }
 
 #[test]
+fn a_fall_that_was_doubted_afterwards_is_none() {
+    let hold = Hold { initial: 5 * SECOND, max: 60 * SECOND, reset_after: 3600 * SECOND };
+    let mut world = world_of(4, |config| config.vips.values_mut().for_each(|vip| vip.hold_down = hold));
+    world.fall(0..1);
+    assert_eq!(world.vip(0).0, Withdrawn);
+    world.fall(1..4);
+    assert_eq!(world.states(4), [Frozen; 4]);
+    (0..4).for_each(|service| world.service(service, '+'));
+    world.run(20 * SECOND);
+    assert_eq!(world.states(4), [Announced; 4]);
+    world.fall(0..1);
+    world.service(0, '+');
+    assert_eq!(world.vip(0), (Holding, VipCause::HoldDown(world.now + 5 * SECOND)), "the first one");
+}
+
+#[test]
 fn a_recovery_that_does_not_last_prolongs_the_doubt() {
     let mut world = world_of(4, |config| config.fail_static.as_mut().unwrap().limit = None);
     world.fall(0..4);
@@ -225,6 +241,22 @@ fn a_self_check_that_withdraws_takes_everything_and_gives_it_back_after_hold_up(
     assert_eq!((world.vip(0).0, world.vip(1)), (Degraded, (Holding, VipCause::HoldUp(world.now + 5 * SECOND))));
 }
 
+/// Whatever looks at it again, and although the other self-check holds.
+#[test]
+fn what_was_down_long_before_is_no_part_of_it() {
+    let mut world = world_of(4, |config| {
+        config.self_checks = vec![own(7, OnFailure::Hold), own(8, OnFailure::Withdraw)];
+    });
+    world.fall(0..1);
+    world.run(20 * SECOND);
+    world.fall(1..4);
+    assert_eq!(world.states(4), [Withdrawn, Frozen, Frozen, Frozen]);
+    world.check(8, false);
+    assert_eq!((world.states(4), world.routes.len()), (vec![Withdrawn; 4], 0));
+    world.check(8, true);
+    assert_eq!(world.states(4), [Withdrawn, Frozen, Frozen, Frozen]);
+}
+
 #[test]
 fn backends_can_be_what_is_counted() {
     let mut world = world_of(2, |config| config.fail_static.as_mut().unwrap().of = Population::Backends);
@@ -279,6 +311,10 @@ fn in_doubt_rungs_are_kept() {
     world.share(2, 7, 10);
     assert_eq!(world.vip(2), (Degraded, VipCause::Rung(0)));
     world.share(2, 3, 10);
+    // One that falls altogether keeps the route that it had.
+    world.fall(2..3);
+    assert_eq!((world.vip(2).0, world.med(2)), (Frozen, Some(80)));
+    world.service(2, '+');
     world.run(60 * SECOND);
     assert_eq!((world.vip(2), world.med(2)), ((Degraded, VipCause::Rung(1)), Some(40)));
 }

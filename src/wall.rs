@@ -25,7 +25,7 @@ impl WallClock {
         } else {
             self.since_epoch.saturating_sub(self.instant - at)
         };
-        Timestamp(since_epoch)
+        Timestamp(since_epoch.min(LAST))
     }
 
     /// When the wall clock shows `at`; the earliest or latest time that can be told when it is further away than that.
@@ -40,6 +40,9 @@ impl WallClock {
     }
 }
 
+/// The last second of the year 9999.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
 /// A wall-clock time; displays and serialises as RFC 3339 UTC with milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(Duration);
@@ -50,9 +53,9 @@ impl Timestamp {
         self.0
     }
 
-    /// So much later.
+    /// So much later; the end of the year 9999 at the latest, which is what RFC 3339 can write.
     pub fn after(self, time: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(time))
+        Timestamp(self.0.saturating_add(time).min(LAST))
     }
 }
 
@@ -94,6 +97,7 @@ mod tests {
         }
         assert_eq!(clock.instant(clock.timestamp(now - Duration::from_secs(5))), now - Duration::from_secs(5));
         assert!(clock.instant(stamp.after(Duration::MAX)) > now);
+        assert_eq!(stamp.after(Duration::MAX).to_string(), "9999-12-31T23:59:59.000Z");
         assert_eq!(clock.timestamp(now - Duration::from_secs(1)).to_string(), "2025-12-31T23:59:59.123Z");
     }
 }

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use herald::Director;
 use herald::announce::VipState;
 use herald::driver::director::{
-    CheckRun, DirectorError, Frontend, Notifier, Options, Prober, Round, Services, Subject, Transition,
+    CheckRun, DirectorError, Frontend, Notifier, Options, Prober, Round, Services, Subject, Transition, Use,
 };
 use herald::health::{ProbeOutcome, ProbeRequest, ServiceState};
 
@@ -30,6 +30,8 @@ enum Answer {
 struct Script {
     answers: Mutex<BTreeMap<SocketAddr, Answer>>,
     changed: Condvar,
+    /// What the first run of each target was for.
+    uses: Mutex<BTreeMap<SocketAddr, Vec<Use>>>,
 }
 
 impl Script {
@@ -40,8 +42,11 @@ impl Script {
 }
 
 impl Prober for Script {
-    fn probe(&self, request: &ProbeRequest) -> ProbeOutcome {
+    fn probe(&self, request: &ProbeRequest, uses: &[Use]) -> ProbeOutcome {
         let target = request.probe.target;
+        let mut used = self.uses.lock().unwrap();
+        used.entry(target).or_insert_with(|| uses.to_vec());
+        drop(used);
         let answers = self.answers.lock().unwrap();
         let hangs = |answers: &mut BTreeMap<SocketAddr, Answer>| answers.get(&target) == Some(&Answer::Hang);
         let answers = self.changed.wait_while(answers, hangs).unwrap();
@@ -146,6 +151,10 @@ fn verdicts_come_out_with_quorum_weights_and_sorry_backends() {
     let status = director.status().unwrap();
     assert_eq!((&*status.services[0].state, status.services[0].available), ("up", 2));
     assert_eq!(status.services[0].backends[2].checks[0].detail, "ill");
+    // A prober for another data plane knows what it is for.
+    let uses = script.uses.lock().unwrap()[&"10.0.0.4:80".parse().unwrap()].clone();
+    assert_eq!((uses.len(), &*uses[0].service, uses[0].port), (1, "dns", 80));
+    assert_eq!(uses[0].vips.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.53/32"]);
     // One is too few of two.
     script.set("10.0.0.2:80", Answer::Fail);
     wait_for_vips(&director, &["192.0.2.53"]);
@@ -339,6 +348,10 @@ fn drains_last_across_configurations() {
     director.undrain("192.0.2.53").unwrap();
     wait_for_vips(&director, &["192.0.2.1", "192.0.2.9", "192.0.2.53"]);
     assert_eq!(director.frontends().unwrap()[0].backends.len(), 2);
+    // For ever, or nearly.
+    let answer = director.drain("web", Some(Duration::MAX), None).unwrap();
+    assert!(answer.text.ends_with("until 9999-12-31T23:59:59.000Z"), "{}", answer.text);
+    director.undrain("web").unwrap();
     // For a while, and it is over by itself.
     director.drain("web", Some(Duration::from_millis(300)), None).unwrap();
     wait_for_vips(&director, &["192.0.2.9", "192.0.2.53"]);
@@ -399,6 +412,36 @@ fn checks_run_when_they_are_asked_to() {
 
 /// Does not return until the test is over.
 struct Deaf(Receiver<()>, Sender<u64>);
+
+/// Hears of nothing but runs, and cannot bear the first.
+struct Nervous(Sender<()>, std::sync::atomic::AtomicBool);
+
+impl Notifier for Nervous {
+    fn check(&self, _: &CheckRun) {
+        assert!(self.1.swap(true, std::sync::atomic::Ordering::Relaxed), "the first");
+        let _over = self.0.send(());
+    }
+}
+
+#[test]
+fn a_notifier_that_panics_hears_of_what_comes_then() {
+    let (tell, heard) = unbounded();
+    let options = Options {
+        prober: Some(Arc::new(Script::default())),
+        notifier: Some(Arc::new(Nervous(tell, false.into()))),
+        ..Options::default()
+    };
+    // Runs are told when they are over, though they are as expected and the next is far away.
+    let rare = CHECK.replace("20ms", "1h") + &service("web", "192.0.2.1", "", &["10.0.0.1"]);
+    let director = Director::start(Services::parse(&rare).unwrap(), options).unwrap();
+    for _ in 0..3 {
+        director.check_now().unwrap();
+        if heard.recv_timeout(Duration::from_secs(2)).is_ok() {
+            return;
+        }
+    }
+    panic!("it hears of nothing any more");
+}
 
 impl Notifier for Deaf {
     fn check(&self, _: &CheckRun) {

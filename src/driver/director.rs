@@ -14,13 +14,14 @@ mod work;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-use crate::config::Diagnostic;
+use crate::config::{Diagnostic, Protocol};
 use crate::health::{ProbeOutcome, ProbeRequest};
 use crate::prefix::Prefix;
 
@@ -37,7 +38,25 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 pub trait Prober: Send + Sync + 'static {
     /// One run, in the calling thread, which is a worker's. It has [`timeout`](ProbeRequest::timeout) to return; one that
     /// does not has failed, and what it brings later is ignored. A panic is a failure of this run.
-    fn probe(&self, request: &ProbeRequest) -> ProbeOutcome;
+    ///
+    /// `uses` are the backends that the run is for. The same check of the same backend is run once, whoever uses it; one with
+    /// `target = "vip"` is another check for each VIP. A self-check is for none.
+    fn probe(&self, request: &ProbeRequest, uses: &[Use]) -> ProbeOutcome;
+}
+
+/// A backend that a run is for, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The service, by its name.
+    pub service: Arc<str>,
+    /// The VIPs that the service is on.
+    pub vips: Arc<[Prefix]>,
+    /// Of the traffic to them.
+    pub protocol: Protocol,
+    /// Of the traffic to them; of several ports the first.
+    pub port: u16,
+    /// The backend.
+    pub backend: SocketAddr,
 }
 
 /// How a [`Director`] works; the default is what the daemon does.

@@ -207,6 +207,12 @@ fn a_self_check_that_fails_holds_what_it_is_configured_to_hold() {
     assert_eq!(world.vip(1).1, VipCause::Doubted(Doubt::SelfCheck(0), Fault::Service(1)));
     world.run(100 * SECOND);
     world.check(7, true);
+    world.run(5 * SECOND);
+    // It has not recovered for good.
+    world.check(7, false);
+    world.run(20 * SECOND);
+    assert_eq!(world.states(4), [Frozen, Frozen, Frozen, Announced]);
+    world.check(7, true);
     // The others have to be found healthy again, which takes a while.
     world.run(9 * SECOND);
     world.service(0, '+');
@@ -214,7 +220,7 @@ fn a_self_check_that_fails_holds_what_it_is_configured_to_hold() {
     world.run(SECOND);
     assert_eq!(world.states(4), [Announced, Withdrawn, Withdrawn, Announced]);
     let told: Vec<bool> = world.guard_events.iter().map(|event| matches!(event, GuardEvent::Ended { .. })).collect();
-    assert_eq!(told, [false, false, false, true], "{:?}", world.guard_events);
+    assert_eq!(told, [false, false, false, false, false, true], "{:?}", world.guard_events);
     // It may not hold for ever.
     world.check(7, false);
     world.fall(0..4);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -20,7 +21,8 @@ use crate::wall::Timestamp;
 /// So much may wait for a notifier.
 const WAITING: usize = 4096;
 
-/// Is told what happens, in order, one thing at a time, on a thread of its own. Each method does nothing unless it is written.
+/// Is told what happens, in order, one thing at a time, on a thread of its own. Each method does nothing unless it is written;
+/// one that panics has not heard that one thing.
 pub trait Notifier: Send + Sync + 'static {
     /// Something is in another state than it was.
     fn transition(&self, transition: &Transition) {
@@ -122,7 +124,7 @@ pub struct Round {
     pub passed: bool,
 }
 
-/// A run of a check.
+/// A run of a check that came back in time.
 #[derive(Clone, Debug)]
 pub struct CheckRun {
     /// When it ended.
@@ -148,6 +150,17 @@ pub(super) enum Word {
     Check(CheckRun),
 }
 
+fn say(notifier: &dyn Notifier, missed: u64, word: &Word) {
+    if missed > 0 {
+        notifier.lost(missed);
+    }
+    match word {
+        Word::Transition(transition) => notifier.transition(transition),
+        Word::Round(round) => notifier.round(round),
+        Word::Check(run) => notifier.check(run),
+    }
+}
+
 /// What waits, and the thread that takes it.
 pub(super) struct Queue {
     words: Sender<Word>,
@@ -165,14 +178,9 @@ impl Queue {
         let thread = std::thread::Builder::new().name("notifier".to_owned()).spawn(move || {
             let _living = living;
             for word in told {
-                match not_told.swap(0, Ordering::Relaxed) {
-                    0 => {}
-                    count => notifier.lost(count),
-                }
-                match word {
-                    Word::Transition(transition) => notifier.transition(&transition),
-                    Word::Round(round) => notifier.round(&round),
-                    Word::Check(run) => notifier.check(&run),
+                let missed = not_told.swap(0, Ordering::Relaxed);
+                if catch_unwind(AssertUnwindSafe(|| say(&*notifier, missed, &word))).is_err() {
+                    log::error!("the notifier of a director has panicked");
                 }
             }
         })?;
@@ -184,7 +192,7 @@ impl Queue {
         match self.words.try_send(word) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => drop(self.lost.fetch_add(1, Ordering::Relaxed)),
-            // It has panicked, and hears no more.
+            // There is nobody.
             Err(TrySendError::Disconnected(_)) => {}
         }
     }

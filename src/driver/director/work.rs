@@ -1,5 +1,6 @@
 //! The director's thread: the loop around the engine, which has no peers here.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,8 +9,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::notify::{CheckRun, Queue, Subject, Transition, Word};
 use super::rounds::Rounds;
-use super::{Command, DirectorError, Healthy, Options, STOP_PATIENCE, Services};
-use crate::config::{Config, Workers};
+use super::{Command, DirectorError, Healthy, Options, STOP_PATIENCE, Services, Use};
+use crate::config::{Config, Probe, Workers};
 use crate::driver::event::Event;
 use crate::driver::notice::{self, Subjects};
 use crate::driver::pool::{Report, RunProbe};
@@ -19,6 +20,7 @@ use crate::driver::{clock, load, wall_clock};
 use crate::engine::drain::Drain;
 use crate::engine::{Engine, Input, Notice, Output};
 use crate::health::{HealthEvent, ProbeOutcome, Ticket};
+use crate::prefix::Prefix;
 
 /// A deadline that is due although it was just handled would keep the loop turning: the next one is this much later.
 const BREATH: Duration = Duration::from_millis(1);
@@ -41,12 +43,33 @@ impl Prepared {
             config.daemon.workers = Workers::Fixed(workers.clamp(1, crate::config::MAX_WORKERS));
         }
         if let Some(prober) = options.prober.clone() {
-            return Ok(Prepared { config: Arc::new(config), run: Arc::new(move |request| prober.probe(request)) });
+            let uses = uses(&config);
+            let run: RunProbe = Arc::new(move |request| {
+                prober.probe(request, uses.get(&request.probe).map(Vec::as_slice).unwrap_or_default())
+            });
+            return Ok(Prepared { config: Arc::new(config), run });
         }
         let config = load::supply(config).map_err(DirectorError::Refused)?;
         let prober = Prober::new(&config).map_err(DirectorError::Refused)?;
         Ok(Prepared { config: Arc::new(config), run: runs(Arc::new(prober)) })
     }
+}
+
+/// What each probe is for.
+fn uses(config: &Config) -> BTreeMap<Arc<Probe>, Vec<Use>> {
+    let mut uses: BTreeMap<Arc<Probe>, Vec<Use>> = BTreeMap::new();
+    for service in &config.services {
+        let vips: Arc<[Prefix]> = service.vips.clone().into();
+        for backend in &service.backends {
+            for check in backend.checks.iter().filter_map(|used| config.checks.get(used.check)) {
+                let (name, vips, backend) = (service.name.clone(), vips.clone(), backend.address);
+                let (protocol, port) = (service.protocol, service.port);
+                let of_probe = uses.entry(check.probe.clone()).or_default();
+                of_probe.push(Use { service: name, vips, protocol, port, backend });
+            }
+        }
+    }
+    uses
 }
 
 /// Everything that the thread works with.
@@ -168,7 +191,13 @@ impl Work {
     fn drain_outputs(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Probe(request) => self.pools.submit(request),
+                Output::Probe(mut request) => {
+                    if self.notifications.is_some() {
+                        // Somebody wants to hear of every run when it is over, and not when the loop turns next.
+                        request.expected = None;
+                    }
+                    self.pools.submit(request);
+                }
                 Output::Notice(notice) => self.notice(notice),
                 // There are no peers, nothing is done to this host, and tripwires are not held.
                 _ => {}

@@ -186,7 +186,8 @@ impl Router for Frr {
     }
 
     fn table(&self) -> Result<Table, String> {
-        let paths = self.paths()?.into_iter();
+        // One that is being removed is shown until somebody has done it.
+        let paths = self.paths()?.into_iter().filter(|(_, path)| path["removed"] != true);
         paths.map(|(prefix, path)| Ok((prefix, route(&path).ok_or(format!("cannot read {path}"))?))).collect()
     }
 

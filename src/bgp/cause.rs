@@ -33,6 +33,16 @@ pub struct Suspects {
     ttl_security: Option<u8>,
 }
 
+impl Cause {
+    /// The NOTIFICATION that it was, whoever sent it.
+    pub fn notification(&self) -> Option<&Notification> {
+        match self {
+            Cause::Received(notification) | Cause::Sent(notification, _) => Some(notification),
+            Cause::ConnectFailed(_) | Cause::ConnectTimeout(_) | Cause::GivenUp(_) | Cause::Closed(_) => None,
+        }
+    }
+}
+
 impl Suspects {
     /// Those in the configuration of a peer.
     pub fn of(transport: &Transport) -> Suspects {

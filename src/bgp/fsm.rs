@@ -15,6 +15,7 @@ use super::cause::Cause;
 use super::error::Notification;
 use super::message::{Inbox, Message, Refresh};
 use super::open::Open;
+use super::tally::Counts;
 pub use super::terms::{Offer, Session, Terms};
 use crate::prefix::Family;
 use crate::rng::Rng;
@@ -112,6 +113,8 @@ pub struct Connection {
     timers: Timers<Timer, 4>,
     rng: Rng,
     inbox: Inbox,
+    /// Since they were last taken.
+    received: Counts,
     /// Octets handed out and not yet taken by TCP.
     unsent: usize,
     session: Option<Session>,
@@ -127,6 +130,7 @@ impl Connection {
             timers: Timers::new(),
             rng: Rng::new(seed),
             inbox: Inbox::default(),
+            received: Counts::default(),
             unsent: 0,
             session: None,
             actions: VecDeque::new(),
@@ -173,12 +177,20 @@ impl Connection {
         self.inbox.push(bytes);
         while self.state != State::Idle {
             match self.inbox.next() {
-                Ok(Some(message)) => self.step(now, Event::Message(message)),
+                Ok(Some(message)) => {
+                    self.received.add(message.kind());
+                    self.step(now, Event::Message(message));
+                }
                 Ok(None) => return,
                 Err(notification) => self.step(now, Event::Malformed(notification)),
             }
         }
         self.inbox.clear();
+    }
+
+    /// Messages that were received since the last time that somebody asked.
+    pub fn take_received(&mut self) -> Counts {
+        std::mem::take(&mut self.received)
     }
 
     /// TCP took so many octets of what was handed out.

@@ -34,6 +34,7 @@ mod received;
 pub mod receiver;
 pub mod restart;
 pub mod speaker;
+pub mod tally;
 pub mod terms;
 pub mod update;
 pub mod wire;

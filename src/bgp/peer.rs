@@ -29,6 +29,7 @@ use super::drain::Telling;
 use super::error::Notification;
 use super::fsm::{Connection, Session};
 use super::restart::GracefulRestart;
+use super::tally::Tally;
 use super::update::Encoding;
 use crate::config;
 use crate::prefix::{Family, Prefix};
@@ -124,6 +125,8 @@ pub struct PeerStatus {
     pub last_notification_at: Option<Instant>,
     /// How often Established was reached.
     pub established_count: u64,
+    /// Messages and connections since the peer was configured.
+    pub tally: Tally,
     /// When the next attempt to connect is due, when Idle.
     pub retry_at: Option<Instant>,
     /// The AS that the peer said it is, when there is a session.
@@ -192,6 +195,7 @@ pub struct Peer {
     attempt_at: Instant,
     since: Instant,
     established_count: u64,
+    tally: Tally,
     last_error: Option<(Cause, Instant)>,
     last_notification: Option<(Cause, Instant)>,
     /// What the operator has heard since the last session, or since the start.
@@ -243,6 +247,7 @@ impl Peer {
             attempt_at: now,
             since: now,
             established_count: 0,
+            tally: Tally::default(),
             last_error: None,
             last_notification: None,
             told_causes: VecDeque::new(),
@@ -440,6 +445,7 @@ impl Peer {
             last_notification: self.last_notification.as_ref().map(|(cause, _)| cause.clone()),
             last_notification_at: self.last_notification.as_ref().map(|(_, at)| *at),
             established_count: self.established_count,
+            tally: Tally { connects: self.next_conn, ..self.tally },
             retry_at: self.timers.at(Timer::Retry),
             remote_as: session.map(|session| session.open.asn),
             remote_id: session.map(|session| session.open.router_id),

@@ -26,7 +26,7 @@ use crate::wall::{Timestamp, WallClock};
 pub use count::Count;
 pub use guard::{GuardLine, SelfCheckLine};
 pub(super) use peer::peer_address;
-pub use peer::{CallsLine, PeerLine, RestartLine, peer_line};
+pub use peer::{CallsLine, MessagesLine, PeerLine, RestartLine, peer_line};
 pub(super) use service::backend_state;
 pub use service::{BackendLine, CheckLine, ServiceLine, service_state};
 

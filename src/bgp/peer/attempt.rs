@@ -133,10 +133,16 @@ impl Peer {
     }
 
     pub(super) fn drain(&mut self, now: Instant) {
+        for link in &mut self.links {
+            self.tally.received.add_counts(link.connection.take_received());
+        }
         let next = |link: &mut Link| link.connection.poll_action().map(|action| (link.id, link.lost, action));
         while let Some((id, lost, action)) = self.links.iter_mut().find_map(next) {
             match action {
-                fsm::Action::Send(octets) => self.actions.push_back(Action::Send(id, octets)),
+                fsm::Action::Send(octets) => {
+                    self.tally.sent.add_all(&octets);
+                    self.actions.push_back(Action::Send(id, octets));
+                }
                 fsm::Action::Down(cause) => self.down(now, id, cause),
                 _ if lost => {}
                 // `Down` follows, and knows why.

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
+use crate::bgp::cause::Cause;
 use crate::bgp::peer::{Peer, PeerStatus, State};
+use crate::bgp::tally::Counts;
 use crate::config::gobgp::PEER_NAME;
 use crate::config::{self, ApiAddress, Asn};
 use crate::gobgp;
@@ -54,6 +56,15 @@ pub struct PeerLine {
     pub retry_at: Option<Timestamp>,
     /// How often the session was established.
     pub established_count: u64,
+    /// Connections that were attempted, or taken from the router, since the peer was configured.
+    #[serde(default)]
+    pub connects: u64,
+    /// Messages since then.
+    #[serde(default)]
+    pub messages: MessagesLine,
+    /// Code and subcode of the NOTIFICATION that ended the last session or attempt, whoever sent it; `null` when all is well.
+    #[serde(default)]
+    pub last_error_code: Option<(u8, u8)>,
     /// Our AS.
     pub local_as: config::Asn,
     /// The AS that the peer said it is.
@@ -75,6 +86,15 @@ pub struct PeerLine {
     /// Calls of gobgpd's API since the start; only of `[gobgp]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<CallsLine>,
+}
+
+/// Messages by type: `open`, `update`, `notification`, `keepalive` and `route_refresh`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MessagesLine {
+    /// Handed to TCP.
+    pub sent: BTreeMap<String, u64>,
+    /// Whole and well-formed.
+    pub received: BTreeMap<String, u64>,
 }
 
 /// Calls of gobgpd's API.
@@ -146,6 +166,9 @@ impl Engine {
             last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
             retry_at: status.retry_at.map(|at| clock.timestamp(at)),
             established_count: status.established_count,
+            connects: 0,
+            messages: MessagesLine::default(),
+            last_error_code: None,
             local_as,
             remote_as: status.asn,
             remote_id: status.router_id,
@@ -202,12 +225,15 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
             peer_restart_time_s: restart.restart_time,
         }),
         without_next_hop: status.without_next_hop,
-        last_error: status.last_error.map(|cause| cause.to_string()),
+        last_error: status.last_error.as_ref().map(ToString::to_string),
         last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),
         last_notification: status.last_notification.map(|cause| cause.to_string()),
         last_notification_at: status.last_notification_at.map(|at| clock.timestamp(at)),
         retry_at: status.retry_at.map(|at| clock.timestamp(at)),
         established_count: status.established_count,
+        connects: status.tally.connects,
+        messages: MessagesLine { sent: counts(&status.tally.sent), received: counts(&status.tally.received) },
+        last_error_code: status.last_error.as_ref().and_then(Cause::notification).map(|it| (it.code, it.subcode)),
         local_as: config.session.local_as,
         remote_as: status.remote_as,
         remote_id: status.remote_id,
@@ -219,6 +245,10 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
         local_address: status.local_address,
         calls: None,
     }
+}
+
+fn counts(counts: &Counts) -> BTreeMap<String, u64> {
+    counts.iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 fn waiting_for(config: &config::Peer, state: State) -> Option<String> {

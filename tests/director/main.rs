@@ -108,6 +108,7 @@ fn verdicts_come_out_with_quorum_weights_and_sorry_backends() {
     script.set("10.0.0.3:80", Answer::Fail);
     let director = start(&script, &text);
     wait_for_vips(&director, &["192.0.2.1", "192.0.2.53"]);
+    wait_for(&director, "the sorry one", |it| it.status().unwrap().services[0].backends[3].state == "up");
     let frontends = director.frontends().unwrap();
     assert_eq!(frontends.len(), 2);
     assert_eq!((&*frontends[0].service, frontends[0].port, frontends[0].last_port), ("web", 80, 80));
@@ -259,6 +260,9 @@ fn drains_last_across_configurations() {
     // For a while, and it is over by itself.
     director.drain("web", Some(Duration::from_millis(300)), None).unwrap();
     wait_for_vips(&director, &["192.0.2.9", "192.0.2.53"]);
+    wait_for_vips(&director, &["192.0.2.1", "192.0.2.9", "192.0.2.53"]);
+    director.drain("192.0.2.53", Some(Duration::from_millis(300)), None).unwrap();
+    wait_for_vips(&director, &["192.0.2.1", "192.0.2.9"]);
     wait_for_vips(&director, &["192.0.2.1", "192.0.2.9", "192.0.2.53"]);
     match director.drain("wbe", None, None) {
         Err(DirectorError::NoSuchTarget(words)) => assert!(words.contains("`web`"), "{words}"),

@@ -1,6 +1,5 @@
 //! Who is told: the notifier of a director, well and unwell.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -77,8 +76,11 @@ fn a_notifier_hears_of_transitions_rounds_and_runs() {
         rounds.iter().map(|round| (round.number, round.passed)).collect::<Vec<_>>(),
         [(1, true), (2, true), (3, true)]
     );
-    let runs: BTreeSet<u16> = heard.runs.try_iter().map(|run| run.probe.target.port()).collect();
-    assert_eq!(runs, BTreeSet::from([80, 9000]));
+    let runs: Vec<u16> = heard.runs.try_iter().map(|run| run.probe.target.port()).collect();
+    for port in [80, 9000] {
+        let count = runs.iter().filter(|run| **run == port).count();
+        assert!(count >= 3, "each of both has run once in each round: {runs:?}");
+    }
     script.set("10.0.0.1:80", Answer::Fail);
     let failed = loop {
         let run = heard.runs.recv_timeout(PATIENCE).unwrap();
@@ -132,13 +134,9 @@ fn a_notifier_that_panics_hears_of_what_comes_then() {
     // Runs are told when they are over, though they are as expected and the next is far away.
     let rare = CHECK.replace("20ms", "1h") + &service("web", "192.0.2.1", "", &["10.0.0.1"]);
     let director = Director::start(Services::parse(&rare).unwrap(), options).unwrap();
-    for _ in 0..3 {
-        director.check_now().unwrap();
-        if heard.recv_timeout(Duration::from_secs(2)).is_ok() {
-            return;
-        }
-    }
-    panic!("it hears of nothing any more");
+    wait_for_vips(&director, &["192.0.2.1"]);
+    director.check_now().unwrap();
+    heard.recv_timeout(Duration::from_secs(10)).expect("it hears of the second");
 }
 
 impl Notifier for Deaf {

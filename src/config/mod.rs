@@ -101,6 +101,8 @@ pub struct Config {
 pub struct Daemon {
     /// Where `herald status` and the like connect.
     pub control_socket: PathBuf,
+    /// Where the status page and the metrics are served; nowhere when it is empty.
+    pub http_listen: Vec<SocketAddr>,
     /// Threads for checks that talk to others.
     pub workers: Workers,
     /// Threads for those of this host: programs and files.
@@ -123,6 +125,7 @@ impl Default for Daemon {
     fn default() -> Daemon {
         Daemon {
             control_socket: PathBuf::from("/run/herald/control.sock"),
+            http_listen: Vec::new(),
             workers: Workers::Auto,
             exec_workers: Workers::Auto,
             startup_deadline: Duration::from_secs(30),

@@ -1,14 +1,17 @@
 //! The daemon from its start to its end.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, process};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::control_socket::{Socket, SocketError};
+use super::http::{self, Meters};
 use super::log::Log;
-use super::reactor::Reactor;
+use super::reactor::{Doorways, Reactor};
 use super::reload::{self, Loader};
 use super::scribe::Scribe;
 use super::signal::Signals;
@@ -25,6 +28,8 @@ pub enum Failure {
     Config(Vec<Diagnostic>),
     /// There is no control socket to be had.
     Socket(SocketError),
+    /// An address of `http_listen` cannot be had.
+    Http(SocketAddr, io::Error),
     /// The system refused what the daemon cannot do without.
     System(io::Error),
 }
@@ -40,6 +45,7 @@ impl fmt::Display for Failure {
                 write!(f, "herald: not started: {} error{s} in the configuration", errors.len())
             }
             Failure::Socket(error) => write!(f, "herald: {error}"),
+            Failure::Http(address, error) => write!(f, "herald: cannot serve HTTP on {address}: {error}"),
             Failure::System(error) => write!(f, "herald: {error}"),
         }
     }
@@ -60,10 +66,14 @@ pub fn run(path: &Path, socket: Option<&Path>) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     let first = reload::load(path).map_err(Failure::Config)?;
     let socket = Socket::bind(socket.unwrap_or(&first.config.daemon.control_socket)).map_err(Failure::Socket)?;
+    let pages =
+        http::bind(&first.config.daemon.http_listen).map_err(|(address, error)| Failure::Http(address, error))?;
     let log = Log::start(first.config.daemon.log)?;
     raise_descriptor_limit();
-    let scribe = Scribe::start()?;
-    let reactor = Reactor::new(first, Loader::new(path.to_owned()), signals, socket, scribe, seed())?;
+    let meters = Arc::<Meters>::default();
+    let scribe = Scribe::start(meters.clone())?;
+    let reactor =
+        Reactor::new(first, Loader::new(path.to_owned()), signals, Doorways { socket, pages, meters }, scribe, seed())?;
     let result = reactor.run();
     log.flush(LAST_LINES);
     Ok(result?)

@@ -15,6 +15,7 @@ mod event;
 mod glb;
 mod gobgp;
 pub mod hook;
+mod http;
 pub mod keeper;
 mod links;
 pub mod listen;

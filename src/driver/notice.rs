@@ -97,6 +97,10 @@ pub(crate) enum Notice {
     ListenClosed(SocketAddr),
     /// The control thread cannot go on.
     ControlBroken(String),
+    /// The status page is served there, or cannot be, and why.
+    HttpDoor(SocketAddr, Option<String>),
+    /// Nor is it any more.
+    HttpBroken(String),
     /// Notices that were not worded because too many came at once.
     Lost(u64),
 }
@@ -219,6 +223,13 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         }
         Notice::ListenClosed(address) => (Level::Info, format!("no longer listening on {address}")),
         Notice::Stopped => (Level::Info, "stopped".to_owned()),
+        Notice::HttpDoor(address, None) => (Level::Info, format!("status page and metrics: http://{address}/")),
+        Notice::HttpDoor(address, Some(error)) => {
+            (Level::Error, format!("cannot serve HTTP on {address}: {error}; trying again every few seconds"))
+        }
+        Notice::HttpBroken(error) => {
+            (Level::Error, format!("HTTP server: {error}; page and metrics are not available"))
+        }
         Notice::ControlBroken(error) => (Level::Error, format!("control socket: {error}; status is not available")),
         Notice::Lost(count) => {
             let count = plural(usize::try_from(*count).unwrap_or(usize::MAX), "change is", "changes are");

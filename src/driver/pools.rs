@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::http::Meters;
 use super::pool::{HANGING, Hanging, Pool, Report, RunProbe};
 use super::probe::Prober;
 use crate::config::Config;
@@ -98,6 +99,15 @@ impl Pools {
     pub(super) fn stop(self) -> usize {
         self.network.stop() + self.local.stop()
     }
+}
+
+/// The same, and every run is counted.
+pub(super) fn counted(prober: Arc<Prober>, meters: Arc<Meters>) -> RunProbe {
+    Arc::new(move |request| {
+        let outcome = prober.run(request);
+        meters.ran(request.probe.kind.name(), &outcome);
+        outcome
+    })
 }
 
 /// The work of a prober, for the pools.

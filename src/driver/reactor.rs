@@ -6,7 +6,9 @@
 //! outrun by the deadline that it is for, however late the loop is.
 
 mod ground;
+mod http;
 mod listeners;
+mod mail;
 mod requests;
 mod tables;
 mod ways;
@@ -21,22 +23,22 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Events, Poll, Token, Waker};
 
 use super::connection::{Connections, READ_SHARE, Share};
-use super::control::{Ask, Control};
-use super::control_socket::Socket;
+use super::control::Control;
 use super::dial::zone_of;
 use super::doors::{self, Doors};
 use super::glb::Writer;
 use super::gobgp::ApiLink;
-use super::hook::{self, Hooks};
+use super::hook::Hooks;
+use super::http::{Http, Meters};
 use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
 use super::load::Origin;
-use super::netlink::{self, Suspicion, addresses};
+use super::netlink::{self};
 use super::notice::restart::Restart;
 use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};
-use super::pools::{Pools, runs};
-use super::reload::{Loaded, Loader, Refused};
+use super::pools::{Pools, counted};
+use super::reload::{Loaded, Loader};
 use super::scribe::Scribe;
 use super::signal::Signals;
 use super::state::ConfigState;
@@ -46,13 +48,14 @@ use super::wires::{WireEvent, Wires};
 use super::{clock, wall_clock};
 use crate::bgp::peer::{self, State};
 use crate::config::Config;
-use crate::engine::data_plane_job::DataPlaneOutcome;
 use crate::engine::saved::Saved;
 use crate::engine::{self, Engine, Input, Output};
-use crate::glb;
 use crate::health::HealthEvent;
 use crate::wall::Timestamp;
+pub(crate) use http::Doorways;
+
 use ground::Ground;
+use mail::{Mail, poster, waking};
 use workers::Oversight;
 
 const WAKE: Token = Token(0);
@@ -71,21 +74,6 @@ const FIRST_LINK: usize = usize::MAX / 2;
 const BREATH: Duration = Duration::from_millis(1);
 /// How much longer than `shutdown_drain` and the longest `unbind_delay` a stop may take before it is cut short.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What other threads tell the loop.
-enum Mail {
-    Control(Ask),
-    /// What was read, and whether that is GLB's tables alone.
-    Loaded(bool, Result<Loaded, Refused>),
-    Glb(glb::Outcome),
-    /// The ways to some targets are others than they were.
-    Paths(Suspicion),
-    Hook(hook::News),
-    /// Of addresses of VIPs.
-    Addresses(addresses::News),
-    DataPlane(DataPlaneOutcome),
-    Written(Result<(), String>),
-}
 
 /// How far a stop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +109,8 @@ pub(crate) struct Reactor {
     ways: Option<netlink::Watcher>,
     doors: Doors,
     control: Control,
+    http: Http,
+    meters: Arc<Meters>,
     loader: Loader,
     scribe: Scribe,
     keeper: Keeper,
@@ -150,7 +140,7 @@ impl Reactor {
         first: Loaded,
         loader: Loader,
         mut signals: Signals,
-        socket: Socket,
+        doorways: Doorways,
         scribe: Scribe,
         seed: u64,
     ) -> io::Result<Reactor> {
@@ -159,16 +149,12 @@ impl Reactor {
         signals.register(poll.registry(), SIGNALS)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let (mail, mailbox) = unbounded();
-        let post = poster(&mail, &waker);
-        let control = Control::start(socket, move |ask| post(Mail::Control(ask)))?;
+        let (control, http, meters) = doorways.open(&mail, &waker)?;
         let Loaded { config, subjects, prober, hooks: plan, watched } = first;
-        let pools = Pools::start(&config, runs(prober), waking(&waker))?;
+        let pools = Pools::start(&config, counted(prober, meters.clone()), waking(&waker))?;
         let hooks = ground::hooks(poster(&mail, &waker), &plan)?;
         let ground = Ground::new(poster(&mail, &waker), &plan)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
-        let gobgp = ApiLink::new(poll.registry().try_clone()?, GOBGP);
-        let links = Links::new(poll.registry().try_clone()?, FIRST_LINK);
-        let wires = Wires::new(poll.registry().try_clone()?, FIRST_WIRE);
         let mut doors = Doors::new(poll.registry().try_clone()?);
         doors.configure(clock(), config.bgp.as_ref());
         doors::refuse_failed(&doors.lines())?;
@@ -178,6 +164,9 @@ impl Reactor {
         let post = poster(&mail, &waker);
         let keeper = Keeper::start(&config.daemon.state_file, boot_id, move |outcome| post(Mail::Written(outcome)))?;
         let mut reactor = Reactor {
+            gobgp: ApiLink::new(poll.registry().try_clone()?, GOBGP),
+            links: Links::new(poll.registry().try_clone()?, FIRST_LINK),
+            wires: Wires::new(poll.registry().try_clone()?, FIRST_WIRE),
             poll,
             timer,
             signals,
@@ -190,12 +179,11 @@ impl Reactor {
             ground,
             oversight: Oversight::new(clock(), &config),
             connections,
-            gobgp,
-            links,
-            wires,
             ways: None,
             doors,
             control,
+            http,
+            meters,
             state: ConfigState::new(loader.path(), started_at, &config),
             loader,
             scribe,
@@ -271,6 +259,7 @@ impl Reactor {
         self.scribe.note(Notice::Stopped);
         self.scribe.settle();
         self.control.stop();
+        self.http.stop();
         self.scribe.finish();
         result
     }
@@ -469,24 +458,6 @@ impl Reactor {
                 doors::Change::Failed(address, error) => Notice::ListenFailed(address, error),
                 doors::Change::Closed(address) => Notice::ListenClosed(address),
             });
-        }
-    }
-}
-
-/// Wakes the loop.
-fn waking(waker: &Arc<Waker>) -> impl Fn() + Clone + Send + Sync + 'static {
-    let waker = waker.clone();
-    // The eventfd of a waker can only be full of wakes.
-    move || drop(waker.wake())
-}
-
-/// Puts mail into the mailbox and wakes the loop.
-fn poster(mail: &Sender<Mail>, waker: &Arc<Waker>) -> impl Fn(Mail) + Send + Sync + 'static {
-    let (mail, waker) = (mail.clone(), waker.clone());
-    move |letter| {
-        // The loop may be gone already: then nobody needs to know.
-        if mail.send(letter).is_ok() {
-            let _woken = waker.wake();
         }
     }
 }

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use log::Level;
 
 use super::event::Event;
+use super::http::Meters;
 use super::notice::{self, Notice};
 use super::{clock, wall_clock};
 use crate::wall::Timestamp;
@@ -40,24 +41,25 @@ pub(crate) struct Scribe {
     /// Somebody wants events: a hook ...
     has_hooks: bool,
     /// ... or so many who watch.
-    watchers: Arc<AtomicUsize>,
+    watchers: Vec<Arc<AtomicUsize>>,
+    meters: Arc<Meters>,
     thread: JoinHandle<()>,
 }
 
 impl Scribe {
     /// # Errors
     /// When the thread cannot be started.
-    pub(crate) fn start() -> io::Result<Scribe> {
+    pub(crate) fn start(meters: Arc<Meters>) -> io::Result<Scribe> {
         let (queue, batches) = bounded(QUEUE);
         let thread = thread::Builder::new()
             .name("notices".to_owned())
             .stack_size(256 * 1024)
             .spawn(move || log_all(&batches, &mut |level, text| log::log!(target: "herald", level, "{text}")))?;
-        Ok(Scribe { queue, batch: Batch::default(), lost: 0, has_hooks: false, watchers: Arc::default(), thread })
+        Ok(Scribe { queue, batch: Batch::default(), lost: 0, has_hooks: false, watchers: Vec::new(), meters, thread })
     }
 
     /// Who is told events from now on; `watchers` says how many others listen besides hooks.
-    pub(crate) fn attach(&mut self, listeners: Vec<Listener>, watchers: Arc<AtomicUsize>) {
+    pub(crate) fn attach(&mut self, listeners: Vec<Listener>, watchers: Vec<Arc<AtomicUsize>>) {
         self.batch.listeners = Some(listeners);
         self.watchers = watchers;
     }
@@ -77,10 +79,13 @@ impl Scribe {
 
     /// Notes it for the end of the turn.
     pub(crate) fn note(&mut self, notice: Notice) {
-        if self.has_hooks || self.watchers.load(Ordering::Relaxed) > 0 {
+        if self.has_hooks || self.watchers.iter().any(|watchers| watchers.load(Ordering::Relaxed) > 0) {
             self.batch.tell(&notice);
         }
-        self.lost += u64::from(!self.batch.note(notice));
+        if !self.batch.note(notice) {
+            self.lost += 1;
+            self.meters.lost(1);
+        }
     }
 
     /// Hands over what was noted. Never waits: what finds no room is counted, and the count told later.
@@ -88,6 +93,8 @@ impl Scribe {
         if self.batch.is_empty() && self.lost == 0 {
             return;
         }
+        // Those have been counted.
+        let told = self.lost;
         if self.lost > 0 {
             self.batch.notices.push(Notice::Lost(mem::take(&mut self.lost)));
         }
@@ -95,8 +102,9 @@ impl Scribe {
             self.queue.try_send(mem::take(&mut self.batch))
         {
             let count = |notice: &Notice| if let Notice::Lost(count) = notice { *count } else { 1 };
-            self.lost += batch.notices.iter().map(count).sum::<u64>();
-            self.lost += batch.counted_only().map(|(_, more)| more).sum::<u64>();
+            let lost = batch.notices.iter().map(count).sum::<u64>();
+            self.lost += lost + batch.counted_only().map(|(_, more)| more).sum::<u64>();
+            self.meters.lost(self.lost.saturating_sub(told));
         }
     }
 
@@ -238,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_storm_takes_no_room_from_what_is_rare() {
-        let mut scribe = Scribe::start().unwrap();
+        let mut scribe = Scribe::start(Arc::default()).unwrap();
         let down = service_down();
         (0..2 * BATCH).for_each(|_| scribe.note(down.clone()));
         scribe.note(Notice::CheckingNow);
@@ -253,8 +261,8 @@ mod tests {
     fn what_finds_no_room_in_the_queue_is_counted_whether_kept_or_not() {
         let (queue, batches) = bounded(1);
         let thread = thread::spawn(|| ());
-        let (has_hooks, watchers) = (false, Arc::default());
-        let mut scribe = Scribe { queue, batch: Batch::default(), lost: 0, has_hooks, watchers, thread };
+        let (has_hooks, watchers, meters) = (false, Vec::new(), Arc::default());
+        let mut scribe = Scribe { queue, batch: Batch::default(), lost: 0, has_hooks, watchers, meters, thread };
         scribe.note(Notice::CheckingNow);
         scribe.hand_over();
         (0..1000).for_each(|_| scribe.note(service_down()));

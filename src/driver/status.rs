@@ -22,6 +22,9 @@ pub struct Status {
     pub engine: engine::status::Status,
     /// Where routers connect to us.
     pub listen: Vec<ListenLine>,
+    /// Where the status page and the metrics are.
+    #[serde(default)]
+    pub http: Vec<ListenLine>,
     /// The threads that run checks.
     pub pool: PoolLine,
     /// Those who are told of transitions.

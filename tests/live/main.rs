@@ -3,6 +3,7 @@
 mod daemon;
 mod drain;
 mod glb;
+mod http;
 mod restart;
 mod router;
 mod tripwire;

@@ -1,9 +1,10 @@
 //! `[daemon]`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::findings::{Findings, Place};
+use super::findings::{Findings, Place, quote};
 use super::schema;
 use super::table::{Item, Section};
 use crate::config::{Daemon, LogLevel, MAX_EXEC_WORKERS, MAX_WORKERS, Workers};
@@ -30,6 +31,9 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
             findings.error(place, format!("`control_socket` must have at most {MAX_SOCKET_PATH} bytes"));
         }
         daemon.control_socket = path;
+    }
+    if let Some(item) = table.get("http_listen") {
+        daemon.http_listen = http_listen(&item, findings);
     }
     if let Some(item) = table.get("workers") {
         places.workers = item.place;
@@ -61,6 +65,35 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
         daemon.log = item.choice(&levels, findings).unwrap_or(daemon.log);
     }
     (daemon, places)
+}
+
+fn http_listen(item: &Item, findings: &mut Findings) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for item in item.one_or_more(findings).unwrap_or_default() {
+        let Some(text) = item.string(findings) else { continue };
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() == 0 => findings.error(item.place, "`http_listen` needs a port other than 0"),
+            Ok(address) if addresses.contains(&address) => {
+                findings.error(item.place, format!("`http_listen`: {address} is there already"));
+            }
+            Ok(address) => {
+                if !address.ip().is_loopback() {
+                    let message = format!(
+                        "`http_listen`: {address} is not an address of this host alone: whoever reaches it sees everything \
+                         (and can change nothing)"
+                    );
+                    findings.warning(item.place, message);
+                }
+                addresses.push(address);
+            }
+            Err(_) => {
+                let message =
+                    format!("`http_listen`: {} is not of the form `127.0.0.1:9179` or `[::1]:9179`", quote(text));
+                findings.error(item.place, message);
+            }
+        }
+    }
+    addresses
 }
 
 fn workers(item: &Item, most: usize, findings: &mut Findings) -> Option<Workers> {

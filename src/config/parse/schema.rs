@@ -31,6 +31,7 @@ pub(super) static DAEMON: Schema = Schema {
     title: "[daemon]",
     keys: &[
         "control_socket",
+        "http_listen",
         "workers",
         "exec_workers",
         "startup_deadline",

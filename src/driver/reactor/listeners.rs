@@ -12,7 +12,10 @@ impl Reactor {
         let (offer, tell) = (self.hooks.offerer(), self.control.teller());
         let hooks: Listener = Box::new(move |event| offer(&document(event)));
         let watchers: Listener = Box::new(move |event| tell(&event.line()));
-        self.scribe.attach(vec![hooks, watchers], self.control.watchers());
+        let tell = self.http.teller();
+        let readers: Listener = Box::new(move |event| tell(&event.line()));
+        let audiences = vec![self.control.watchers(), self.http.watchers()];
+        self.scribe.attach(vec![hooks, watchers, readers], audiences);
         let config = self.config.clone();
         self.listen(&config);
     }

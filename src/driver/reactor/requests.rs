@@ -9,7 +9,7 @@ use crate::driver::control_change::Change;
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
 use crate::driver::notice::workers::Workers;
-use crate::driver::pools::runs;
+use crate::driver::pools::counted;
 use crate::driver::reload::{Loaded, Refused, What, broken};
 use crate::driver::signal::Request;
 use crate::driver::status::{PoolLine, Status};
@@ -31,6 +31,7 @@ impl Reactor {
                 self.control.status(status, clock() - begun);
             }
             Mail::Control(Ask::Change(client, change)) => self.change(client, change),
+            Mail::Http(ask) => self.serve_http(ask),
             Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
             Mail::Written(outcome) => {
                 let path = self.keeper.path().to_owned();
@@ -76,7 +77,7 @@ impl Reactor {
         self.control.changed(client, result, clock() - now);
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let wall = wall_clock();
         let schedule = self.engine.schedule();
         Status {
@@ -85,6 +86,7 @@ impl Reactor {
             started_at: self.started_at,
             engine: self.engine.status(&wall),
             listen: self.doors.lines(),
+            http: self.http.lines(),
             pool: PoolLine {
                 workers: self.pools.network().workers(),
                 demand: self.config.worker_demand(),
@@ -167,7 +169,7 @@ impl Reactor {
         let now = clock();
         // What the engine still has to say means the old configuration's indexes.
         self.drain(now);
-        if let Err(error) = self.pools.configure(&config, runs(prober)) {
+        if let Err(error) = self.pools.configure(&config, counted(prober, self.meters.clone())) {
             let started = self.pools.network().workers() + self.pools.local().workers();
             self.scribe.note(Notice::Workers(Workers::Missing { started, error: error.to_string() }));
         }
@@ -192,6 +194,7 @@ impl Reactor {
         // Before sessions are reset by a new password: who comes back is to have it.
         self.doors.configure(now, config.bgp.as_ref());
         self.note_doors();
+        self.http.listen(&config.daemon.http_listen);
         self.keeper.changed(now);
         self.engine.set_clock(wall_clock());
         self.feed(now, Input::Configure(config.clone()));

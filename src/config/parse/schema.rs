@@ -388,7 +388,7 @@ pub(super) static ALL: &[&Schema] = &[
 
 /// Keys that belong to the interface but to no version yet, by the title of their table. What this version does not do
 /// must not look as if it did it. A feature that arrives takes its row away.
-static UNSUPPORTED: &[(&str, &[&str])] = &[("[daemon]", &["http_listen"]), ("[[bgp.peer]]", &["bfd"])];
+static UNSUPPORTED: &[(&str, &[&str])] = &[("[[bgp.peer]]", &["bfd"])];
 
 impl Schema {
     pub(super) fn is_unsupported(&self, key: &str) -> bool {

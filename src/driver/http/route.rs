@@ -124,7 +124,9 @@ fn decoded(text: &str) -> Option<String> {
         rest = more;
         if *first == b'%' {
             let (digits, more) = rest.split_at_checked(2)?;
-            octets.push(u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?);
+            // A sign is no digit, though numbers may have one.
+            let digits = str::from_utf8(digits).ok().filter(|it| it.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+            octets.push(u8::from_str_radix(digits, 16).ok()?);
             rest = more;
         } else {
             octets.push(*first);

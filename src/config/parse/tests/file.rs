@@ -17,7 +17,15 @@ fn daemon_and_top_level_errors() {
             daemon("log = 'debg'"),
             "20:7: `log` must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", not `debg`; did you mean `debug`?",
         ),
-        (daemon("http_listen = ':80'"), "20:1: `http_listen` in [daemon] is not supported by this version"),
+        (
+            daemon("http_listen = ':80'"),
+            "20:15: `http_listen`: `:80` is not of the form `127.0.0.1:9179` or `[::1]:9179`",
+        ),
+        (daemon("http_listen = '[::1]:0'"), "20:15: `http_listen` needs a port other than 0"),
+        (
+            daemon("http_listen = ['127.0.0.1:80', '127.0.0.1:80']"),
+            "20:32: `http_listen`: 127.0.0.1:80 is there already",
+        ),
         (daemon("state_file = 'x'"), "20:14: `state_file` must be an absolute path"),
         (format!("{BASE}[glb]\n"), "19:1: [glb] needs `source`, or `config` with a file that says it"),
         (format!("{BASE}[servcie]\n"), "19:2: unknown key `servcie` in the file; did you mean `service`?"),

@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Health-checks the backends of virtual IPs and announces the healthy ones over BGP
 #[derive(Debug, Parser)]
@@ -81,6 +81,14 @@ struct ConfigFile {
     config: PathBuf,
 }
 
+/// The command line as it is defined, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    command
+}
+
 /// Carries out the command line.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -110,12 +118,10 @@ fn complain(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn every_command_has_help_with_an_example() {
-        let mut cli = Cli::command();
-        cli.build();
+        let mut cli = command();
         cli.clone().debug_assert();
         for command in cli.get_subcommands_mut() {
             let help = command.render_long_help().to_string();

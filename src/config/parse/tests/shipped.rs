@@ -1,5 +1,7 @@
 //! The files that are shipped.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -126,4 +128,57 @@ fn the_examples_of_glb_are_valid() {
         assert_eq!(glb.reload_command.as_deref(), Some("systemctl reload glb-director"));
         assert_eq!((gobgp.api.to_string().as_str(), gobgp.live.attributes.communities.len()), ("127.0.0.1:50051", 1));
     }
+}
+
+/// Sections of herald.toml(5), and the tables that each is of.
+const MANUAL: [(&str, &[&schema::Schema]); 23] = [
+    ("The file", &[&schema::ROOT]),
+    ("[daemon]", &[&schema::DAEMON]),
+    ("[bgp]", &[&schema::BGP]),
+    ("[bgp.graceful_restart]", &[&schema::GRACEFUL_RESTART]),
+    ("[[bgp.peer]] and [bgp.group.NAME]", &[&schema::PEER]),
+    ("export of a peer and of [gobgp]", &[&schema::EXPORT, &schema::EXPORT_ENTRY, &schema::EXPORT_RULE]),
+    ("[gobgp]", &[&schema::GOBGP]),
+    ("[checks.NAME], and check = [{ ... }]", &[&schema::CHECK]),
+    (
+        "expect and degraded of http and https; patterns; steps",
+        &[&schema::EXPECT, &schema::DEGRADING, &schema::PATTERN, &schema::STEP],
+    ),
+    ("[[service]]", &[&schema::SERVICE]),
+    ("[[service.backend]]", &[&schema::BACKEND]),
+    ("required of a service", &[&schema::REQUIRED, &schema::REQUIRED_WEIGHT]),
+    ("[[vip]] and [vip_defaults]", &[&schema::VIP]),
+    ("hold_up and hold_down", &[&schema::HOLD]),
+    ("damping", &[&schema::DAMPING]),
+    ("[[vip.step]]", &[&schema::STEP_OF_VIP]),
+    ("degraded of [[vip]] and [fail_static]", &[&schema::DEGRADED]),
+    ("[[aggregate]]", &[&schema::AGGREGATE]),
+    ("[fail_static]", &[&schema::FAIL_STATIC]),
+    ("[[self_check]]", &[&schema::SELF_CHECK]),
+    ("[glb]", &[&schema::GLB]),
+    ("[hooks]", &[&schema::HOOKS]),
+    ("[[hooks.notify]]", &[&schema::NOTIFY]),
+];
+
+#[test]
+fn the_manual_has_every_key_and_no_other() {
+    const KEYS: &str = include_str!("../../../../packaging/man/herald.toml.keys");
+    let mut told: Vec<(&str, BTreeSet<&str>)> = Vec::new();
+    for line in KEYS.lines().filter(|line| !line.starts_with(['#', '!'])) {
+        if let Some(title) = line.strip_prefix('@') {
+            told.push((title, BTreeSet::new()));
+            continue;
+        }
+        let fields: Vec<&str> = line.split('|').collect();
+        assert!((4..=5).contains(&fields.len()) && fields.iter().all(|field| !field.is_empty()), "{line}");
+        let (title, keys) = told.last_mut().unwrap();
+        // Of `expect` and `degraded`, what is in both is told once.
+        assert!(keys.insert(fields[0]), "{title}: {} is told twice", fields[0]);
+    }
+    let known = |schemas: &[&schema::Schema]| schemas.iter().flat_map(|schema| schema.keys).copied().collect();
+    let known: Vec<(&str, BTreeSet<&str>)> = MANUAL.map(|(title, schemas)| (title, known(schemas))).into();
+    assert_eq!(told, known);
+    let of_all = MANUAL.iter().flat_map(|(_, schemas)| *schemas).map(|schema| schema.title);
+    let of_all: BTreeSet<&str> = of_all.collect();
+    assert_eq!(of_all, schema::ALL.iter().map(|schema| schema.title).collect(), "each table has a section");
 }

@@ -154,6 +154,16 @@ fn metrics_tell_what_has_happened() {
         assert!(lines.contains(&line), "no {line:?} in\n{}", plain.body);
     }
     assert!(!plain.body.contains("# EOF"));
+    // What the shipped alerts ask for is there.
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let expressions = include_str!("../../etc/prometheus/alerts.yml").lines().filter(|line| line.contains("expr: "));
+    let words = expressions.flat_map(|line| line.split(|c| !is_name(c)));
+    let names: Vec<&str> = words.filter(|word| word.starts_with("herald_")).collect();
+    assert!(names.len() >= 12, "{names:?}");
+    for name in names {
+        let mark = format!("# TYPE {name} ");
+        assert!(lines.iter().any(|line| line.starts_with(&mark)), "an alert asks for {name}, which is not there");
+    }
     let open = metrics("application/openmetrics-text; version=1.0.0");
     assert!(open.head.contains("application/openmetrics-text") && open.body.ends_with("# EOF\n"));
     assert!(open.body.contains("# TYPE herald_bgp_peer_messages counter"));

@@ -82,7 +82,7 @@ fn wait_for(director: &Director, what: &str, holds: impl Fn(&Director) -> bool) 
     let begun = Instant::now();
     while !holds(director) {
         assert!(begun.elapsed() < PATIENCE, "no {what}: {:#?}", director.status());
-        director.wait(PATIENCE).unwrap();
+        assert!(director.wait(PATIENCE).unwrap(), "nobody says that anything is different: {what}");
     }
 }
 

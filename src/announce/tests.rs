@@ -4,6 +4,8 @@ mod aggregate;
 mod drain;
 mod guard;
 mod judgement;
+mod start;
+mod stop;
 
 use VipState::{Announced, Degraded, Drained, Holding, Withdrawn};
 
@@ -159,57 +161,6 @@ fn plain(vips: &[&'static [usize]], services: usize) -> Config {
 }
 
 #[test]
-fn nothing_before_the_first_verdicts_then_all_at_once() {
-    let mut world = World::new(&plain(&[&[0], &[1, 2], &[3]], 4), "?+??");
-    assert_eq!(world.vip(0), (Holding, VipCause::ServiceUndecided(0)));
-    assert_eq!(world.vip(1), (Holding, VipCause::ServiceUndecided(2)));
-    world.service(0, '+');
-    assert_eq!(world.vip(0), (Holding, VipCause::StartUp));
-    world.service(3, '-');
-    assert_eq!(world.vip(2), (Withdrawn, VipCause::ServiceDown(3)));
-    assert!(!world.core.is_released() && world.told == 0);
-    world.service(2, '+');
-    assert!(world.core.is_released());
-    assert_eq!(world.routes.keys().copied().collect::<Vec<_>>(), [prefix(0), prefix(1)]);
-    assert_eq!(world.vip(1), (Announced, VipCause::AllUp));
-    assert_eq!(world.told, 2, "nothing is withdrawn that was not announced");
-    assert_eq!(world.core.poll_timeout(), None, "nothing is left of the wait");
-}
-
-#[test]
-fn a_service_down_decides_its_vip() {
-    let world = World::new(&plain(&[&[0, 1]], 2), "-?");
-    assert!(world.core.is_released());
-    assert_eq!(world.vip(0), (Withdrawn, VipCause::ServiceDown(0)));
-}
-
-#[test]
-fn nothing_to_wait_for() {
-    for marks in ["+", "-"] {
-        assert!(World::new(&plain(&[&[0]], 1), marks).core.is_released());
-    }
-    assert!(World::new(&Config::default(), "").core.is_released());
-    assert!(!Announce::new().is_released());
-}
-
-#[test]
-fn the_deadline_ends_the_wait_and_late_ones_join() {
-    let mut world = World::new(&plain(&[&[0], &[1]], 2), "+?");
-    world.run(20 * SECOND);
-    // A reload does not begin the wait anew.
-    world.configure(&plain(&[&[0], &[1]], 2), "+?");
-    world.run(10 * SECOND - MS);
-    assert_eq!(world.told, 0);
-    world.run(MS);
-    assert!(world.core.is_released());
-    assert_eq!((world.med(0), world.med(1)), (Some(1), None));
-    assert_eq!(world.vip(1), (Holding, VipCause::ServiceUndecided(1)));
-    world.run(3600 * SECOND);
-    world.service(1, '+');
-    assert_eq!(world.med(1), Some(1));
-}
-
-#[test]
 fn hold_up_counts_from_health_and_withdrawal_does_not_wait() {
     let mut world =
         World::new(&config(2, &[(&[0], 5 * SECOND, OnDown::Withdraw), (&[1], NO_HOLD, OnDown::Withdraw)]), "+?");
@@ -315,81 +266,6 @@ fn reloads() {
     assert!(world.routes.is_empty());
     assert_eq!(world.vip(0), (Holding, VipCause::HoldUp(world.now + SECOND)));
     world.service(99, '-');
-}
-
-#[test]
-fn a_reload_during_the_wait() {
-    let mut world = World::new(&plain(&[&[0], &[1]], 2), "+?");
-    // The VIP that everyone waited for is taken away.
-    world.configure(&plain(&[&[0]], 2), "+?");
-    assert!(world.core.is_released());
-    assert_eq!(world.med(0), Some(1));
-    // After the release, a new VIP makes no one wait again.
-    world.configure(&plain(&[&[0], &[1]], 2), "+?");
-    assert!(world.core.is_released());
-    assert_eq!((world.med(0), world.vip(1).0), (Some(1), Holding));
-}
-
-#[test]
-fn a_clean_stop_drains_then_withdraws() {
-    let vips: [(&[usize], Duration, OnDown); 4] = [
-        (&[0], NO_HOLD, OnDown::Withdraw),
-        (&[1], NO_HOLD, degrade()),
-        (&[2], SECOND, OnDown::Withdraw),
-        (&[3], NO_HOLD, degrade()),
-    ];
-    let mut world = World::new(&config(4, &vips), "+++-");
-    world.core.stop(world.now, 2 * SECOND);
-    world.drain();
-    assert_eq!(world.routes.len(), 3);
-    assert!(world.routes.values().all(|a| a.communities == [Community::GRACEFUL_SHUTDOWN]));
-    assert!(Arc::ptr_eq(&world.routes[&prefix(0)], &world.routes[&prefix(1)]), "what was shared is still shared");
-    assert_eq!((world.vip(0), world.vip(2)), ((Announced, VipCause::Stopping), (Withdrawn, VipCause::Stopping)));
-    assert_eq!((world.vip(3), world.med(3)), ((Degraded, VipCause::Stopping), Some(1000)));
-    // Nothing new; what falls ill goes at once, though it could be degraded.
-    world.run(SECOND + MS);
-    world.service(1, '-');
-    world.service(1, '+');
-    assert_eq!((world.med(1), world.med(2)), (None, None));
-    world.configure(&config(4, &vips), "++++");
-    assert_eq!(world.routes.len(), 2);
-    assert!(!world.core.is_stopped());
-    world.run(SECOND - MS);
-    assert!(world.core.is_stopped() && world.routes.is_empty());
-    assert_eq!(world.vip(0), (Withdrawn, VipCause::Stopping));
-    world.configure(&config(4, &vips), "++++");
-    world.service(0, '-');
-    world.service(0, '+');
-    assert!(world.core.is_stopped() && world.routes.is_empty());
-    assert_eq!(world.core.poll_timeout(), None);
-}
-
-#[test]
-fn other_ends() {
-    // No drain; nothing announced; a second, shorter drain; all ill before the end.
-    let mut world = World::new(&plain(&[&[0]], 1), "+");
-    world.core.stop(world.now, Duration::ZERO);
-    world.drain();
-    assert!(world.core.is_stopped() && world.routes.is_empty());
-
-    let mut world = World::new(&plain(&[&[0]], 1), "?");
-    world.core.stop(world.now, SECOND);
-    assert!(world.core.is_stopped() && world.core.poll_timeout().is_none());
-    world.service(0, '+');
-    assert_eq!(world.told, 0);
-
-    let mut world = World::new(&plain(&[&[0]], 1), "+");
-    world.core.stop(world.now, 9 * SECOND);
-    world.core.stop(world.now, 60 * SECOND);
-    assert_eq!(world.core.poll_timeout(), Some(world.now + 9 * SECOND));
-    world.core.stop(world.now, Duration::ZERO);
-    world.drain();
-    assert!(world.core.is_stopped() && world.routes.is_empty());
-
-    let mut world = World::new(&plain(&[&[0]], 1), "+");
-    world.core.stop(world.now, 9 * SECOND);
-    world.service(0, '-');
-    assert!(world.core.is_stopped() && world.routes.is_empty());
 }
 
 #[test]

@@ -101,6 +101,11 @@ impl Pools {
     }
 }
 
+/// The work of a prober, for the pools.
+pub(super) fn runs(prober: Arc<Prober>) -> RunProbe {
+    Arc::new(move |request| prober.run(request))
+}
+
 /// The same, and every run is counted.
 pub(super) fn counted(prober: Arc<Prober>, meters: Arc<Meters>) -> RunProbe {
     Arc::new(move |request| {
@@ -108,11 +113,6 @@ pub(super) fn counted(prober: Arc<Prober>, meters: Arc<Meters>) -> RunProbe {
         meters.ran(request.probe.kind.name(), &outcome);
         outcome
     })
-}
-
-/// The work of a prober, for the pools.
-pub(super) fn runs(prober: Arc<Prober>) -> RunProbe {
-    Arc::new(move |request| prober.run(request))
 }
 
 /// How late starts may be before people hear of it: at least this, or a tenth of the shortest interval.

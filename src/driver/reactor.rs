@@ -33,7 +33,7 @@ use super::http::{Http, Meters};
 use super::keeper::{self, Keeper};
 use super::links::{Links, Packet};
 use super::load::Origin;
-use super::netlink::{self};
+use super::netlink;
 use super::notice::restart::Restart;
 use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};

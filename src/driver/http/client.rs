@@ -16,6 +16,8 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const STUCK: Duration = Duration::from_secs(10);
 /// ... and how long it may take altogether.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// An event loop that has said nothing for so long does not answer this one any more.
+const LOST: Duration = Duration::from_secs(15);
 /// How long its end is waited for.
 const LINGER: Duration = Duration::from_secs(1);
 /// Octets of events that may wait for one who does not read; what comes then, it misses.
@@ -42,8 +44,8 @@ pub(super) enum Turn {
 enum Phase {
     /// For a request, since then.
     Reading(Instant),
-    /// For what the request asks for, which is not the client's doing.
-    Waiting,
+    /// For what the request asks for, since then; that is not the client's doing.
+    Waiting(Instant),
     /// An answer, since then.
     Answering(Instant),
     /// It is told events.
@@ -97,6 +99,10 @@ impl Client {
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
     }
 
+    fn waits(&self) -> bool {
+        matches!(self.phase, Phase::Waiting(_))
+    }
+
     pub(super) fn is_streaming(&self) -> bool {
         self.phase == Phase::Streaming
     }
@@ -108,18 +114,15 @@ impl Client {
 
     /// It may do more without a word from the system.
     pub(super) fn has_work(&self) -> bool {
-        let writes = self.writable && !self.outbox.is_empty();
-        let reads_on = self.readable && matches!(self.phase, Phase::Lingering(_));
-        writes
-            || reads_on
-            || (matches!(self.phase, Phase::Reading(_)) && (self.readable || route::read(&self.inbox) != Ok(None)))
+        let reads = matches!(self.phase, Phase::Reading(_) | Phase::Lingering(_));
+        (self.writable && !self.outbox.is_empty()) || (self.readable && reads)
     }
 
     /// When its time is up.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Reading(since) => Some(since + HEAD_TIME),
-            Phase::Waiting => None,
+            Phase::Waiting(since) => Some(since + LOST),
             Phase::Lingering(since) => Some(since + LINGER),
             Phase::Answering(since) => Some((self.progress + STUCK).min(since + ANSWER_TIME)),
             Phase::Streaming if self.outbox.is_empty() => Some(self.progress + HEARTBEAT),
@@ -154,7 +157,7 @@ impl Client {
         match self.phase {
             Phase::Reading(_) => self.read_request(now),
             // Who has gone is found out without an answer.
-            Phase::Waiting | Phase::Streaming | Phase::Lingering(_) if self.readable => match self.discard() {
+            Phase::Waiting(_) | Phase::Streaming | Phase::Lingering(_) if self.readable => match self.discard() {
                 Ok(()) => Turn::None,
                 Err(_) => Turn::Gone,
             },
@@ -166,12 +169,12 @@ impl Client {
         loop {
             match route::read(&self.inbox) {
                 Err(refusal) => {
-                    (self.keep, self.head_only, self.phase) = (false, false, Phase::Waiting);
+                    (self.keep, self.head_only, self.phase) = (false, false, Phase::Waiting(now));
                     return Turn::Refused(refusal);
                 }
                 Ok(Some(request)) => {
                     self.inbox.drain(..request.length);
-                    (self.keep, self.head_only, self.phase) = (request.keep, request.head_only, Phase::Waiting);
+                    (self.keep, self.head_only, self.phase) = (request.keep, request.head_only, Phase::Waiting(now));
                     return Turn::Asked(request);
                 }
                 Ok(None) if self.ended => return Turn::Gone,
@@ -200,10 +203,10 @@ impl Client {
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) if self.phase == Phase::Waiting && self.inbox.len() + count <= route::HEAD => {
+                Ok(count) if self.waits() && self.inbox.len() + count <= route::HEAD => {
                     self.inbox.extend_from_slice(&buffer[..count]);
                 }
-                Ok(_) if self.phase != Phase::Waiting => {}
+                Ok(_) if !self.waits() => {}
                 Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.readable = false;

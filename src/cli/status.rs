@@ -135,6 +135,12 @@ impl<'a> Page<'a> {
                 }
             }
         }
+        for line in &self.status.http {
+            if let Some(error) = &line.error {
+                let head = self.paint(Mood::Bad, &format!("no status page on {}", line.address));
+                self.line(&format!("{head}: {error}"));
+            }
+        }
         if let Some(wait) = self.status.engine.wait.as_ref().filter(|wait| wait.after_restart) {
             let head = self.paint(Mood::Unsure, "restarted");
             let left = wait.until.map(|at| format!(", {} at most", self.left(at))).unwrap_or_default();
@@ -398,6 +404,8 @@ mod tests {
             {"name": "alerts", "kind": "url", "failing": true, "queued": 7, "running": 1, "delivered": 12, "failed": 2,
              "coalesced": 5, "dropped": 1, "last_error": "connection refused", "last_error_at": "2026-01-01T00:59:18.000Z"}
         ],
+        "http": [{"address": "127.0.0.1:9179", "ok": true, "error": null},
+                 {"address": "10.0.0.1:80", "ok": false, "error": "permission denied"}],
         "listen": [{"address": "0.0.0.0:179", "ok": true, "error": null},
                    {"address": "[::]:179", "ok": false, "error": "address already in use"}],
         "pool": {"workers": 2, "demand": 2, "busy": 0, "queued": 0, "lag_p99_us": 100, "overdue": 0},
@@ -411,6 +419,7 @@ configuration is STALE: the reload 1m00s ago failed; in force is that of 1h00m a
   f:1:2: wrong
 listening on 0.0.0.0:179
 not listening on [::]:179: address already in use
+no status page on 10.0.0.1:80: permission denied
 
 VIPs: 1 of 3 announced
   192.0.2.20/32    withdrawn     42s  service mail is down: 0 of 1 backends available, 1 required

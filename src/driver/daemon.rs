@@ -29,7 +29,7 @@ pub enum Failure {
     /// There is no control socket to be had.
     Socket(SocketError),
     /// An address of `http_listen` cannot be had.
-    Http(SocketAddr, io::Error),
+    Http(SocketAddr, String),
     /// The system refused what the daemon cannot do without.
     System(io::Error),
 }

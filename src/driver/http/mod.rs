@@ -72,8 +72,12 @@ pub(super) struct Http {
 ///
 /// # Errors
 /// The first address that cannot be had, with the system's word.
-pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, (SocketAddr, io::Error)> {
-    addresses.iter().map(|address| Ok((*address, doors::bind(*address).map_err(|error| (*address, error))?))).collect()
+pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, (SocketAddr, String)> {
+    let bind = |address: &SocketAddr| {
+        let listener = doors::bind(*address).map_err(|error| (*address, doors::words(&error)))?;
+        Ok((*address, listener))
+    };
+    addresses.iter().map(bind).collect()
 }
 
 impl Http {

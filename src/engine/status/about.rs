@@ -128,6 +128,9 @@ impl Engine {
     pub(in crate::engine) fn self_check_fault(&self, index: usize) -> String {
         let Some(own) = self.config.self_checks.get(index) else { return "a self-check fails".to_owned() };
         let failing = own.checks.iter().find(|check| self.health.check(**check).passing == Some(false));
+        if failing.is_none() {
+            return format!("self-check {} has failed, and passes again", own.name);
+        }
         let detail = failing.and_then(|check| self.health.check(*check).last).map(|last| last.detail);
         match detail {
             Some(detail) if !detail.is_empty() => format!("self-check {} fails: {detail}", own.name),

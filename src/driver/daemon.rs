@@ -8,7 +8,7 @@ use std::{fmt, io, process};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::control_socket::{Socket, SocketError};
+use super::control::{Socket, SocketError};
 use super::http::{self, Meters};
 use super::log::Log;
 use super::reactor::{Doorways, Reactor};

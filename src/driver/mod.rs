@@ -3,9 +3,6 @@
 mod atomic;
 mod connection;
 mod control;
-mod control_change;
-mod control_client;
-mod control_socket;
 pub mod daemon;
 mod dial;
 pub mod director;

@@ -9,8 +9,7 @@ use mio::Waker;
 
 use super::Reactor;
 use super::mail::{Mail, poster};
-use crate::driver::control::Control;
-use crate::driver::control_socket::Socket;
+use crate::driver::control::{Control, Socket};
 use crate::driver::http::{Ask, Http, Meters};
 use crate::driver::notice::Notice;
 use crate::driver::{clock, wall_clock};

@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use super::{Mail, Reactor, STOP_PATIENCE, Stop, poster};
 use crate::config::{Config, Diagnostic};
-use crate::driver::control::Ask;
-use crate::driver::control_change::Change;
+use crate::driver::control::{Ask, Change};
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
 use crate::driver::notice::workers::Workers;

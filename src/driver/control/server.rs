@@ -1,28 +1,22 @@
-//! The control socket: JSON lines over a Unix stream socket, served by a thread of its own.
-//!
-//! A request is one line, `{"command":"status"}`, where needed with `"arguments":{…}`; so is the reply,
-//! `{"ok":true,"result":…}` or `{"ok":false,"error":"…"}`. `"version":1` may be said; what a daemon does not know, it refuses. Clients are not trusted to behave: requests, clients and patience are bounded, a client that
-//! does not read its reply is not read from, and all clients together cannot take more than a tenth of the event loop's
-//! time.
+//! The thread behind the control socket.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::os::unix::net;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::Receiver;
 use mio::net::UnixListener;
 use mio::{Events, Interest, Poll, Token, Waker};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::clock;
-use super::control_change::Change;
-use super::control_client::{Client, Request};
-use super::control_socket::Socket;
-use super::status::Status;
+use super::client::{Client, Request};
+use super::{Answer, Ask, Audience, Change, Command, Reply, VERSION};
+use crate::driver::clock;
+use crate::driver::status::Status;
 
 const LISTENER: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -36,71 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The loop's time is worth so many times what a snapshot takes of it.
 const REST: u32 = 10;
 
-/// As that of the workers.
-const NICE: i32 = 10;
 /// Clients that watch at a time.
 const WATCHERS: usize = 16;
-/// Octets of events that may wait for this thread.
-const BACKLOG: usize = 16 << 20;
-
-/// What the control thread wants of the event loop.
-#[derive(Debug)]
-pub(super) enum Ask {
-    /// A snapshot, by [`Control::status`].
-    Status,
-    /// To carry this out for a client, by [`Control::changed`].
-    Change(usize, Change),
-    /// Nothing any more: the thread has ended because of this.
-    Broken(String),
-}
-
-enum Answer {
-    Status(Box<Status>, Duration),
-    Changed(usize, Result<Value, String>, Duration),
-    /// A line for those who watch.
-    Event(Arc<[u8]>),
-    Stop,
-}
-
-/// A request, as a line of JSON.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Command {
-    /// One of [`COMMANDS`].
-    pub(crate) command: String,
-    /// Of the protocol: [`VERSION`].
-    #[serde(default = "first_version")]
-    pub(crate) version: u32,
-    /// Depends on the command.
-    #[serde(default)]
-    pub(crate) arguments: Value,
-}
-
-/// Of the protocol. It grows when a request would mean something else to an older daemon.
-pub(crate) const VERSION: u32 = 1;
-
-fn first_version() -> u32 {
-    1
-}
-
-/// A reply, as a line of JSON.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Reply<T> {
-    /// The answer.
-    Result {
-        /// Always true.
-        ok: bool,
-        /// Depends on the command.
-        result: T,
-    },
-    /// There is none.
-    Error {
-        /// Always false.
-        ok: bool,
-        /// Why, in words.
-        error: String,
-    },
-}
 
 /// What a command does for the client that sent it.
 type Handler = fn(&mut Server, Instant, usize, Value);
@@ -113,110 +44,6 @@ const COMMANDS: &[(&str, Handler)] = &[
     ("drain", Server::drain),
     ("undrain", Server::undrain),
 ];
-
-/// The running control thread. Its socket is removed when it is stopped.
-pub(super) struct Control {
-    answers: Sender<Answer>,
-    waker: Arc<Waker>,
-    audience: Audience,
-    thread: JoinHandle<()>,
-    socket: Socket,
-}
-
-/// Those who watch: how many there are, and how much waits for them to be told.
-#[derive(Clone, Default)]
-struct Audience {
-    watchers: Arc<AtomicUsize>,
-    waiting: Arc<AtomicUsize>,
-    /// Lines that found no room.
-    missed: Arc<AtomicUsize>,
-}
-
-impl Control {
-    /// Starts to serve. `ask` is called on the control thread and must not block.
-    ///
-    /// # Errors
-    /// When the system has no thread or descriptor to spare.
-    pub(super) fn start<F: Fn(Ask) + Send + 'static>(mut socket: Socket, ask: F) -> io::Result<Control> {
-        let poll = Poll::new()?;
-        let mut listener = UnixListener::from_std(socket.take_listener()?);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-        let (answers, inbox) = unbounded();
-        let mut server = Server {
-            poll,
-            listener,
-            inbox,
-            ask: Box::new(ask),
-            clients: BTreeMap::new(),
-            next_client: FIRST_CLIENT,
-            ready: BTreeSet::new(),
-            accept_at: None,
-            snapshot: Snapshot::default(),
-            changes: Changes::default(),
-            audience: Audience::default(),
-            not_before: None,
-        };
-        let audience = server.audience.clone();
-        let thread = thread::Builder::new().name("control".to_owned()).stack_size(512 * 1024).spawn(move || {
-            // Whatever clients ask for, the event loop goes first.
-            let _as_well_without = rustix::process::setpriority_process(None, NICE);
-            if let Err(error) = server.run() {
-                (server.ask)(Ask::Broken(error.to_string()));
-            }
-        })?;
-        Ok(Control { answers, waker, audience, thread, socket })
-    }
-
-    /// Answers [`Ask::Status`]; `took` is what the snapshot cost the loop.
-    pub(super) fn status(&self, status: Box<Status>, took: Duration) {
-        self.tell(Answer::Status(status, took));
-    }
-
-    /// Answers [`Ask::Change`]; `took` is what it cost the loop.
-    pub(super) fn changed(&self, client: usize, result: Result<Value, String>, took: Duration) {
-        self.tell(Answer::Changed(client, result, took));
-    }
-
-    /// How many watch, to be asked by whoever might tell them something.
-    pub(super) fn watchers(&self) -> Arc<AtomicUsize> {
-        self.audience.watchers.clone()
-    }
-
-    /// Tells those who watch; for another thread. Never waits.
-    pub(super) fn teller(&self) -> impl Fn(&str) + Send + 'static {
-        let (answers, waker, audience) = (self.answers.clone(), self.waker.clone(), self.audience.clone());
-        move |line| {
-            if audience.watchers.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            if audience.waiting.load(Ordering::Relaxed) > BACKLOG {
-                audience.missed.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-            let line: Arc<[u8]> = format!("{line}\n").into_bytes().into();
-            audience.waiting.fetch_add(line.len(), Ordering::Relaxed);
-            if answers.send(Answer::Event(line)).is_ok() {
-                let _woken = waker.wake();
-            }
-        }
-    }
-
-    /// Ends the thread and removes the socket.
-    pub(super) fn stop(self) {
-        self.tell(Answer::Stop);
-        // A panic in it has been told by the panic handler.
-        let _ended = self.thread.join();
-        drop(self.socket);
-    }
-
-    fn tell(&self, answer: Answer) {
-        // Fails only when the thread is gone, and then nobody waits.
-        if self.answers.send(answer).is_ok() {
-            let _woken = self.waker.wake();
-        }
-    }
-}
 
 /// Snapshots are shared: one serves everybody who asked before it was taken.
 #[derive(Default)]
@@ -236,7 +63,7 @@ struct Changes {
     next: VecDeque<(usize, Change)>,
 }
 
-struct Server {
+pub(super) struct Server {
     poll: Poll,
     listener: UnixListener,
     inbox: Receiver<Answer>,
@@ -253,7 +80,41 @@ struct Server {
 }
 
 impl Server {
-    fn run(&mut self) -> io::Result<()> {
+    pub(super) fn new(
+        listener: net::UnixListener,
+        inbox: Receiver<Answer>,
+        audience: Audience,
+        ask: Box<dyn Fn(Ask) + Send>,
+    ) -> io::Result<(Server, Arc<Waker>)> {
+        let poll = Poll::new()?;
+        let mut listener = UnixListener::from_std(listener);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let server = Server {
+            poll,
+            listener,
+            inbox,
+            ask,
+            clients: BTreeMap::new(),
+            next_client: FIRST_CLIENT,
+            ready: BTreeSet::new(),
+            accept_at: None,
+            snapshot: Snapshot::default(),
+            changes: Changes::default(),
+            audience,
+            not_before: None,
+        };
+        Ok((server, waker))
+    }
+
+    /// Until it is told to stop.
+    pub(super) fn run(&mut self) {
+        if let Err(error) = self.serve_all() {
+            (self.ask)(Ask::Broken(error.to_string()));
+        }
+    }
+
+    fn serve_all(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(CLIENTS + 2);
         loop {
             let wait = if self.ready.is_empty() { self.wait(clock()) } else { Some(Duration::ZERO) };

@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// A change that a client asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(in crate::driver) enum Change {
     /// Drain this, perhaps for so long, because of that.
     Drain(Target, Option<Duration>, Option<String>),
     /// Undo that.

@@ -117,7 +117,7 @@ impl Standing {
 }
 
 /// All aggregates.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Aggregates {
     /// In the order of their prefixes.
     pub(super) list: Vec<Aggregate>,
@@ -130,7 +130,7 @@ pub(super) struct Aggregates {
 }
 
 /// One aggregate.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Aggregate {
     pub(super) prefix: Prefix,
     attributes: Arc<Attributes>,

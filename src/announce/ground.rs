@@ -81,7 +81,7 @@ enum Plane {
     Failed,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Ground {
     bind: Option<Bind>,
     required: bool,
@@ -108,7 +108,7 @@ struct Ground {
 }
 
 /// The ground of all VIPs that need any.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Grounds {
     grounds: BTreeMap<Prefix, Ground>,
     policy: DataPlanePolicy,

@@ -99,7 +99,7 @@ impl Active {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SelfCheck {
     on_failure: OnFailure,
     failing: BTreeSet<usize>,
@@ -108,7 +108,7 @@ struct SelfCheck {
 }
 
 /// The guard.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Guard {
     config: Option<FailStatic>,
     /// VIPs that are healthy.

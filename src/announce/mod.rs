@@ -113,7 +113,7 @@ pub struct Wait {
 }
 
 /// A service, as this core knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Service {
     health: ServiceHealth,
     share: Share,
@@ -122,7 +122,7 @@ struct Service {
 }
 
 /// The state of all VIPs and aggregates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Announce {
     stage: Stage,
     /// When the first configuration came.

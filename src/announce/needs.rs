@@ -6,7 +6,7 @@ use super::{Fault, ServiceHealth};
 use crate::config::{Dependency, VipPolicy};
 
 /// Things that are up, down, undecided or drained.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Members<K> {
     count: usize,
     down: BTreeSet<K>,
@@ -55,7 +55,7 @@ enum Judgement<K> {
 }
 
 /// Everything that one VIP stands on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Needs {
     policy: VipPolicy,
     services: Members<usize>,

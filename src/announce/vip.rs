@@ -22,7 +22,7 @@ struct Fallen {
 }
 
 /// One VIP.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Vip {
     pub(super) prefix: Prefix,
     /// What was last told of it; `None` before the first [`show`](Self::show).

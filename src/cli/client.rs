@@ -33,7 +33,7 @@ pub(super) enum AskError {
         error: io::Error,
     },
     /// The socket is not for us.
-    #[error("not allowed to use {}; be root, or of the group that owns it", .0.display())]
+    #[error("not allowed to use {}; be root, or of a group that may use it", .0.display())]
     Permission(PathBuf),
     /// The answer does not come, or is cut short.
     #[error("the daemon at {} does not answer: {error}", path.display())]
@@ -46,6 +46,9 @@ pub(super) enum AskError {
     /// The answer is no answer.
     #[error("the daemon's answer is not understood: {0}; is it of another version?")]
     NotUnderstood(String),
+    /// It is not for us.
+    #[error("not allowed: {0}")]
+    Denied(String),
     /// The daemon says no.
     #[error("the daemon says: {0}")]
     Refused(String),
@@ -58,10 +61,17 @@ pub(super) fn ask(path: &Path, command: &str) -> Result<Value, AskError> {
 
 /// The same, with arguments.
 pub(super) fn ask_with(path: &Path, command: &str, arguments: Value) -> Result<Value, AskError> {
+    ask_for(path, command, arguments, PATIENCE)
+}
+
+/// The same, of what the daemon may take so long for.
+pub(super) fn ask_for(path: &Path, command: &str, arguments: Value, patience: Duration) -> Result<Value, AskError> {
     let request = Command { command: command.to_owned(), version: VERSION, arguments };
-    let line = exchange(connect(path)?, &request).map_err(|error| {
+    let line = exchange(connect(path)?, &request, patience).map_err(|error| {
         let error = match error.kind() {
-            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no answer in 10 s"),
+            io::ErrorKind::WouldBlock => {
+                io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {} s", patience.as_secs()))
+            }
             _ => error,
         };
         AskError::NoAnswer { path: path.to_owned(), error }
@@ -74,7 +84,7 @@ pub(super) fn open(path: &Path, command: &str) -> Result<BufReader<UnixStream>, 
     let request = Command { command: command.to_owned(), version: VERSION, arguments: Value::Null };
     let no_answer = |error| AskError::NoAnswer { path: path.to_owned(), error };
     let mut stream = BufReader::new(connect(path)?);
-    let line = begin(stream.get_mut(), &request).and_then(|()| {
+    let line = begin(stream.get_mut(), &request, PATIENCE).and_then(|()| {
         let mut line = Vec::new();
         stream.read_until(b'\n', &mut line)?;
         Ok(line)
@@ -95,19 +105,27 @@ fn result(line: &[u8]) -> Result<Value, AskError> {
     let mut reply: Value = serde_json::from_slice(line).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
     match reply.get("ok").and_then(Value::as_bool) {
         Some(true) => Ok(reply.get_mut("result").map(Value::take).unwrap_or_default()),
-        _ => Err(AskError::Refused(reply.get("error").and_then(Value::as_str).unwrap_or("no reason given").to_owned())),
+        _ => {
+            let error = reply.get("error").and_then(Value::as_str).unwrap_or("no reason given").to_owned();
+            let is_denied = reply.get("code").and_then(Value::as_str) == Some("denied");
+            Err(if is_denied { AskError::Denied(error) } else { AskError::Refused(error) })
+        }
     }
 }
 
-fn begin(stream: &mut UnixStream, request: &Command) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn begin(stream: &mut UnixStream, request: &Command, patience: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let request = serde_json::to_string(request)?;
-    stream.write_all(format!("{request}\n").as_bytes())
+    match stream.write_all(format!("{request}\n").as_bytes()) {
+        // Who turns us away does so before it has heard us, and says why.
+        Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
+        sent => sent,
+    }
 }
 
-fn exchange(mut stream: UnixStream, request: &Command) -> io::Result<Vec<u8>> {
-    begin(&mut stream, request)?;
+fn exchange(mut stream: UnixStream, request: &Command, patience: Duration) -> io::Result<Vec<u8>> {
+    begin(&mut stream, request, patience)?;
     let mut line = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut line)?;
     if line.ends_with(b"\n") { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }

@@ -3,17 +3,22 @@
 //! Exit codes: 0 done, 1 the answer is no, 2 could not be carried out (usage, no daemon).
 
 mod age;
+mod changes;
 mod check_config;
 mod client;
 mod demo;
+mod diff;
 mod drain;
 mod gobgp;
 mod listen;
+mod probe;
+mod reload;
 mod run;
 mod signal;
 mod simulate;
 mod speak;
 mod status;
+mod terminal;
 mod watch;
 mod why;
 
@@ -57,6 +62,15 @@ enum Command {
     /// Bring back what `drain` has taken out of service
     #[command(after_help = drain::HELP)]
     Undrain(drain::UndrainArgs),
+    /// Show what a reload would change: sessions, services, announcements
+    #[command(after_help = diff::HELP)]
+    Diff(diff::Args),
+    /// Reload the configuration, wait for it, and show what has changed
+    #[command(after_help = reload::HELP)]
+    Reload(reload::Args),
+    /// Run the checks of a service or backend once, now, and show each step
+    #[command(after_help = probe::HELP)]
+    Probe(probe::Args),
     /// Replay what checks find against a configuration, in virtual time: what would be announced, when and why
     #[command(after_help = simulate::HELP)]
     Simulate(simulate::Args),
@@ -104,6 +118,9 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Drain(args) => drain::drain(&args, &client::socket(chosen)),
         Command::Undrain(args) => drain::undrain(&args, &client::socket(chosen)),
+        Command::Diff(args) => diff::run(&args, &client::socket(chosen)),
+        Command::Reload(args) => reload::run(&args, &client::socket(chosen)),
+        Command::Probe(args) => probe::run(&args, &client::socket(chosen)),
         Command::Why(args) => why::run(&args, &client::socket(chosen)),
         Command::Watch(args) => watch::run(&args, &client::socket(chosen)),
         Command::Status(args) => status::run(&args, &client::socket(chosen)),

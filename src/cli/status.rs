@@ -5,7 +5,7 @@ mod hooks;
 mod services;
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::age::age;
 use super::client;
+use super::terminal::{self, Mood};
 use crate::driver::status::Status;
 use crate::engine::aggregate::AggregateLine;
 use crate::engine::status::{PeerLine, VipLine};
@@ -51,27 +52,19 @@ pub(super) fn run(args: &Args, socket: &Path) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let text = if args.json { format!("{value}\n") } else { Page::new(&status, coloured()).text() };
+    let text = if args.json {
+        format!("{value}\n")
+    } else {
+        Page::new(&status, terminal::coloured(), terminal::width()).text()
+    };
     // A reader that has gone away (`| head`) does not change the answer.
     let _read_or_not = io::stdout().lock().write_all(text.as_bytes());
     if status.engine.vips.iter().all(is_announced) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-pub(super) fn coloured() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 /// Announced in fact: a route that no peer has been told of attracts nobody.
 fn is_announced(vip: &VipLine) -> bool {
     vip.state == "announced" && !vip.peers.is_empty()
-}
-
-/// How something is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Mood {
-    Bad,
-    Unsure,
-    Good,
 }
 
 impl Mood {
@@ -90,12 +83,14 @@ impl Mood {
 struct Page<'a> {
     status: &'a Status,
     coloured: bool,
+    /// Columns that there are, if somebody looks.
+    width: Option<usize>,
     text: String,
 }
 
 impl<'a> Page<'a> {
-    fn new(status: &'a Status, coloured: bool) -> Page<'a> {
-        Page { status, coloured, text: String::new() }
+    fn new(status: &'a Status, coloured: bool, width: Option<usize>) -> Page<'a> {
+        Page { status, coloured, width, text: String::new() }
     }
 
     fn text(mut self) -> String {
@@ -324,18 +319,12 @@ impl<'a> Page<'a> {
     }
 
     fn paint(&self, mood: Mood, text: &str) -> String {
-        let colour = match mood {
-            _ if !self.coloured => return text.to_owned(),
-            Mood::Bad => 31,
-            Mood::Unsure => 33,
-            Mood::Good => 32,
-        };
-        format!("\x1b[{colour}m{text}\x1b[0m")
+        terminal::paint(self.coloured, mood, text)
     }
 
     fn line(&mut self, text: &str) {
         // Writing to a String cannot fail.
-        let _infallible = writeln!(self.text, "{}", text.trim_end());
+        let _infallible = writeln!(self.text, "{}", terminal::fold(text, self.width));
     }
 }
 
@@ -456,7 +445,7 @@ Hooks: 1 of 2 working
     fn a_restart_says_what_it_waits_for() {
         let wait = r#"{"wait": {"after_restart": true, "until": "2026-01-01T01:00:12.000Z", "undecided": 11,
                        "vips": ["192.0.2.1/32", "192.0.2.2/32"]}, "#;
-        let page = |json: &str| Page::new(&serde_json::from_str(json).unwrap(), false).text();
+        let page = |json: &str| Page::new(&serde_json::from_str(json).unwrap(), false, None).text();
         let restarted = page(&JSON.replacen('{', wait, 1));
         let line = "restarted: routers keep what they have until 11 VIPs have their first verdicts, 12s at most: \
                     192.0.2.1/32, 192.0.2.2/32, ...";
@@ -494,7 +483,7 @@ Hooks: 1 of 2 working
             1,
         );
         let status: Status = serde_json::from_str(&json).unwrap();
-        let page = Page::new(&status, false).text();
+        let page = Page::new(&status, false, None).text();
         for line in [
             "GUARD: 4 of 5 VIPs turned unhealthy at once; doubted for 42s, 9m18s more at most: 4 VIPs stay announced",
             "Self-checks: 1 of 2 passing",
@@ -510,8 +499,8 @@ Hooks: 1 of 2 working
     #[test]
     fn aligned_with_what_needs_attention_first() {
         let status: Status = serde_json::from_str(JSON).unwrap();
-        assert_eq!(Page::new(&status, false).text(), PAGE);
-        let coloured = Page::new(&status, true).text();
+        assert_eq!(Page::new(&status, false, None).text(), PAGE);
+        let coloured = Page::new(&status, true, None).text();
         assert!(
             coloured.contains("\x1b[31mwithdrawn\x1b[0m  ") && coloured.contains("\x1b[33mannounced"),
             "{coloured}"

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, socket: &Path) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let colour = super::status::coloured();
+    let colour = super::terminal::coloured();
     let mut out = io::stdout().lock();
     if args.json && writeln!(out, "{{\"event\":\"watching\"}}").and_then(|()| out.flush()).is_err() {
         return ExitCode::SUCCESS;

@@ -180,7 +180,7 @@ impl fmt::Display for Attributes {
 }
 
 /// Makes attributes say that their route will go away (RFC 8326): routes that shared theirs still do.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct GracefulShutdown {
     known: BTreeMap<Arc<Attributes>, Arc<Attributes>>,
 }

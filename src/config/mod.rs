@@ -8,6 +8,7 @@ pub mod bgp;
 pub mod capabilities;
 pub mod check;
 pub mod combine;
+pub mod diff;
 pub mod export;
 pub mod extended_community;
 pub mod glb;
@@ -101,6 +102,12 @@ pub struct Config {
 pub struct Daemon {
     /// Where `herald status` and the like connect.
     pub control_socket: PathBuf,
+    /// Permissions of that socket: whoever may write to it may connect. Who is told anything is decided by their groups.
+    pub control_mode: u32,
+    /// Whose members may look.
+    pub control_group: Arc<str>,
+    /// Whose members may look and act, besides root and the user of the daemon.
+    pub control_admin_group: Arc<str>,
     /// Where the status page and the metrics are served; nowhere when it is empty.
     pub http_listen: Vec<SocketAddr>,
     /// Threads for checks that talk to others.
@@ -125,6 +132,9 @@ impl Default for Daemon {
     fn default() -> Daemon {
         Daemon {
             control_socket: PathBuf::from("/run/herald/control.sock"),
+            control_mode: 0o666,
+            control_group: "herald".into(),
+            control_admin_group: "herald-admin".into(),
             http_listen: Vec::new(),
             workers: Workers::Auto,
             exec_workers: Workers::Auto,
@@ -313,6 +323,8 @@ pub enum FileRole {
     Command,
     /// `user`: not a file, but who a program runs as; the path is the name.
     User,
+    /// `control_group` and `control_admin_group`: not a file, but a group; the path is its name.
+    Group,
     /// `password_file`: a secret, for [`Config::give_secrets`].
     Password,
     /// `bearer_token_file`: a secret, for [`Config::give_tokens`].

@@ -144,8 +144,9 @@ fn read_scope(
         roots.push(root);
     }
 
-    let (daemon, daemon_places) = daemon::read(roots.first(), &mut findings);
+    let (daemon, daemon_places, daemon_references) = daemon::read(roots.first(), &mut findings);
     let (bgp, mut references, peer_places) = peer::read(&roots, &mut findings);
+    references.extend(daemon_references);
     let mut checks = check::Checks::read(&roots, &mut findings);
     let (mut services, mut service_places) = service::read(&roots, &mut checks, &mut findings);
     let files = glb::Files::new(texts, sources.len());

@@ -65,7 +65,8 @@ pub fn run(path: &Path, socket: Option<&Path>) -> Result<(), Failure> {
     // Before any thread or file: a signal that comes early is obeyed later, not lost.
     let signals = Signals::catch()?;
     let first = reload::load(path).map_err(Failure::Config)?;
-    let socket = Socket::bind(socket.unwrap_or(&first.config.daemon.control_socket)).map_err(Failure::Socket)?;
+    let socket = socket.unwrap_or(&first.config.daemon.control_socket);
+    let socket = Socket::bind(socket, &first.access).map_err(Failure::Socket)?;
     let pages =
         http::bind(&first.config.daemon.http_listen).map_err(|(address, error)| Failure::Http(address, error))?;
     let log = Log::start(first.config.daemon.log)?;

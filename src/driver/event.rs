@@ -75,7 +75,10 @@ fn fields(notice: &Notice) -> Option<Fields> {
             Some(daemon("stopping", vec![("reason", json!(signal))]))
         }
         Notice::Stopped => Some(daemon("stopped", Vec::new())),
-        Notice::Reloaded(_) => Some(("reload", "configuration".to_owned(), vec![("to", json!("accepted"))])),
+        Notice::Reloaded(_, changes) => {
+            let fields = vec![("to", json!("accepted")), ("changes", json!(changes))];
+            Some(("reload", "configuration".to_owned(), fields))
+        }
         Notice::ReloadRefused(errors) => {
             const SHOWN: usize = 20;
             let errors: Vec<String> = errors.iter().take(SHOWN).map(ToString::to_string).collect();

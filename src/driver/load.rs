@@ -11,6 +11,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::control::access;
 use super::probe::{needs, user};
 use super::secret;
 use crate::config::{
@@ -77,11 +78,22 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
 /// As [`load`].
 pub(crate) fn read_all(path: &Path) -> Result<Configured, Vec<Diagnostic>> {
     let mut errors = Vec::new();
-    let mut sources = vec![read_source(path, &mut errors)];
+    let sources = read_sources(path, &mut errors);
+    if !errors.is_empty() {
+        errors.extend(config::parse_incomplete(&sources));
+        errors.sort();
+        return Err(errors);
+    }
+    read_texts(sources)
+}
+
+/// The texts of the main file and the drop-ins; what cannot be read is empty, and among the errors.
+pub(crate) fn read_sources(path: &Path, errors: &mut Vec<Diagnostic>) -> Vec<Source> {
+    let mut sources = vec![read_source(path, errors)];
     let directory = path.parent().unwrap_or(Path::new("")).join("conf.d");
     let mut total = sources.iter().map(|source| source.text.len() as u64).sum::<u64>();
-    for drop_in in drop_ins(&directory, &mut errors) {
-        let source = read_source(&drop_in, &mut errors);
+    for drop_in in drop_ins(&directory, errors) {
+        let source = read_source(&drop_in, errors);
         total += source.text.len() as u64;
         if total > MAX_TOTAL {
             errors
@@ -90,11 +102,14 @@ pub(crate) fn read_all(path: &Path) -> Result<Configured, Vec<Diagnostic>> {
         }
         sources.push(source);
     }
-    if !errors.is_empty() {
-        errors.extend(config::parse_incomplete(&sources));
-        errors.sort();
-        return Err(errors);
-    }
+    sources
+}
+
+/// The same of the main file and the drop-ins, once they have been read.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn read_texts(sources: Vec<Source>) -> Result<Configured, Vec<Diagnostic>> {
     let (mut texts, mut stamps) = (Texts::new(), BTreeMap::new());
     let config = read_named(&sources, &mut texts, &mut stamps)?;
     let tables = config.glb.as_ref().map(|glb| glb.source.clone());
@@ -305,6 +320,7 @@ fn look_at(
         // The handshakes' own loader says more about these.
         FileRole::ClientCertificate | FileRole::ClientKey => Ok(()),
         FileRole::Command => look_at_command(&reference.path),
+        FileRole::Group => access::look(&reference.path.to_string_lossy()),
         FileRole::User => user::look(&reference.path.to_string_lossy()),
         FileRole::Password => {
             secret::read(&reference.path).map(|secret| drop(secrets.insert(reference.path.clone(), secret)))

@@ -1,6 +1,7 @@
 //! The only part, besides `cli`, that touches the world: sockets, threads, files, the clock.
 
 mod atomic;
+pub(crate) mod changes;
 mod connection;
 mod control;
 pub mod daemon;
@@ -35,6 +36,7 @@ mod state;
 pub mod status;
 mod sys;
 mod timer;
+pub(crate) mod trial;
 mod watch;
 mod watchdog;
 mod wires;

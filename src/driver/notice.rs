@@ -42,14 +42,14 @@ pub(crate) enum Notice {
     },
     /// Findings about a configuration that was taken all the same.
     Warnings(Vec<Diagnostic>),
-    /// SIGHUP came.
-    Reloading(PathBuf),
+    /// Somebody wants a reload, by this.
+    Reloading(&'static str, PathBuf),
     /// A file has changed that is read again then.
     Changed(PathBuf),
     /// A file is not seen to change, and why.
     NotWatched(PathBuf, String),
-    /// A new configuration is in force.
-    Reloaded(Arc<Config>),
+    /// A new configuration is in force, and what is different about it.
+    Reloaded(Arc<Config>, Vec<String>),
     /// A new configuration was refused.
     ReloadRefused(Vec<Diagnostic>),
     /// A reload changes what only a restart can.
@@ -187,12 +187,15 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         Notice::Warnings(warnings) => {
             return warnings.iter().for_each(|warning| say(Level::Warn, warning.to_string()));
         }
-        Notice::Reloading(path) => (Level::Info, format!("reloading {}", path.display())),
+        Notice::Reloading(by, path) => (Level::Info, format!("{by}: reloading {}", path.display())),
         Notice::Changed(path) => (Level::Info, format!("{} has changed: reading it", path.display())),
         Notice::NotWatched(path, error) => {
             (Level::Error, format!("{} cannot be watched: {error}; it is read on SIGHUP only", path.display()))
         }
-        Notice::Reloaded(config) => (Level::Info, format!("configuration reloaded: {}", counts(config))),
+        Notice::Reloaded(config, changes) => {
+            let changes = if changes.is_empty() { "nothing is different".to_owned() } else { changes.join(", ") };
+            (Level::Info, format!("configuration reloaded: {}; {changes}", counts(config)))
+        }
         Notice::ReloadRefused(errors) => {
             errors.iter().for_each(|error| say(Level::Error, error.to_string()));
             let count = plural(errors.len(), "error", "errors");
@@ -658,7 +661,10 @@ port = 8080
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("INFO herald {version} started with /etc/herald/herald.toml: {counts}");
         assert_eq!(lines(&Notice::Started { config: config.clone(), path }), [text]);
-        assert_eq!(lines(&Notice::Reloaded(config)), [format!("INFO configuration reloaded: {counts}")]);
+        let head = format!("INFO configuration reloaded: {counts};");
+        assert_eq!(lines(&Notice::Reloaded(config.clone(), Vec::new())), [format!("{head} nothing is different")]);
+        let changes = vec!["1 peer reset".to_owned(), "2 services changed".to_owned()];
+        assert_eq!(lines(&Notice::Reloaded(config, changes)), [format!("{head} 1 peer reset, 2 services changed")]);
         let errors = parse(&[Source { name: "f".into(), text: "x = 1".to_owned() }]).unwrap_err();
         let refused = lines(&Notice::ReloadRefused(errors));
         assert!(refused[0].starts_with("ERROR f:1:1: unknown key `x`"), "{refused:?}");

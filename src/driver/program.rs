@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, 
 
 use super::probe::limit::{Limit, Over};
 use super::probe::text::{printable, timed_out, words};
+use super::probe::trace;
 use super::probe::user::Identity;
 use super::probe::verdict::Fault;
 use crate::config::FailureKind;
@@ -91,6 +92,7 @@ pub(super) fn execute(command: Command, input: Option<&[u8]>, limit: Limit, all:
             return (Err(Fault::new(FailureKind::Internal, words)), Tail::default());
         }
     };
+    trace::note(limit, || format!("began {}", printable(program.as_bytes())));
     let mut tail = Tail::default();
     let end = running.watch(pipes, &mut tail, limit);
     if all || end.is_err() {
@@ -108,6 +110,7 @@ pub(super) fn execute(command: Command, input: Option<&[u8]>, limit: Limit, all:
             Err(Fault::new(FailureKind::Internal, format!("cannot watch the program: {}", words(&error))))
         }
         Ok(()) => {
+            trace::note(limit, || "it has ended".to_owned());
             running.reap().ok_or_else(|| Fault::new(FailureKind::Internal, "cannot learn the program's exit status"))
         }
     };

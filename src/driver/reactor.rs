@@ -11,6 +11,7 @@ mod listeners;
 mod mail;
 mod requests;
 mod tables;
+mod tasks;
 mod ways;
 mod workers;
 
@@ -38,6 +39,7 @@ use super::notice::restart::Restart;
 use super::notice::workers::Workers;
 use super::notice::{Notice, Subjects};
 use super::pools::{Pools, counted};
+use super::probe::Prober;
 use super::reload::{Loaded, Loader};
 use super::scribe::Scribe;
 use super::signal::Signals;
@@ -56,6 +58,7 @@ pub(crate) use http::Doorways;
 
 use ground::Ground;
 use mail::{Mail, poster, waking};
+use tasks::Tasks;
 use workers::Oversight;
 
 const WAKE: Token = Token(0);
@@ -112,6 +115,8 @@ pub(crate) struct Reactor {
     http: Http,
     meters: Arc<Meters>,
     loader: Loader,
+    tasks: Tasks,
+    prober: Arc<Prober>,
     scribe: Scribe,
     keeper: Keeper,
     writer: Writer,
@@ -149,9 +154,9 @@ impl Reactor {
         signals.register(poll.registry(), SIGNALS)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let (mail, mailbox) = unbounded();
-        let (control, http, meters) = doorways.open(&mail, &waker)?;
-        let Loaded { config, subjects, prober, hooks: plan, watched } = first;
-        let pools = Pools::start(&config, counted(prober, meters.clone()), waking(&waker))?;
+        let Loaded { config, subjects, prober, hooks: plan, access, watched, .. } = first;
+        let (control, http, meters) = doorways.open(access, &mail, &waker)?;
+        let pools = Pools::start(&config, counted(prober.clone(), meters.clone()), waking(&waker))?;
         let hooks = ground::hooks(poster(&mail, &waker), &plan)?;
         let ground = Ground::new(poster(&mail, &waker), &plan)?;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_CONNECTION);
@@ -186,6 +191,8 @@ impl Reactor {
             meters,
             state: ConfigState::new(loader.path(), started_at, &config),
             loader,
+            tasks: Tasks::default(),
+            prober,
             scribe,
             keeper,
             writer: Writer::new(),

@@ -5,19 +5,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{io, thread};
 
+use super::control::Access;
 use super::hook::Plan;
 use super::load::{self, Configured, Origin, Stamp};
 use super::notice::Subjects;
 use super::probe::Prober;
 use super::watch::Watch;
-use crate::config::{Config, Diagnostic, Position};
+use crate::config::diff::Diff;
+use crate::config::{Config, Diagnostic, Position, Source};
 
 /// A configuration that can be taken as it is: everything it names has been looked at.
 pub(crate) struct Loaded {
     pub(crate) config: Arc<Config>,
+    /// From what was in force when it was read.
+    pub(crate) diff: Diff,
     pub(crate) subjects: Arc<Subjects>,
     pub(crate) prober: Arc<Prober>,
     pub(crate) hooks: Plan,
+    /// Who may use the control socket.
+    pub(crate) access: Access,
     /// What to read again when GLB's tables change; `None` when nobody asked for that.
     pub(crate) watched: Option<Watched>,
 }
@@ -61,6 +67,14 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
     take(load::read_all(path)?)
 }
 
+/// The same of texts that somebody else has read, to see what would come of it.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_texts(sources: Vec<Source>) -> Result<Loaded, Vec<Diagnostic>> {
+    load::read_texts(sources).and_then(take)
+}
+
 fn take(configured: Configured) -> Result<Loaded, Vec<Diagnostic>> {
     let Configured { config, origin, stamp } = configured;
     let watched = config.glb.as_ref().filter(|glb| glb.watch).map(|glb| {
@@ -71,7 +85,8 @@ fn take(configured: Configured) -> Result<Loaded, Vec<Diagnostic>> {
     let prober = Arc::new(Prober::new(&config)?);
     let hooks = Plan::load(&config)?;
     let subjects = Arc::new(Subjects::new(config.clone()));
-    Ok(Loaded { config, subjects, prober, hooks, watched })
+    let access = Access::new(&config.daemon);
+    Ok(Loaded { config, diff: Diff::default(), subjects, prober, hooks, access, watched })
 }
 
 fn load_tables(origin: &Arc<Origin>, source: &Path) -> Result<Loaded, Refused> {
@@ -99,8 +114,14 @@ impl Loader {
         &self.path
     }
 
-    /// Begins to load, or notes that it must be done once more. `tell` gets the result, on another thread.
-    pub(super) fn request<F>(&mut self, what: What, tell: F) -> io::Result<()>
+    /// Whether one is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// Begins to load, or notes that it must be done once more. `tell` gets the result, on another thread; `before` is in
+    /// force until then.
+    pub(super) fn request<F>(&mut self, what: What, before: Arc<Config>, tell: F) -> io::Result<()>
     where
         F: FnOnce(Result<Loaded, Refused>) + Send + 'static,
     {
@@ -114,9 +135,12 @@ impl Loader {
         let path = self.path.clone();
         thread::Builder::new().name("reload".to_owned()).spawn(move || {
             // A panic must not leave the daemon waiting for this thread for ever.
-            let result = panic::catch_unwind(AssertUnwindSafe(|| match what {
-                What::All => load(&path).map_err(Refused::from),
-                What::Tables(origin, source) => load_tables(&origin, &source),
+            let result = panic::catch_unwind(AssertUnwindSafe(|| {
+                let loaded = match what {
+                    What::All => load(&path).map_err(Refused::from),
+                    What::Tables(origin, source) => load_tables(&origin, &source),
+                };
+                loaded.map(|loaded| Loaded { diff: Diff::new(&before, &loaded.config), ..loaded })
             }));
             tell(result.unwrap_or_else(|_| Err(vec![broken(&path, "internal error while it was read")].into())));
         })?;

@@ -1,5 +1,5 @@
-//! Socket options that no library of ours sets. The only unsafe code of the tree is in this file.
-#![expect(unsafe_code, reason = "setsockopt with what socket2 and rustix do not know")]
+//! Socket options that no library of ours sets or reads. The only unsafe code of the tree is in this file.
+#![expect(unsafe_code, reason = "setsockopt and getsockopt with what socket2 and rustix do not know")]
 
 use std::ffi::c_int;
 use std::io;
@@ -120,6 +120,33 @@ impl From<IpAddr> for Address {
         };
         Address { family: family as libc::sa_family_t, port: 0, rest }
     }
+}
+
+/// The supplementary groups of the process at the other end of a Unix socket, as they were when it connected.
+///
+/// # Errors
+/// The system's word.
+pub(super) fn peer_groups(socket: &impl AsFd) -> io::Result<Vec<libc::gid_t>> {
+    // `asm-generic/socket.h`, of Linux 4.13.
+    const SO_PEERGROUPS: c_int = 59;
+    // A process has no more (NGROUPS_MAX), and few have more than some.
+    for room in [64, 65_536] {
+        let mut groups = vec![0; room];
+        let mut length = size_of_val(groups.as_slice()) as libc::socklen_t;
+        let (descriptor, pointer) = (socket.as_fd().as_raw_fd(), groups.as_mut_ptr().cast());
+        // SAFETY: the descriptor is open for as long as it is borrowed; `pointer` leads to `length` octets of ours, which
+        // the kernel may fill with whatever number, and keeps no pointer to.
+        let done = unsafe { libc::getsockopt(descriptor, libc::SOL_SOCKET, SO_PEERGROUPS, pointer, &raw mut length) };
+        if done == 0 {
+            groups.truncate(length as usize / size_of::<libc::gid_t>());
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::ERANGE) {
+            return Err(error);
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::ERANGE))
 }
 
 /// `T` must have no padding.

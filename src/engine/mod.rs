@@ -10,6 +10,7 @@ pub mod aggregate;
 pub mod data_plane_job;
 mod decide;
 pub mod drain;
+pub mod foresee;
 pub mod frontends;
 pub mod glb;
 pub mod ground;

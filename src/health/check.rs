@@ -119,7 +119,7 @@ pub(super) enum Run {
 }
 
 /// A check and everything known of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CheckState {
     /// As configured.
     pub(super) check: Check,

@@ -52,7 +52,7 @@ impl Change {
 }
 
 /// The state of all checks, by their index in the configuration.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Checks {
     /// Of all ticks and grids: the first configuration.
     origin: Option<Instant>,

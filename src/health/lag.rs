@@ -12,14 +12,14 @@ const SUB: u64 = 8;
 const BUCKETS: usize = 256;
 
 /// Lags of late, in microseconds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lag {
     began: Option<Instant>,
     current: Window,
     previous: Window,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Window {
     counts: Box<[u32; BUCKETS]>,
     total: u64,

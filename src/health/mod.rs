@@ -48,7 +48,7 @@ pub use status::{BackendStatus, CheckStatus, ScheduleStatus, ServiceState, Servi
 pub use tripwire::{WireAction, WireState, WireStatus};
 
 /// The state of all checks, backends and services.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Health {
     config: Arc<Config>,
     checks: Checks,

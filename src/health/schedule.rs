@@ -33,7 +33,7 @@ impl Phase {
 }
 
 /// Gives out phases. Each interval has a sequence of its own: checks of other intervals do not leave gaps in it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Phases {
     next: BTreeMap<Duration, u64>,
 }

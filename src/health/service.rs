@@ -54,7 +54,7 @@ impl Service {
 }
 
 /// The state of all services and backends, by their index in the configuration.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Services {
     services: Vec<Service>,
     /// Of all services, one after another.

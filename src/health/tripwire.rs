@@ -49,7 +49,7 @@ pub struct WireStatus {
     pub ended: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Wire {
     probe: Arc<Probe>,
     state: WireState,
@@ -62,7 +62,7 @@ struct Wire {
 }
 
 /// All wires, by the keys of their checks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Wires {
     wires: BTreeMap<usize, Wire>,
     rests: Deadlines<usize>,

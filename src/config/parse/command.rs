@@ -26,10 +26,15 @@ pub(super) fn words(list: &Item, findings: &mut Findings) -> Option<Vec<String>>
 
 /// A name or number. Whether there is such a user is the driver's to know.
 pub(super) fn user(item: &Item, findings: &mut Findings) -> Option<String> {
+    account(item, "user", findings)
+}
+
+/// What can be the name of a user or group.
+pub(super) fn account(item: &Item, what: &str, findings: &mut Findings) -> Option<String> {
     let text = item.string(findings)?;
     let sane = |c: char| c.is_ascii_alphanumeric() || "._-$".contains(c);
     if text.is_empty() || text.len() > 32 || text.starts_with('-') || !text.chars().all(sane) {
-        findings.error(item.place, format!("`user`: {} is not the name or number of a user", quote(text)));
+        findings.error(item.place, format!("`{}`: {} is not the name or number of a {what}", item.name, quote(text)));
         return None;
     }
     Some(text.to_owned())

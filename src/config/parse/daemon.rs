@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::command;
 use super::findings::{Findings, Place, quote};
 use super::schema;
 use super::table::{Item, Section};
-use crate::config::{Daemon, LogLevel, MAX_EXEC_WORKERS, MAX_WORKERS, Workers};
+use crate::config::{Daemon, FileReference, FileRole, LogLevel, MAX_EXEC_WORKERS, MAX_WORKERS, Workers};
 
 /// What fits the address of a Unix socket (`sun_path`), with its final zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -19,12 +21,13 @@ pub(super) struct Places {
     pub(super) startup_deadline: Place,
 }
 
-pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, Places) {
+pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, Places, Vec<FileReference>) {
     let mut daemon = Daemon::default();
     let top = Place { file: 0, offset: 0 };
     let mut places = Places { workers: top, exec_workers: top, startup_deadline: top };
     let table = root.and_then(|root| root.get("daemon")).and_then(|item| item.section(&schema::DAEMON, findings));
-    let Some(table) = table else { return (daemon, places) };
+    let mut references = Vec::new();
+    let Some(table) = table else { return (daemon, places, references) };
     if let Some(path) = table.get("control_socket").and_then(|item| absolute_path(&item, findings)) {
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             let place = table.get("control_socket").map_or(table.place, |item| item.place);
@@ -32,6 +35,23 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
         }
         daemon.control_socket = path;
     }
+    if let Some(item) = table.get("control_mode") {
+        daemon.control_mode = mode(&item, findings).unwrap_or(daemon.control_mode);
+    }
+    let mut group = |key, group: &mut Arc<str>| {
+        if let Some(item) = table.get(key)
+            && let Some(name) = command::account(&item, "group", findings)
+        {
+            references.push(FileReference {
+                position: findings.position(item.place),
+                path: PathBuf::from(&name),
+                role: FileRole::Group,
+            });
+            *group = name.into();
+        }
+    };
+    group("control_group", &mut daemon.control_group);
+    group("control_admin_group", &mut daemon.control_admin_group);
     if let Some(item) = table.get("http_listen") {
         daemon.http_listen = http_listen(&item, findings);
     }
@@ -64,7 +84,20 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
         let levels: Vec<_> = LogLevel::ALL.iter().map(|level| (level.name(), *level)).collect();
         daemon.log = item.choice(&levels, findings).unwrap_or(daemon.log);
     }
-    (daemon, places)
+    (daemon, places, references)
+}
+
+/// Permissions of the control socket. Without those of the daemon's own user nobody could use it.
+fn mode(item: &Item, findings: &mut Findings) -> Option<u32> {
+    let text = item.string(findings)?;
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let mode = is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten();
+    let mode = mode.filter(|mode| mode & 0o600 == 0o600 && *mode <= 0o777);
+    if mode.is_none() {
+        let message = format!("`{}` must be permissions from \"0600\" to \"0777\", not {}", item.name, quote(text));
+        findings.error(item.place, message);
+    }
+    mode
 }
 
 fn http_listen(item: &Item, findings: &mut Findings) -> Vec<SocketAddr> {

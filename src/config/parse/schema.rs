@@ -31,6 +31,9 @@ pub(super) static DAEMON: Schema = Schema {
     title: "[daemon]",
     keys: &[
         "control_socket",
+        "control_mode",
+        "control_group",
+        "control_admin_group",
         "http_listen",
         "workers",
         "exec_workers",

@@ -1,4 +1,4 @@
-//! What clients of the control socket may change, read from their requests.
+//! What clients of the control socket want done, read from their requests.
 
 use std::time::Duration;
 
@@ -21,6 +21,69 @@ pub(in crate::driver) enum Change {
     Undrain(Target),
     /// Nothing: say why this VIP is as it is.
     Why(String),
+}
+
+/// What a client wants of the loop: at once, or when it is done.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::driver) enum Order {
+    /// The loop does it.
+    Change(Change),
+    /// The loop has it done.
+    Task(Task),
+}
+
+/// What takes longer.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::driver) enum Task {
+    /// As SIGHUP; answered when it is in force, or refused.
+    Reload,
+    /// What a reload would change: with these texts, or with the files.
+    Diff(Option<Vec<Text>>),
+    /// Run the checks of this service, or of one backend of it, now.
+    Probe(String),
+}
+
+/// A file of a configuration, read by the client.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::driver) struct Text {
+    /// As it is called in findings.
+    pub(in crate::driver) name: String,
+    /// Its content.
+    pub(in crate::driver) text: String,
+}
+
+/// Of `diff`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Files {
+    files: Vec<Text>,
+}
+
+impl Task {
+    pub(super) fn reload(arguments: Value) -> Result<Task, String> {
+        let nothing = serde_json::from_value::<()>(arguments);
+        nothing.map(|()| Task::Reload).map_err(|_| "reload takes no arguments".to_owned())
+    }
+
+    pub(super) fn diff(arguments: Value) -> Result<Task, String> {
+        if arguments.is_null() {
+            return Ok(Task::Diff(None));
+        }
+        let Files { files } = serde_json::from_value(arguments).map_err(|error| format!("arguments: {error}"))?;
+        if files.is_empty() {
+            return Err("diff needs one file at least".to_owned());
+        }
+        let files = files.into_iter().map(|Text { name, text }| Text { name: one_line(&name), text });
+        Ok(Task::Diff(Some(files.collect())))
+    }
+
+    pub(super) fn probe(arguments: Value) -> Result<Task, String> {
+        match read(arguments)? {
+            Arguments { target, for_ms: None, reason: None } => Ok(Task::Probe(target)),
+            _ => Err("probe takes a target and nothing else".to_owned()),
+        }
+    }
 }
 
 /// Arguments that this version does not know may be what the client relies on: they are refused.

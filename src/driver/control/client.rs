@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 
 use mio::net::UnixStream;
 
-/// The longest request.
-const REQUEST: usize = 64 * 1024;
+use super::access::Rank;
+
+/// What every request may have; a longer one needs room of what all share.
+pub(super) const REQUEST: usize = 64 * 1024;
+/// What is read in one turn, so that all get theirs.
+const TURN: usize = 1 << 20;
 /// Octets of events that may wait for a client that watches and does not read; what comes then, it misses.
 const UNREAD: usize = 4 << 20;
 
@@ -36,7 +40,10 @@ struct Watch {
 /// A connection that asks one thing at a time, or watches.
 pub(super) struct Client {
     stream: UnixStream,
+    rank: Rank,
     inbox: Vec<u8>,
+    /// So much of it has no line feed.
+    looked_at: usize,
     reply: Option<(Arc<[u8]>, usize)>,
     /// A request is being carried out; until it is answered, time is not the client's.
     waiting: bool,
@@ -50,10 +57,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(stream: UnixStream, now: Instant) -> Client {
+    pub(super) fn new(stream: UnixStream, rank: Rank, now: Instant) -> Client {
         Client {
             stream,
+            rank,
             inbox: Vec::new(),
+            looked_at: 0,
             reply: None,
             waiting: false,
             readable: false,
@@ -69,6 +78,16 @@ impl Client {
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
     }
 
+    /// What it may do.
+    pub(super) fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// Octets of requests that have come and are not taken.
+    pub(super) fn pending(&self) -> usize {
+        self.inbox.len()
+    }
+
     /// The request that was taken will be answered by [`reply`](Self::reply).
     pub(super) fn wait_for_answer(&mut self) {
         self.waiting = true;
@@ -82,6 +101,7 @@ impl Client {
         self.reply = Some((line, 0));
         if last {
             self.inbox.clear();
+            self.looked_at = 0;
         }
     }
 
@@ -122,7 +142,7 @@ impl Client {
     pub(super) fn finish(&mut self, now: Instant) {
         self.writable = true;
         while self.writable && self.has_work() {
-            if !matches!(self.turn(now), Request::None) {
+            if !matches!(self.turn(now, 0), Request::None) {
                 return;
             }
         }
@@ -164,7 +184,7 @@ impl Client {
         }
         match &self.reply {
             Some(_) => self.writable,
-            None => !self.waiting && (self.readable || self.ended || self.inbox.contains(&b'\n')),
+            None => !self.waiting && (self.readable || self.ended || self.holds_line()),
         }
     }
 
@@ -177,8 +197,8 @@ impl Client {
         self.stuck_at(patience).is_some_and(|at| at <= now)
     }
 
-    /// Sends, or takes one request.
-    pub(super) fn turn(&mut self, now: Instant) -> Request {
+    /// Sends, or takes one request, which may have so much more than [`REQUEST`].
+    pub(super) fn turn(&mut self, now: Instant, room: usize) -> Request {
         if self.watch.is_some() {
             if let gone @ (Request::Gone | Request::Line(_) | Request::TooLong) = self.look_for_the_end() {
                 return gone;
@@ -208,7 +228,7 @@ impl Client {
         if self.ended {
             return Request::Gone;
         }
-        self.receive(now)
+        self.receive(now, room)
     }
 
     fn send(&mut self, now: Instant) -> Request {
@@ -234,9 +254,11 @@ impl Client {
         Request::None
     }
 
-    fn receive(&mut self, now: Instant) -> Request {
+    fn receive(&mut self, now: Instant, room: usize) -> Request {
+        let most = self.inbox.len().max(REQUEST) + room;
+        let begun_with = self.inbox.len();
         let mut buffer = [0; 4096];
-        while self.readable {
+        while self.readable && self.inbox.len() < begun_with + TURN {
             match self.stream.read(&mut buffer) {
                 Ok(0) => {
                     self.ended = true;
@@ -251,7 +273,7 @@ impl Client {
                     if let Some(line) = self.take_line() {
                         return Request::Line(line);
                     }
-                    if self.inbox.len() > REQUEST {
+                    if self.inbox.len() > most {
                         return Request::TooLong;
                     }
                 }
@@ -264,11 +286,20 @@ impl Client {
     }
 
     fn take_line(&mut self) -> Option<Vec<u8>> {
-        let end = self.inbox.iter().position(|octet| *octet == b'\n')?;
-        let rest = self.inbox.split_off(end + 1);
+        let new = self.inbox.get(self.looked_at..).unwrap_or_default();
+        let Some(end) = new.iter().position(|octet| *octet == b'\n') else {
+            self.looked_at = self.inbox.len();
+            return None;
+        };
+        let rest = self.inbox.split_off(self.looked_at + end + 1);
         let mut line = std::mem::replace(&mut self.inbox, rest);
+        self.looked_at = 0;
         line.pop();
         Some(line)
+    }
+
+    fn holds_line(&self) -> bool {
+        self.inbox.get(self.looked_at..).unwrap_or_default().contains(&b'\n')
     }
 }
 
@@ -284,14 +315,14 @@ mod tests {
     fn a_watcher_that_does_not_read() {
         let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
-        let mut client = Client::new(UnixStream::from_std(near), clock());
+        let mut client = Client::new(UnixStream::from_std(near), Rank::Look, clock());
         let line: Arc<[u8]> = format!("{}\n", "x".repeat(999)).into_bytes().into();
         client.watch(&line);
         client.writable = true;
         let lines = 3 * UNREAD / 1000;
         for _ in 0..lines {
             client.tell(&line);
-            assert!(matches!(client.turn(clock()), Request::None));
+            assert!(matches!(client.turn(clock(), 0), Request::None));
         }
         let watch = client.watch.as_ref().unwrap();
         assert!(watch.octets <= UNREAD && watch.missed > 1000, "{} {}", watch.octets, watch.missed);
@@ -304,7 +335,7 @@ mod tests {
         });
         while !client.watch.as_ref().unwrap().lines.is_empty() {
             client.writable = true;
-            client.turn(clock());
+            client.turn(clock(), 0);
         }
         client.tell(&line);
         client.finish(clock());

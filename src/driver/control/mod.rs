@@ -1,10 +1,14 @@
 //! The control socket: JSON lines over a Unix stream socket, served by a thread of its own.
 //!
 //! A request is one line, `{"command":"status"}`, where needed with `"arguments":{…}`; so is the reply,
-//! `{"ok":true,"result":…}` or `{"ok":false,"error":"…"}`. `"version":1` may be said; what a daemon does not know, it refuses. Clients are not trusted to behave: requests, clients and patience are bounded, a client that
-//! does not read its reply is not read from, and all clients together cannot take more than a tenth of the event loop's
-//! time.
+//! `{"ok":true,"result":…}` or `{"ok":false,"error":"…"}`. `"version":1` may be said; what a daemon does not know, it
+//! refuses. Who may look and who may act is decided by what the system knows of the process at the other end; who may
+//! do neither is told so and takes no place.
+//!
+//! Clients are not trusted to behave: requests, clients and patience are bounded, a client that does not read its reply
+//! is not read from, and all clients together cannot take more than a tenth of the event loop's time.
 
+pub(super) mod access;
 mod change;
 mod client;
 mod server;
@@ -22,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::status::Status;
-pub(super) use change::Change;
+pub(super) use access::Access;
+pub(super) use change::{Change, Order, Task, Text};
 use server::Server;
 pub(super) use socket::{Socket, SocketError};
 
@@ -36,15 +41,21 @@ const BACKLOG: usize = 16 << 20;
 pub(super) enum Ask {
     /// A snapshot, by [`Control::status`].
     Status,
-    /// To carry this out for a client, by [`Control::changed`].
-    Change(usize, Change),
+    /// To carry this out for a client, by [`Control::changed`]; what takes longer by [`Control::begun`], and in the end
+    /// [`Control::done`].
+    Order(usize, Order),
     /// Nothing any more: the thread has ended because of this.
     Broken(String),
 }
 
 enum Answer {
     Status(Box<Status>, Duration),
-    Changed(usize, Result<Value, String>, Duration),
+    /// To an order, if there is one already.
+    Changed(usize, Option<Result<Value, String>>, Duration),
+    /// To one that took longer.
+    Done(usize, Result<Value, String>),
+    /// Other rules.
+    Access(Access),
     /// A line for those who watch.
     Event(Arc<[u8]>),
     Stop,
@@ -87,6 +98,9 @@ pub(crate) enum Reply<T> {
         ok: bool,
         /// Why, in words.
         error: String,
+        /// `denied` where it is for want of rights.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
     },
 }
 
@@ -113,10 +127,14 @@ impl Control {
     ///
     /// # Errors
     /// When the system has no thread or descriptor to spare.
-    pub(super) fn start<F: Fn(Ask) + Send + 'static>(mut socket: Socket, ask: F) -> io::Result<Control> {
+    pub(super) fn start<F: Fn(Ask) + Send + 'static>(
+        mut socket: Socket,
+        access: Access,
+        ask: F,
+    ) -> io::Result<Control> {
         let (answers, inbox) = unbounded();
         let audience = Audience::default();
-        let (mut server, waker) = Server::new(socket.take_listener()?, inbox, audience.clone(), Box::new(ask))?;
+        let (mut server, waker) = Server::new(&mut socket, access, inbox, audience.clone(), Box::new(ask))?;
         let thread = thread::Builder::new().name("control".to_owned()).stack_size(512 * 1024).spawn(move || {
             // Whatever clients ask for, the event loop goes first.
             let _as_well_without = rustix::process::setpriority_process(None, NICE);
@@ -130,9 +148,24 @@ impl Control {
         self.tell(Answer::Status(status, took));
     }
 
-    /// Answers [`Ask::Change`]; `took` is what it cost the loop.
+    /// Answers [`Ask::Order`]; `took` is what it cost the loop.
     pub(super) fn changed(&self, client: usize, result: Result<Value, String>, took: Duration) {
-        self.tell(Answer::Changed(client, result, took));
+        self.tell(Answer::Changed(client, Some(result), took));
+    }
+
+    /// Answers [`Ask::Order`] with what is yet to be done; `took` is what it cost the loop so far.
+    pub(super) fn begun(&self, client: usize, took: Duration) {
+        self.tell(Answer::Changed(client, None, took));
+    }
+
+    /// What was begun is done.
+    pub(super) fn done(&self, client: usize, result: Result<Value, String>) {
+        self.tell(Answer::Done(client, result));
+    }
+
+    /// From now on these rules are in force.
+    pub(super) fn set_access(&self, access: Access) {
+        self.tell(Answer::Access(access));
     }
 
     /// How many watch, to be asked by whoever might tell them something.

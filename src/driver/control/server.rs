@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::os::unix::net;
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,8 +14,10 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::client::{Client, Request};
-use super::{Answer, Ask, Audience, Change, Command, Reply, VERSION};
+use super::access::{Access, Rank};
+use super::client::{Client, REQUEST, Request};
+use super::socket::{self, Socket};
+use super::{Answer, Ask, Audience, Change, Command, Order, Reply, Task, VERSION};
 use crate::driver::clock;
 use crate::driver::status::Status;
 
@@ -23,6 +26,10 @@ const WAKE: Token = Token(1);
 const FIRST_CLIENT: usize = 2;
 /// Clients at a time; further ones are turned away.
 const CLIENTS: usize = 64;
+/// Of these, those who may only look: they do not keep out who may act.
+const LOOKERS: usize = 48;
+/// Octets that all requests together may have beyond what each may have anyway: a configuration is large.
+const ROOM: usize = 64 << 20;
 /// How long a client may take over a request or a reply without any progress.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After the system had no descriptor to spare.
@@ -37,12 +44,15 @@ const WATCHERS: usize = 16;
 type Handler = fn(&mut Server, Instant, usize, Value);
 
 /// Everything that can be asked for.
-const COMMANDS: &[(&str, Handler)] = &[
-    ("status", Server::status),
-    ("why", Server::why),
-    ("watch", Server::watch),
-    ("drain", Server::drain),
-    ("undrain", Server::undrain),
+const COMMANDS: &[(&str, Rank, Handler)] = &[
+    ("status", Rank::Look, Server::status),
+    ("why", Rank::Look, Server::why),
+    ("watch", Rank::Look, Server::watch),
+    ("diff", Rank::Look, Server::diff),
+    ("probe", Rank::Act, Server::probe),
+    ("drain", Rank::Act, Server::drain),
+    ("undrain", Rank::Act, Server::undrain),
+    ("reload", Rank::Act, Server::reload),
 ];
 
 /// Snapshots are shared: one serves everybody who asked before it was taken.
@@ -60,12 +70,14 @@ struct Changes {
     /// One is being made.
     is_busy: bool,
     /// In the order in which they were asked for; one for a client.
-    next: VecDeque<(usize, Change)>,
+    next: VecDeque<(usize, Order)>,
 }
 
 pub(super) struct Server {
     poll: Poll,
     listener: UnixListener,
+    path: PathBuf,
+    access: Access,
     inbox: Receiver<Answer>,
     ask: Box<dyn Fn(Ask) + Send>,
     clients: BTreeMap<usize, Client>,
@@ -81,18 +93,21 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(
-        listener: net::UnixListener,
+        socket: &mut Socket,
+        access: Access,
         inbox: Receiver<Answer>,
         audience: Audience,
         ask: Box<dyn Fn(Ask) + Send>,
     ) -> io::Result<(Server, Arc<Waker>)> {
         let poll = Poll::new()?;
-        let mut listener = UnixListener::from_std(listener);
+        let mut listener = UnixListener::from_std(socket.take_listener()?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let server = Server {
             poll,
             listener,
+            path: socket.path().to_owned(),
+            access,
             inbox,
             ask,
             clients: BTreeMap::new(),
@@ -144,6 +159,8 @@ impl Server {
                 match answer {
                     Answer::Status(status, took) => self.publish(now, &status, took),
                     Answer::Changed(token, result, took) => self.report(now, token, result, took),
+                    Answer::Done(token, result) => self.answer(now, token, result),
+                    Answer::Access(access) => self.change_access(access),
                     Answer::Event(line) => self.tell_watchers(&line),
                     Answer::Stop => {
                         self.clients.values_mut().for_each(|client| client.finish(now));
@@ -185,24 +202,33 @@ impl Server {
                     return;
                 }
             };
-            if self.clients.len() >= CLIENTS {
+            let rank = match self.access.rank(&stream) {
+                Ok(rank) => rank,
+                Err(error) => {
+                    // What its empty buffer takes; it is closed at once, and holds no place.
+                    let _told_or_not = stream.write(&line(&denied(error)));
+                    continue;
+                }
+            };
+            if self.clients.len() >= if rank == Rank::Act { CLIENTS } else { LOOKERS } {
                 continue; // dropped, and thereby closed
             }
             let token = self.next_client;
             self.next_client += 1;
             if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE).is_ok()
             {
-                self.clients.insert(token, Client::new(stream, now));
+                self.clients.insert(token, Client::new(stream, rank, now));
             }
         }
     }
 
     /// One request of one client at most, so that all get their turn.
     fn serve(&mut self, now: Instant, token: usize) {
+        let used: usize = self.clients.values().map(|client| client.pending().saturating_sub(REQUEST)).sum();
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
-        match client.turn(now) {
+        match client.turn(now, ROOM.saturating_sub(used)) {
             Request::None => {}
             Request::Line(line) => self.dispatch(now, token, &line),
             Request::TooLong => self.refuse(now, token, "the request is too long"),
@@ -225,10 +251,15 @@ impl Server {
             Err(error) => return self.refuse(now, token, &format!("not a request: {error}")),
         };
         let Command { command, arguments, .. } = command;
-        match COMMANDS.iter().find(|(name, _)| *name == command) {
-            Some((_, handler)) => handler(self, now, token, arguments),
+        let rank = self.clients.get(&token).map(Client::rank);
+        match COMMANDS.iter().find(|(name, ..)| *name == command) {
+            Some((_, needed, _)) if rank < Some(*needed) => {
+                let reply = denied(self.access.too_low());
+                self.hang_up(now, token, &reply);
+            }
+            Some((.., handler)) => handler(self, now, token, arguments),
             None => {
-                let known: Vec<_> = COMMANDS.iter().map(|(name, _)| *name).collect();
+                let known: Vec<_> = COMMANDS.iter().map(|(name, ..)| *name).collect();
                 let known = known.join(", ");
                 self.refuse(now, token, &format!("unknown command {command:?}; known: {known}"));
             }
@@ -284,24 +315,36 @@ impl Server {
     }
 
     fn drain(&mut self, now: Instant, token: usize, arguments: Value) {
-        self.change(now, token, Change::drain(arguments));
+        self.order(now, token, Change::drain(arguments).map(Order::Change));
     }
 
     fn undrain(&mut self, now: Instant, token: usize, arguments: Value) {
-        self.change(now, token, Change::undrain(arguments));
+        self.order(now, token, Change::undrain(arguments).map(Order::Change));
     }
 
     fn why(&mut self, now: Instant, token: usize, arguments: Value) {
-        self.change(now, token, Change::why(arguments));
+        self.order(now, token, Change::why(arguments).map(Order::Change));
     }
 
-    fn change(&mut self, now: Instant, token: usize, change: Result<Change, String>) {
-        match change {
+    fn reload(&mut self, now: Instant, token: usize, arguments: Value) {
+        self.order(now, token, Task::reload(arguments).map(Order::Task));
+    }
+
+    fn diff(&mut self, now: Instant, token: usize, arguments: Value) {
+        self.order(now, token, Task::diff(arguments).map(Order::Task));
+    }
+
+    fn probe(&mut self, now: Instant, token: usize, arguments: Value) {
+        self.order(now, token, Task::probe(arguments).map(Order::Task));
+    }
+
+    fn order(&mut self, now: Instant, token: usize, order: Result<Order, String>) {
+        match order {
             Err(error) => self.refuse(now, token, &error),
-            Ok(change) => {
+            Ok(order) => {
                 if let Some(client) = self.clients.get_mut(&token) {
                     client.wait_for_answer();
-                    self.changes.next.push_back((token, change));
+                    self.changes.next.push_back((token, order));
                 }
             }
         }
@@ -311,16 +354,22 @@ impl Server {
         let due = self.not_before.is_none_or(|at| at <= now);
         if due
             && !self.changes.is_busy
-            && let Some((token, change)) = self.changes.next.pop_front()
+            && let Some((token, order)) = self.changes.next.pop_front()
         {
             self.changes.is_busy = true;
-            (self.ask)(Ask::Change(token, change));
+            (self.ask)(Ask::Order(token, order));
         }
     }
 
-    fn report(&mut self, now: Instant, token: usize, result: Result<Value, String>, took: Duration) {
+    fn report(&mut self, now: Instant, token: usize, result: Option<Result<Value, String>>, took: Duration) {
         self.changes.is_busy = false;
         self.not_before = Some(now + took * REST);
+        if let Some(result) = result {
+            self.answer(now, token, result);
+        }
+    }
+
+    fn answer(&mut self, now: Instant, token: usize, result: Result<Value, String>) {
         match (result, self.clients.get_mut(&token)) {
             (Err(error), _) => self.refuse(now, token, &error),
             (Ok(answer), Some(client)) => {
@@ -333,11 +382,28 @@ impl Server {
 
     /// Answers with an error, and hangs up after it: who cannot ask is not worth a second try.
     fn refuse(&mut self, now: Instant, token: usize, error: &str) {
+        self.hang_up(now, token, &Reply::Error { ok: false, error: error.to_owned(), code: None });
+    }
+
+    fn hang_up(&mut self, now: Instant, token: usize, last_words: &Reply<()>) {
         if let Some(client) = self.clients.get_mut(&token) {
-            client.reply(now, line(&Reply::<()>::Error { ok: false, error: error.to_owned() }), true);
+            client.reply(now, line(last_words), true);
             self.ready.insert(token);
         }
     }
+
+    /// Who is connected keeps what it may do.
+    fn change_access(&mut self, access: Access) {
+        if self.access != access {
+            // What the system refuses is to be seen at the file.
+            let _changed = socket::open_to(&self.path, &access);
+            self.access = access;
+        }
+    }
+}
+
+fn denied(error: String) -> Reply<()> {
+    Reply::Error { ok: false, error, code: Some("denied".to_owned()) }
 }
 
 fn line<T: Serialize>(reply: &Reply<T>) -> Arc<[u8]> {

@@ -11,7 +11,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use socket2::{Domain, Protocol, Type};
 
 use super::limit::Limit;
-use super::{Fault, Run, egress, text};
+use super::{Fault, Run, egress, text, trace};
 use crate::config::FailureKind;
 
 /// The largest datagram.
@@ -63,7 +63,7 @@ impl Datagram {
 
     /// One datagram. It does not wait: the socket's buffer has room for any.
     pub(super) fn send(&self, octets: &[u8]) -> io::Result<()> {
-        self.inner.send(octets).map(drop)
+        self.inner.send(octets).map(|count| trace::sent(self.limit, count))
     }
 
     /// The next datagram.
@@ -104,7 +104,11 @@ impl Datagram {
                 // What came has a wrong checksum, or an error is about to be told: no reason to ask without pause.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => drop(poll(&mut [], Some(&PAUSE))),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                taken => return taken.map(Some),
+                Ok(taken) => {
+                    trace::note(self.limit, || "received a packet".to_owned());
+                    return Ok(Some(taken));
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -25,6 +25,7 @@ mod tcp;
 pub(super) mod text;
 pub(super) mod tls;
 mod tls_handshake;
+pub(super) mod trace;
 mod tunnel;
 mod udp;
 pub(super) mod user;
@@ -38,6 +39,7 @@ use crate::config::{Config, Diagnostic, Egress, FailureKind, Probe, ProbeKind, T
 use crate::health::{ProbeOutcome, ProbeRequest};
 
 use limit::Limit;
+pub(super) use trace::traced;
 use user::Users;
 use verdict::{Fault, Pass, Verdict};
 

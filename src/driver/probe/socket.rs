@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::limit::Limit;
-use super::{Run, egress};
+use super::{Run, egress, trace};
 
 /// A connection to a target. Dropped, it is reset: neither side is left with a TIME_WAIT.
 ///
@@ -47,7 +47,12 @@ impl Socket {
         if target.port() >= 1024 && socket.local_addr()?.as_socket() == Some(target) {
             return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
         }
-        Ok(Socket { inner: socket, limit })
+        let socket = Socket { inner: socket, limit };
+        trace::note(limit, || match socket.local() {
+            Ok(local) => format!("connected to {target} from {local}"),
+            Err(_) => format!("connected to {target}"),
+        });
+        Ok(socket)
     }
 
     /// The other side may speak first, or in pieces: acknowledges the handshake and what comes without delay.
@@ -66,6 +71,11 @@ impl Socket {
         self.inner.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
+    /// Of its run.
+    pub(super) fn limit(&self) -> Limit {
+        self.limit
+    }
+
     /// Gives what is left, which does not count any more, so much time at most.
     pub(super) fn hurry(&mut self, most: Duration) {
         self.limit = self.limit.for_goodbye(most);
@@ -78,7 +88,7 @@ impl Read for Socket {
             self.inner.set_read_timeout(Some(self.limit.slice()?))?;
             match (&self.inner).read(buffer) {
                 Err(error) if pauses(&error) => {}
-                result => return result,
+                result => return result.inspect(|count| trace::received(self.limit, *count)),
             }
         }
     }
@@ -90,12 +100,12 @@ impl Write for Socket {
             // A request nearly always fits the socket's buffer, and then needs no timeout.
             match self.inner.send_with_flags(bytes, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) {
                 Err(error) if pauses(&error) => {}
-                result => return result,
+                result => return result.inspect(|count| trace::sent(self.limit, *count)),
             }
             self.inner.set_write_timeout(Some(self.limit.slice()?))?;
             match self.inner.send_with_flags(bytes, libc::MSG_NOSIGNAL) {
                 Err(error) if pauses(&error) => {}
-                result => return result,
+                result => return result.inspect(|count| trace::sent(self.limit, *count)),
             }
         }
     }

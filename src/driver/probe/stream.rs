@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::socket::Socket;
+use super::trace;
 
 /// With whom to speak TLS.
 pub(super) type Tls = (Arc<ClientConfig>, ServerName<'static>);
@@ -32,6 +33,7 @@ impl Stream {
         while client.is_handshaking() {
             client.complete_io(&mut socket)?;
         }
+        trace::note(socket.limit(), || shaken(&client));
         Ok(Stream::Tls(Box::new(StreamOwned::new(client, socket))))
     }
 
@@ -58,6 +60,13 @@ impl Stream {
             Stream::Tls(stream) => Some(&stream.conn),
         }
     }
+}
+
+/// `TLSv1_3 handshake done, TLS13_AES_256_GCM_SHA384`.
+fn shaken(client: &ClientConnection) -> String {
+    let version = client.protocol_version().map(|version| format!("{version:?}")).unwrap_or_default();
+    let suite = client.negotiated_cipher_suite().map(|suite| format!(", {:?}", suite.suite())).unwrap_or_default();
+    format!("{version} handshake done{suite}")
 }
 
 impl Read for Stream {

@@ -9,7 +9,7 @@ use mio::Waker;
 
 use super::Reactor;
 use super::mail::{Mail, poster};
-use crate::driver::control::{Control, Socket};
+use crate::driver::control::{Access, Control, Socket};
 use crate::driver::http::{Ask, Http, Meters};
 use crate::driver::notice::Notice;
 use crate::driver::{clock, wall_clock};
@@ -26,9 +26,14 @@ pub(crate) struct Doorways {
 
 impl Doorways {
     /// Begins to serve.
-    pub(super) fn open(self, mail: &Sender<Mail>, waker: &Arc<Waker>) -> io::Result<(Control, Http, Arc<Meters>)> {
+    pub(super) fn open(
+        self,
+        access: Access,
+        mail: &Sender<Mail>,
+        waker: &Arc<Waker>,
+    ) -> io::Result<(Control, Http, Arc<Meters>)> {
         let post = poster(mail, waker);
-        let control = Control::start(self.socket, move |ask| post(Mail::Control(ask)))?;
+        let control = Control::start(self.socket, access, move |ask| post(Mail::Control(ask)))?;
         let post = poster(mail, waker);
         let http = Http::start(self.pages, self.meters.clone(), move |ask| post(Mail::Http(ask)))?;
         Ok((control, http, self.meters))

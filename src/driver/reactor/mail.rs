@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use mio::Waker;
+use serde_json::Value;
 
 use crate::driver::control::Ask;
 use crate::driver::netlink::{Suspicion, addresses};
@@ -26,6 +27,8 @@ pub(super) enum Mail {
     Addresses(addresses::News),
     DataPlane(DataPlaneOutcome),
     Written(Result<(), String>),
+    /// What was to be done for a client of the control socket is done.
+    Errand(usize, Result<Value, String>),
 }
 
 /// Wakes the loop.

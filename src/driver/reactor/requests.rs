@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::{Mail, Reactor, STOP_PATIENCE, Stop, poster};
 use crate::config::{Config, Diagnostic};
-use crate::driver::control::{Ask, Change};
+use crate::driver::changes::Changes;
+use crate::driver::control::{Ask, Change, Order};
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
 use crate::driver::notice::workers::Workers;
@@ -29,7 +30,9 @@ impl Reactor {
                 let status = Box::new(self.status());
                 self.control.status(status, clock() - begun);
             }
-            Mail::Control(Ask::Change(client, change)) => self.change(client, change),
+            Mail::Control(Ask::Order(client, Order::Change(change))) => self.change(client, change),
+            Mail::Control(Ask::Order(client, Order::Task(task))) => self.begin_task(client, task),
+            Mail::Errand(client, result) => self.end_errand(client, result),
             Mail::Http(ask) => self.serve_http(ask),
             Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
             Mail::Written(outcome) => {
@@ -119,8 +122,7 @@ impl Reactor {
             (Request::GracefulRestart, _) => self.stop_at_once(now, "SIGUSR2"),
             (_, Stop::Withdrawing(_) | Stop::Flushing | Stop::Done) => {}
             (Request::Reload, Stop::No) => {
-                self.scribe.note(Notice::Reloading(self.loader.path().to_owned()));
-                self.reload(What::All);
+                self.begin_reload("SIGHUP");
             }
             (Request::CheckNow, Stop::No) => {
                 self.scribe.note(Notice::CheckingNow);
@@ -148,7 +150,9 @@ impl Reactor {
     pub(super) fn reload(&mut self, what: What) {
         let post = poster(&self.mail, &self.waker);
         let tables_only = matches!(what, What::Tables(..));
-        if let Err(error) = self.loader.request(what, move |result| post(Mail::Loaded(tables_only, result))) {
+        if let Err(error) =
+            self.loader.request(what, self.config.clone(), move |result| post(Mail::Loaded(tables_only, result)))
+        {
             let errors = vec![broken(self.loader.path(), &format!("cannot start to read it: {error}"))];
             self.refuse(errors, tables_only);
         }
@@ -156,6 +160,7 @@ impl Reactor {
 
     fn refuse(&mut self, errors: Vec<Diagnostic>, tables_only: bool) {
         self.state.failed(wall_clock().timestamp(clock()), &errors, tables_only);
+        self.tell_waiting(|| Changes::refused(&errors));
         self.scribe.note(Notice::ReloadRefused(errors));
     }
 
@@ -164,11 +169,11 @@ impl Reactor {
         if self.stop != Stop::No {
             return;
         }
-        let Loaded { config, subjects, prober, hooks, watched } = loaded;
+        let Loaded { config, diff, subjects, prober, hooks, access, watched } = loaded;
         let now = clock();
         // What the engine still has to say means the old configuration's indexes.
         self.drain(now);
-        if let Err(error) = self.pools.configure(&config, counted(prober, self.meters.clone())) {
+        if let Err(error) = self.pools.configure(&config, counted(prober.clone(), self.meters.clone())) {
             let started = self.pools.network().workers() + self.pools.local().workers();
             self.scribe.note(Notice::Workers(Workers::Missing { started, error: error.to_string() }));
         }
@@ -185,6 +190,8 @@ impl Reactor {
         if config.daemon.state_file != self.config.daemon.state_file {
             self.scribe.note(Notice::NeedsRestart("daemon.state_file"));
         }
+        self.prober = prober;
+        self.control.set_access(access);
         self.state.loaded(wall_clock().timestamp(now), &config, tables_only);
         crate::driver::log::set_level(config.daemon.log);
         self.subjects = subjects;
@@ -196,9 +203,13 @@ impl Reactor {
         self.http.listen(&config.daemon.http_listen);
         self.keeper.changed(now);
         self.engine.set_clock(wall_clock());
+        // A look at all of them is for those who asked.
+        let before = self.tasks.is_reload_heard().then(|| self.engine.routes());
         self.feed(now, Input::Configure(config.clone()));
+        let announcements = before.map(|before| self.engine.changed_since(&before)).unwrap_or_default();
         self.tell_of_blindness();
-        self.scribe.note(Notice::Reloaded(config.clone()));
+        self.scribe.note(Notice::Reloaded(config.clone(), diff.count()));
+        self.tell_waiting(|| Changes::taken(&config, diff, announcements));
         self.watch(&config, watched);
         self.note_findings(&config);
     }

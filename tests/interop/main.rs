@@ -42,6 +42,7 @@ mod links;
 mod loopback;
 mod memory;
 mod neighbour_gobgp;
+mod operators;
 mod passive;
 mod passwords;
 mod paths;

@@ -187,7 +187,9 @@ fn values_arrive() {
     assert_eq!((vip.attributes.med, degraded.med, degraded.as_path_prepend), (Some(50), Some(1000), Some(3)));
     assert_eq!(vip.attributes.communities, ["65000:300".parse().unwrap()]);
     assert_eq!(degraded.communities, ["graceful-shutdown".parse().unwrap()]);
-    assert_eq!(config.references.len(), 3);
+    let roles: Vec<crate::config::FileRole> = config.references.iter().map(|reference| reference.role).collect();
+    assert_eq!(roles.iter().filter(|role| **role == crate::config::FileRole::Group).count(), 2);
+    assert_eq!(roles.len(), 5);
 }
 
 #[test]

@@ -14,6 +14,15 @@ fn daemon_and_top_level_errors() {
             "20:18: `control_socket` must have at most 107 bytes",
         ),
         (
+            daemon("control_mode = '660x'"),
+            "20:16: `control_mode` must be permissions from \"0600\" to \"0777\", not `660x`",
+        ),
+        (
+            daemon("control_mode = '0460'"),
+            "20:16: `control_mode` must be permissions from \"0600\" to \"0777\", not `0460`",
+        ),
+        (daemon("control_group = 'a b'"), "20:17: `control_group`: `a b` is not the name or number of a group"),
+        (
             daemon("log = 'debg'"),
             "20:7: `log` must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", not `debg`; did you mean `debug`?",
         ),

@@ -1,0 +1,225 @@
+//! `herald diff`, `reload` and `probe` as an operator types them.
+
+use std::fmt::Write as _;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::*;
+
+impl Daemon {
+    /// A command's exit code, and all that it says.
+    fn run_command(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.ask(arguments);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.ask(&[arguments, &["--json"]].concat());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{error}: {}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()))
+        })
+    }
+}
+
+/// What is foretold happens, and nothing happens before.
+#[test]
+fn a_reload_does_what_diff_has_said() {
+    let mut router = Router::start();
+    let backend = Backend::start(0);
+    let text = config(&router, backend.port, TWO, "0s");
+    let mut herald = Daemon::new(&text);
+    herald.start();
+    for wanted in [Seen::Established, announce(VIP), announce("192.0.2.2/32"), Seen::EndOfRib] {
+        router.expect(&wanted);
+    }
+    let (code, same) = herald.run_command(&["diff"]);
+    assert_eq!((code, &*same), (Some(0), "Nothing is different; every session is kept.\n"));
+
+    // One VIP goes, one comes, one has another route; and what is needed is more than there is.
+    let next = text.replace(TWO, r#""192.0.2.1", "192.0.2.3""#) + "[[vip]]\naddress = \"192.0.2.1\"\nmed = 7\n";
+    herald.configure(&next);
+    let said = herald.json(&["diff"]);
+    let fates = json!([
+        {"prefix": "192.0.2.1/32", "from": "announced", "to": "announced", "reason": null, "route_before": "", "route_after": "med 7"},
+        {"prefix": "192.0.2.2/32", "from": "announced", "to": null, "reason": null, "route_before": "", "route_after": null},
+        {"prefix": "192.0.2.3/32", "from": null, "to": "announced", "reason": "all services are up", "route_before": null, "route_after": ""},
+    ]);
+    assert_eq!((&said["valid"], &said["announcements"]), (&json!(true), &fates), "{said:#}");
+    assert_eq!(said["peers"], json!([{"name": "tor-a", "change": "kept", "details": []}]));
+    assert_eq!(router.rest(), [], "nothing has changed yet");
+    assert_eq!(herald.json(&["reload"]), said);
+    for wanted in [withdraw("192.0.2.2/32"), announce("192.0.2.3/32"), announce(VIP)] {
+        router.expect(&wanted);
+    }
+    herald.wait_for_log("herald reload: reloading");
+    herald.wait_for_log("; 1 VIP removed, 1 VIP added, 1 service changed, 1 VIP changed");
+
+    // Too much is required: the withdrawal is foretold, with its reason.
+    let starved = next.replace("port = 80\n", "port = 80\nrequired = 2\n");
+    herald.configure(&starved);
+    let said = herald.json(&["diff"]);
+    for fate in said["announcements"].as_array().unwrap() {
+        let reason = fate["reason"].as_str().unwrap();
+        assert!(reason.starts_with("service web is down: 1 of 1 backends available, 2 required"), "{reason}");
+        assert_eq!((&fate["from"], &fate["to"]), (&json!("announced"), &json!("withdrawn")));
+    }
+    let (code, page) = herald.run_command(&["diff"]);
+    assert!(code == Some(0) && page.contains("2 routes are withdrawn. Nothing has changed yet."), "{page}");
+    assert_eq!(herald.json(&["reload"]), said);
+    router.expect(&withdraw(VIP));
+    router.expect(&withdraw("192.0.2.3/32"));
+
+    // A session that has to be made anew.
+    herald.configure(&next.replace("families = [\"ipv4\"]", "families = [\"ipv4\"]\nhold_time = \"30s\""));
+    let (code, page) = herald.run_command(&["reload"]);
+    assert!(code == Some(0) && page.contains("  tor-a  reset          hold_time\n"), "{page}");
+    assert!(
+        page.contains("Reloaded: 1 peer reset,") && page.contains("0 of 1 sessions are kept as they are"),
+        "{page}"
+    );
+}
+
+/// With the errors, wherever the files are; and what was in force stays, and is seen to be stale until it is mended.
+#[test]
+fn what_cannot_be_taken_changes_nothing() {
+    let mut router = Router::start();
+    let backend = Backend::start(0);
+    let text = config(&router, backend.port, ONE, "0s");
+    let mut herald = Daemon::new(&text);
+    herald.start();
+    router.wait_for(&Seen::EndOfRib);
+
+    let elsewhere = herald.path("candidate.toml");
+    fs::write(&elsewhere, "[[service]]\nnme = 1\n").unwrap();
+    let elsewhere = elsewhere.to_str().unwrap();
+    let (code, page) = herald.run_command(&["diff", "--config", elsewhere]);
+    assert!(code == Some(1) && page.contains("candidate.toml:2:1: unknown key `nme`"), "{page}");
+    assert!(page.contains("a reload would be refused"), "{page}");
+    let (code, page) = herald.run_command(&["diff", "--config", "/nowhere/herald.toml"]);
+    assert!(code == Some(1) && page.contains("/nowhere/herald.toml:1:1: does not exist"), "{page}");
+    // Of a good candidate, and not of the daemon's own file, which is as it was.
+    fs::write(elsewhere, herald_text(&herald, &text.replace("port = 80\n", "port = 81\n"))).unwrap();
+    let (code, page) = herald.run_command(&["diff", "--config", elsewhere]);
+    assert!(code == Some(0) && page.contains("port tcp/80 -> tcp/81"), "{page}");
+    let (code, page) = herald.run_command(&["reload"]);
+    assert_eq!((code, &*page), (Some(0), "Reloaded: nothing is different; every session is kept.\n"));
+
+    herald.configure("x = 1\n");
+    let (code, page) = herald.run_command(&["reload"]);
+    assert!(code == Some(1) && page.contains("herald.toml:1:1: unknown key `x`"), "{page}");
+    assert!(page.contains("herald: not reloaded: 2 errors; the configuration in force stays"), "{page}");
+    let refused = herald.json(&["reload"]);
+    assert_eq!((&refused["valid"], refused["errors"].as_array().unwrap().len()), (&json!(false), 2));
+    assert_eq!(herald.status().unwrap()["config"]["stale"], true);
+    herald.configure(&text);
+    assert_eq!(herald.run_command(&["reload"]).0, Some(0));
+    assert_eq!(herald.status().unwrap()["config"]["stale"], false);
+    assert_eq!(router.rest(), []);
+}
+
+/// Many at once, among signals: every one gets the answer of a reload that began after it asked.
+#[test]
+fn everybody_who_waits_for_a_reload_is_answered() {
+    let mut router = Router::start();
+    let backend = Backend::start(0);
+    let text = config(&router, backend.port, ONE, "0s");
+    let mut herald = Daemon::new(&text);
+    herald.start();
+    router.wait_for(&Seen::EndOfRib);
+    let herald = &herald;
+    for round in 0..5 {
+        herald.configure(&text.replace("port = 80\n", &format!("port = {}\n", 81 + round)));
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| herald.json(&["reload"]))).collect();
+            herald.signal(Signal::HUP);
+            for client in clients {
+                assert_eq!(client.join().unwrap()["valid"], true);
+            }
+        });
+        // All of them have read what was there before they asked.
+        assert_eq!(herald.json(&["diff"])["services"], json!([]));
+    }
+}
+
+/// Larger than any other request, and as much as a large site has.
+#[test]
+fn a_large_configuration_is_compared() {
+    let router = Router::start();
+    let text = config(&router, 9, ONE, "0s");
+    let mut herald = Daemon::new(&text);
+    herald.start();
+    herald.wait_for_status("answer", |_| true);
+    let mut large = herald_text(&herald, &text);
+    for number in 0..20_000 {
+        let (high, low) = (number / 250, number % 250);
+        let _infallible = write!(
+            large,
+            "[[service]]\nname = \"s{number}\"\nvips = [\"198.18.{high}.{low}\"]\nport = 80\nchecks = [\"alive\"]\n\
+             backend = [{{ address = \"10.1.{high}.{low}\" }}]\n"
+        );
+    }
+    let file = herald.path("large.toml");
+    fs::write(&file, &large).unwrap();
+    let said = herald.json(&["diff", "--config", file.to_str().unwrap()]);
+    assert_eq!(said["services"].as_array().unwrap().len(), 20_000);
+    assert_eq!(said["announcements"].as_array().unwrap().len(), 20_000);
+    let (_, page) = herald.run_command(&["diff", "--config", file.to_str().unwrap()]);
+    assert!(page.lines().count() < 200 && page.contains("... and 19950 more (--json has them all)"), "{page}");
+    assert!(page.contains("20000 services added, 20000 VIPs added"), "{page}");
+}
+
+/// As a file of this daemon would be.
+fn herald_text(herald: &Daemon, text: &str) -> String {
+    let (socket, state) = (herald.socket(), herald.state());
+    text.replace("SOCKET", socket.to_str().unwrap()).replace("STATE", state.to_str().unwrap())
+}
+
+/// Each step with its time; and no verdict changes by it.
+#[test]
+fn checks_by_hand() {
+    let router = Router::start();
+    let backend = Backend::start(0);
+    let dead = {
+        let gone = Backend::start(0);
+        gone.port
+    };
+    let second = format!("[[service.backend]]\naddress = \"127.0.0.2\"\nport = {dead}\n");
+    let asleep = "[checks.asleep]\ntype = \"tcp\"\ninterval = \"10m\"\nfast_interval = \"50ms\"\n";
+    let text =
+        config(&router, backend.port, ONE, "0s").replace("checks = [\"alive\"]", "checks = [\"alive\", \"asleep\"]");
+    let mut herald = Daemon::new(&format!("{text}{second}{asleep}"));
+    herald.start();
+    herald.wait_for_status("up", |status| status["services"][0]["available"] == 1);
+    let said = herald.json(&["probe", "web"]);
+    let backends = said["backends"].as_array().unwrap();
+    assert_eq!((backends.len(), &said["service"]), (2, &json!("web")));
+    let good = &backends[0]["checks"][0];
+    assert_eq!((&good["passed"], &good["detail"], &good["type"]), (&json!(true), &json!("connected"), &json!("tcp")));
+    let first = good["steps"][0]["what"].as_str().unwrap();
+    assert!(first.starts_with(&format!("connected to 127.0.0.1:{} from 127.0.0.1:", backend.port)), "{first}");
+    assert!(good["took_us"].as_u64().unwrap() >= good["steps"][0]["at_us"].as_u64().unwrap());
+    let bad = &backends[1]["checks"][0];
+    let expected = (&json!(false), &json!("connection refused"), &json!("refused"));
+    assert_eq!((&bad["passed"], &bad["detail"], &bad["failure"]), expected);
+
+    let one = format!("web/127.0.0.1:{}", backend.port);
+    let (code, page) = herald.run_command(&["probe", &one]);
+    assert!(code == Some(0) && page.contains("passed in ") && !page.contains("127.0.0.2"), "{page}");
+    assert_eq!(herald.run_command(&["probe", "web"]).0, Some(1));
+    let (code, page) = herald.run_command(&["probe", "wbe"]);
+    assert!(code == Some(1) && page.contains("there is no service \"wbe\"; is it web?"), "{page}");
+    let (code, page) = herald.run_command(&["probe", "web/127.0.0.9:1"]);
+    assert!(code == Some(1) && page.contains("has no backend 127.0.0.9:1; it has 127.0.0.1:"), "{page}");
+
+    // The check that sleeps for minutes does not hear of what a probe finds.
+    let port = backend.port;
+    drop(backend);
+    let said = herald.json(&["probe", &format!("web/127.0.0.1:{port}")]);
+    assert_eq!(said["backends"][0]["checks"][1]["passed"], false);
+    let status = herald.status().unwrap();
+    let checks = status["services"][0]["backends"][0]["checks"].as_array().unwrap();
+    let asleep = checks.iter().find(|check| check["name"] == "asleep").unwrap();
+    assert_eq!(asleep["verdict"], "passing");
+}

@@ -43,7 +43,7 @@ struct Cli {
 enum Command {
     /// Run the daemon, in the foreground, logging to stderr
     #[command(after_help = run::HELP)]
-    Run(ConfigFile),
+    Run(run::Args),
     /// Check a configuration: print every error, exit with 0 or 1
     #[command(after_help = "Example:\n  herald check-config --config ./herald.toml && systemctl reload herald")]
     CheckConfig(ConfigFile),
@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
     let chosen =
         cli.socket.or_else(|| std::env::var_os("HERALD_SOCKET").filter(|path| !path.is_empty()).map(Into::into));
     match cli.command {
-        Command::Run(file) => run::run(&file.config, chosen.as_deref()),
+        Command::Run(args) => run::run(&args, chosen.as_deref()),
         Command::CheckConfig(file) => check_config::run(&file.config),
         Command::Simulate(args) => simulate::run(&args),
         Command::Gobgp(args) => gobgp::run(&args),

@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::control::{Socket, SocketError};
 use super::http::{self, Meters};
 use super::log::Log;
+pub use super::log::LogFormat;
 use super::reactor::{Doorways, Reactor};
 use super::reload::{self, Loader};
 use super::scribe::Scribe;
@@ -57,11 +58,12 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Runs until a signal ends it. `socket` goes before the configuration's `control_socket`.
+/// Runs until a signal ends it. `socket` goes before the configuration's `control_socket`; the log goes to stderr, one line each in
+/// this format.
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(path: &Path, socket: Option<&Path>) -> Result<(), Failure> {
+pub fn run(path: &Path, socket: Option<&Path>, format: LogFormat) -> Result<(), Failure> {
     // Before any thread or file: a signal that comes early is obeyed later, not lost.
     let signals = Signals::catch()?;
     let first = reload::load(path).map_err(Failure::Config)?;
@@ -69,7 +71,7 @@ pub fn run(path: &Path, socket: Option<&Path>) -> Result<(), Failure> {
     let socket = Socket::bind(socket, &first.access).map_err(Failure::Socket)?;
     let pages =
         http::bind(&first.config.daemon.http_listen).map_err(|(address, error)| Failure::Http(address, error))?;
-    let log = Log::start(first.config.daemon.log)?;
+    let log = Log::start(first.config.daemon.log, format)?;
     raise_descriptor_limit();
     let meters = Arc::<Meters>::default();
     let scribe = Scribe::start(meters.clone())?;

@@ -18,6 +18,24 @@ use crate::config::LogLevel;
 /// Lines that wait for a slow reader of the log.
 const QUEUE: usize = 65_536;
 
+/// `--log-format`: what a line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: time and level before the text, but towards systemd's journal, which has both by itself.
+    #[default]
+    Text,
+    /// For programs: one object a line, with `at`, `level` and `message`.
+    Json,
+}
+
+/// How lines are made.
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    format: LogFormat,
+    /// The journal takes them.
+    journal: bool,
+}
+
 enum Item {
     Line(Vec<u8>),
     Flush(Sender<()>),
@@ -33,20 +51,23 @@ impl Log {
     ///
     /// # Errors
     /// When the thread cannot be started, or when something else has taken the facade.
-    pub(crate) fn start(level: LogLevel) -> io::Result<Log> {
+    pub(crate) fn start(level: LogLevel, format: LogFormat) -> io::Result<Log> {
         let (queue, items) = bounded(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
-        let stamped = !to_journal();
-        let coloured = stamped && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let style = Style { format, journal: to_journal() };
+        let coloured = format == LogFormat::Text
+            && !style.journal
+            && io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none();
         let counter = lost.clone();
         thread::Builder::new()
             .name("log".to_owned())
             .stack_size(128 * 1024)
-            .spawn(move || write_lines(&items, &counter, stamped, &mut io::stderr()))?;
+            .spawn(move || write_lines(&items, &counter, style, &mut io::stderr()))?;
         Builder::from_env(Env::default().default_filter_or("warn,herald=trace"))
             .target(Target::Pipe(Box::new(Pipe { queue: queue.clone(), lost })))
             .write_style(if coloured { WriteStyle::Always } else { WriteStyle::Never })
-            .format(move |formatter, record| format_line(formatter, record, stamped))
+            .format(move |formatter, record| format_line(formatter, record, style))
             .try_init()
             .map_err(io::Error::other)?;
         set_level(level);
@@ -94,7 +115,7 @@ impl Write for Pipe {
     }
 }
 
-fn write_lines(items: &Receiver<Item>, lost: &AtomicU64, stamped: bool, out: &mut dyn Write) {
+fn write_lines(items: &Receiver<Item>, lost: &AtomicU64, style: Style, out: &mut dyn Write) {
     for item in items {
         // A log that nobody can take any more (a closed pipe) is no reason to stop announcing.
         match item {
@@ -104,32 +125,43 @@ fn write_lines(items: &Receiver<Item>, lost: &AtomicU64, stamped: bool, out: &mu
         let count = lost.swap(0, Ordering::Relaxed);
         if count > 0 {
             let text = format!("{count} log lines were lost: the log was not read fast enough");
-            let head = if stamped {
-                let now = super::wall_clock().timestamp(super::clock());
-                format!("{now} {:<5} ", Level::Warn)
-            } else {
-                priority(Level::Warn).to_owned()
-            };
-            drop(out.write_all(format!("{head}{text}\n").as_bytes()));
+            drop(out.write_all(format!("{}\n", style.line(Level::Warn, &text)).as_bytes()));
         }
     }
 }
 
 /// One line per record, whatever text from the network is in it.
-fn format_line(out: &mut Formatter, record: &Record<'_>, stamped: bool) -> io::Result<()> {
-    let level = record.level();
-    if stamped {
-        let style = out.default_level_style(level);
-        write!(out, "{} {style}{level:<5}{style:#} ", out.timestamp_millis())?;
+fn format_line(out: &mut Formatter, record: &Record<'_>, style: Style) -> io::Result<()> {
+    let (level, text) = (record.level(), record.args().to_string());
+    if style.format == LogFormat::Text && !style.journal {
+        let colour = out.default_level_style(level);
+        writeln!(out, "{} {colour}{level:<5}{colour:#} {}", out.timestamp_millis(), printable(&text))
     } else {
-        write!(out, "{}", priority(level))?;
+        writeln!(out, "{}", style.line(level, &text))
     }
-    let text = record.args().to_string();
-    if text.chars().any(char::is_control) { writeln!(out, "{}", printable(&text)) } else { writeln!(out, "{text}") }
+}
+
+impl Style {
+    /// Without colours.
+    fn line(self, level: Level, text: &str) -> String {
+        let now = super::wall_clock().timestamp(super::clock());
+        let priority = if self.journal { priority(level) } else { "" };
+        match self.format {
+            LogFormat::Json => {
+                let name = level.as_str().to_lowercase();
+                format!("{priority}{}", serde_json::json!({ "at": now, "level": name, "message": text }))
+            }
+            LogFormat::Text if self.journal => format!("{priority}{}", printable(text)),
+            LogFormat::Text => format!("{now} {level:<5} {}", printable(text)),
+        }
+    }
 }
 
 /// `text` with control characters escaped: it may come from the network, and is to stay one line.
 fn printable(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
     let mut printable = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
         if letter.is_control() {
@@ -165,6 +197,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn programs_get_an_object_whatever_is_in_it() {
+        for journal in [false, true] {
+            let line = Style { format: LogFormat::Json, journal }.line(Level::Warn, "peer said \"a\nb\u{1b}\"");
+            let object = if journal { line.strip_prefix("<4>").unwrap() } else { &line };
+            assert!(!line.contains('\n') && !line.contains('\u{1b}'), "{line}");
+            let value: serde_json::Value = serde_json::from_str(object).unwrap();
+            assert_eq!((&value["level"], &value["message"]), (&"warn".into(), &"peer said \"a\nb\u{1b}\"".into()));
+            assert_eq!(value["at"].as_str().unwrap().len(), "2026-01-01T00:00:00.000Z".len());
+        }
+    }
+
+    #[test]
     fn a_line_stays_a_line() {
         assert_eq!(printable("a\nb\x1b[31m\u{85}c"), "a\\nb\\u{1b}[31m\\u{85}c");
     }
@@ -179,7 +223,7 @@ mod tests {
         }
         drop((pipe, queue));
         let mut out = Vec::new();
-        write_lines(&items, &lost, false, &mut out);
+        write_lines(&items, &lost, Style { format: LogFormat::Text, journal: true }, &mut out);
         let out = String::from_utf8(out).unwrap();
         assert_eq!(out, "one\n<4>2 log lines were lost: the log was not read fast enough\ntwo\n");
     }

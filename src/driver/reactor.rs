@@ -5,6 +5,7 @@
 //! other threads and signals ask for, connections, and timers last. A result or a KEEPALIVE that has arrived is so never
 //! outrun by the deadline that it is for, however late the loop is.
 
+mod census;
 mod ground;
 mod http;
 mod listeners;
@@ -326,6 +327,7 @@ impl Reactor {
         self.look_at_workers(now);
         self.go_on_stopping(now);
         self.look_at_tables(now);
+        self.tell_census(now);
         if self.keeper.deadline().is_some_and(|at| at <= now) {
             let saved = self.engine.saved(&wall_clock(), self.keeper.boot_id());
             self.keeper.save(now, saved, &self.config);
@@ -344,7 +346,7 @@ impl Reactor {
         let stop = if let Stop::Withdrawing(at) = self.stop { Some(at) } else { None };
         let own = [self.connections.deadline(), self.doors.deadline(), self.keeper.deadline(), self.watcher.deadline()];
         let checks = [self.pools.deadline(), self.oversight.watchdog.deadline(), self.timeout_at()];
-        own.into_iter().chain(checks).chain([stop]).flatten().min()
+        own.into_iter().chain(checks).chain([stop, self.census_deadline()]).flatten().min()
     }
 
     /// One input and what it causes.
@@ -379,6 +381,7 @@ impl Reactor {
     }
 
     fn note(&mut self, notice: engine::Notice) {
+        self.oversight.census.note(&notice);
         if let engine::Notice::Health(HealthEvent::Check { .. })
         | engine::Notice::Vip(..)
         | engine::Notice::Aggregate(..)

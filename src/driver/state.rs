@@ -50,6 +50,11 @@ impl ConfigState {
         *failed = Some((at, lines(errors)));
     }
 
+    /// Whether what the files say is not what is in force.
+    pub(super) fn is_stale(&self) -> bool {
+        self.failed.is_some() || self.tables_failed.is_some()
+    }
+
     pub(super) fn line(&self) -> ConfigLine {
         let failed = self.failed.as_ref().or(self.tables_failed.as_ref());
         ConfigLine {

@@ -1,4 +1,4 @@
-//! What systemd is told: that we are ready, that we stop, and, where it wants to know (`WatchdogSec=`), that checks are
+//! What systemd is told: that we are ready, that we reload or stop, how things are at a glance, and, where it wants to know (`WatchdogSec=`), that checks are
 //! being completed. A daemon that turns but checks nothing is as good as dead.
 
 use std::thread;
@@ -65,7 +65,7 @@ impl Watchdog {
         self.next = now.checked_add(every).unwrap_or(now);
         let beat = self.pulse.look(now, under_way, longest);
         if !self.pulse.is_stuck {
-            self.messenger.say(NotifyState::Watchdog);
+            self.messenger.say(Word::Watchdog);
         }
         beat
     }
@@ -87,7 +87,16 @@ impl Pulse {
 }
 
 /// Says things to systemd, on a thread of its own: what systemd does not take at once must not hold up the loop.
-pub(super) struct Messenger(Option<Sender<NotifyState<'static>>>);
+pub(super) struct Messenger(Option<Sender<Word>>);
+
+/// Something to say.
+enum Word {
+    Ready,
+    Reloading,
+    Stopping,
+    Watchdog,
+    Status(String),
+}
 
 impl Messenger {
     /// Where there is somebody to tell.
@@ -97,9 +106,17 @@ impl Messenger {
         }
         let (tell, told) = bounded(QUEUE);
         let deliver = move || {
-            for state in told {
+            for word in told {
                 // It will see that nothing comes.
-                let _undelivered = sd_notify::notify(&[state]);
+                let _undelivered = match &word {
+                    Word::Ready => sd_notify::notify(&[NotifyState::Ready]),
+                    // From systemd 253 on it wants to know when (sd_notify(3)).
+                    Word::Reloading => NotifyState::monotonic_usec_now()
+                        .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+                    Word::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+                    Word::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
+                    Word::Status(text) => sd_notify::notify(&[NotifyState::Status(text)]),
+                };
             }
         };
         let thread = thread::Builder::new().name("notify".to_owned()).spawn(deliver);
@@ -108,18 +125,33 @@ impl Messenger {
 
     /// The first configuration is in force, and sockets are open.
     pub(super) fn ready(&self) {
-        self.say(NotifyState::Ready);
+        self.say(Word::Ready);
+    }
+
+    /// A reload begins; [`ready`](Self::ready) says that it is over, whatever came of it.
+    pub(super) fn reloading(&self) {
+        self.say(Word::Reloading);
+    }
+
+    /// What there is to see at a glance.
+    pub(super) fn status(&self, text: String) {
+        self.say(Word::Status(text));
+    }
+
+    /// Whether there is anybody to tell.
+    pub(super) fn is_heard(&self) -> bool {
+        self.0.is_some()
     }
 
     /// The end begins.
     pub(super) fn stopping(&self) {
-        self.say(NotifyState::Stopping);
+        self.say(Word::Stopping);
     }
 
-    fn say(&self, state: NotifyState<'static>) {
+    fn say(&self, word: Word) {
         if let Some(tell) = &self.0 {
             // One that hangs does not get more.
-            let _full = tell.try_send(state);
+            let _full = tell.try_send(word);
         }
     }
 }

@@ -298,6 +298,17 @@ impl Engine {
         self.speaker.peer_named(name).map(Peer::status)
     }
 
+    /// How many sessions with configured peers are up, and how many there are to be.
+    pub fn sessions(&self) -> (usize, usize) {
+        let all = self.speaker.peers().map(|(_, peer)| peer.state() == peer::State::Established);
+        all.fold((0, 0), |(up, all), is_up| (up + usize::from(is_up), all + 1))
+    }
+
+    /// Whether the guard holds routes that would be withdrawn.
+    pub fn is_doubting(&self) -> bool {
+        self.announce.doubt().is_some()
+    }
+
     /// How the checks keep their times.
     pub fn schedule(&self) -> ScheduleStatus {
         self.health.schedule()

@@ -7,6 +7,7 @@ mod http;
 mod operator;
 mod restart;
 mod router;
+mod service;
 mod tripwire;
 mod watch;
 
@@ -321,34 +322,4 @@ fn bad_clients_of_the_control_socket_cost_nothing() {
     assert!(matches!(last.read_to_end(&mut end), Ok(0) | Err(_)), "turned away");
     drop(crowd);
     herald.wait_for_status("answer", |_| true);
-}
-
-/// As under systemd: told when it is ready, that it lives, and that it stops.
-#[test]
-fn a_service_manager_is_told() {
-    let (router, backend) = (Router::start(), Backend::start(0));
-    let daemon = Daemon::new(&config(&router, backend.port, "\"192.0.2.1\"", "0s"));
-    let socket = daemon.path("notify");
-    let told = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
-    told.set_read_timeout(Some(PATIENCE)).unwrap();
-    let next = || {
-        let mut octets = [0; 256];
-        let count = told.recv(&mut octets).unwrap();
-        String::from_utf8_lossy(&octets[..count]).trim().to_owned()
-    };
-    let mut child = daemon
-        .run()
-        .env("NOTIFY_SOCKET", &socket)
-        .env("WATCHDOG_USEC", "300000")
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    assert_eq!(next(), "READY=1");
-    // Three times in each of the intervals.
-    let begun = clock();
-    (0..5).for_each(|_| assert_eq!(next(), "WATCHDOG=1"));
-    assert!(clock() - begun < Duration::from_secs(5));
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
-    while next() != "STOPPING=1" {}
-    assert!(child.wait().unwrap().success());
 }

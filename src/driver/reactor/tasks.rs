@@ -128,7 +128,16 @@ impl Reactor {
 
     pub(super) fn begin_reload(&mut self, cause: &'static str) {
         self.scribe.note(Notice::Reloading(cause, self.loader.path().to_owned()));
+        self.oversight.watchdog.messenger.reloading();
         self.reload(What::All);
+        self.tell_reloaded();
+    }
+
+    /// Tells systemd when no reload is under way any more.
+    pub(super) fn tell_reloaded(&self) {
+        if !self.loader.is_busy() {
+            self.oversight.watchdog.messenger.ready();
+        }
     }
 }
 

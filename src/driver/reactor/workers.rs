@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Reactor;
+use super::census::Census;
 use crate::config::Config;
 use crate::driver::clock;
 use crate::driver::notice::Notice;
@@ -16,6 +17,7 @@ use crate::engine::Input;
 pub(super) struct Oversight {
     lag: LagWatch,
     pub(super) watchdog: Watchdog,
+    pub(super) census: Census,
     /// The shortest interval and the longest timeout of all checks.
     shortest: Duration,
     longest: Duration,
@@ -24,7 +26,8 @@ pub(super) struct Oversight {
 impl Oversight {
     pub(super) fn new(now: Instant, config: &Config) -> Oversight {
         let (lag, watchdog) = (LagWatch::default(), Watchdog::new(now));
-        let mut oversight = Oversight { lag, watchdog, shortest: Duration::MAX, longest: Duration::ZERO };
+        let mut oversight =
+            Oversight { lag, watchdog, census: Census::new(now), shortest: Duration::MAX, longest: Duration::ZERO };
         oversight.configure(config);
         oversight
     }

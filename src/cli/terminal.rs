@@ -48,7 +48,8 @@ pub(super) fn fold(line: &str, width: Option<usize>) -> String {
     // Texts of tables are two spaces or more apart.
     let last = line.rfind("  ").map_or("", |at| line.get(..at + 2).unwrap_or_default());
     let own = line.len() - line.trim_start().len();
-    let hang = if columns(last) <= width / 2 { columns(last) } else { own + 4 };
+    let is_column = !last.trim().is_empty() && columns(last) <= width / 2;
+    let hang = if is_column { columns(last) } else { own + 4 };
     let mut folded = String::new();
     let mut used = 0;
     for word in line.split_inclusive(' ') {
@@ -96,6 +97,11 @@ mod tests {
         // Where little is left beside, it goes on near the margin.
         let folded = fold(line, Some(40));
         assert!(folded.lines().skip(1).all(|line| line.starts_with("      ") && columns(line) <= 40), "{folded}");
+        // So does what has no columns.
+        assert_eq!(
+            fold("  one two three four five six seven eight nine", Some(40)),
+            "  one two three four five six seven\n      eight nine"
+        );
         // A word that is too long is not cut: it may be what is looked for.
         assert_eq!(fold(&"x".repeat(50), Some(40)), "x".repeat(50));
     }

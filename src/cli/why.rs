@@ -12,6 +12,7 @@ use serde_json::json;
 use super::age::age;
 use super::client::{self, AskError};
 use super::status::share;
+use super::terminal;
 use crate::engine::status::{BackendLine, CheckLine, ServiceLine};
 use crate::engine::why::{Why, WhyPeer};
 use crate::wall::Timestamp;
@@ -22,16 +23,19 @@ From the top: what the VIP is doing and why, what holds it, the services on it,
 their backends and checks with what they last found (+ passed, - failed, the
 latest last), and which peers have its route, with which attributes, or why not.
 
-Exit codes: 0 it is announced, 1 it is not, 2 there is no such VIP, or the daemon
-cannot be reached.
+Of an aggregate: its members, and which of them do not count.
+
+Exit codes: 0 it is announced, 1 it is not, 2 there is no such VIP or aggregate, or
+the daemon cannot be reached.
 
 Examples:
   herald why 192.0.2.1
+  herald why 192.0.2.0/24
   herald why 2001:db8::1 --json | jq .peers";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The address, with its length where that is not a host's
+    /// A VIP or an aggregate: its address, with its length where that is not a host's
     vip: String,
     /// As one JSON object
     #[arg(long)]
@@ -50,15 +54,15 @@ pub(super) fn run(args: &Args, socket: &Path) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let text = if args.json { format!("{value}\n") } else { text(&why) };
+    let text = if args.json { format!("{value}\n") } else { text(&why, terminal::width()) };
     // Whoever does not read has the exit code.
     let _read_or_not = io::stdout().write_all(text.as_bytes());
     ExitCode::from(u8::from(!matches!(&*why.vip.state, "announced" | "degraded" | "frozen")))
 }
 
 /// A tree, to be read from the top.
-fn text(why: &Why) -> String {
-    let mut page = Page { at: why.at, text: String::new() };
+fn text(why: &Why, width: Option<usize>) -> String {
+    let mut page = Page { at: why.at, width, text: String::new() };
     let vip = &why.vip;
     // The reason of a suppression has it in its words.
     let until = vip
@@ -100,6 +104,13 @@ fn text(why: &Why) -> String {
         page.line(1, "any of these services will do");
     }
     why.services.iter().for_each(|service| page.service(service));
+    if !why.members.is_empty() {
+        page.line(1, "members");
+    }
+    for member in &why.members {
+        let reason = member.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        page.line(2, &format!("{}: {}{reason}", member.address, member.state));
+    }
     page.line(1, "peers");
     if why.peers.is_empty() {
         page.line(2, "none");
@@ -110,13 +121,15 @@ fn text(why: &Why) -> String {
 
 struct Page {
     at: Timestamp,
+    width: Option<usize>,
     text: String,
 }
 
 impl Page {
     fn line(&mut self, depth: usize, text: &str) {
         // Nothing fails to be written to a String.
-        let _written = writeln!(self.text, "{:width$}{text}", "", width = depth * 2);
+        let line = format!("{:width$}{text}", "", width = depth * 2);
+        let _written = writeln!(self.text, "{}", terminal::fold(&line, self.width));
     }
 
     fn since(&self, at: Timestamp) -> String {

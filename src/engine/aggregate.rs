@@ -66,21 +66,22 @@ impl fmt::Display for AggregateReason {
 
 impl Engine {
     pub(super) fn aggregate_lines(&self, peers: &[&Peer], clock: &WallClock) -> Vec<AggregateLine> {
-        let line = |prefix: &Prefix| {
-            let status = self.announce.aggregate(prefix)?;
-            let Tally { healthy, members, required } = status.tally;
-            Some(AggregateLine {
-                prefix: prefix.to_string(),
-                state: aggregate_state(status.state).to_owned(),
-                since: clock.timestamp(status.since),
-                reason: self.aggregate_reason(status.cause, status.tally, None, prefix).to_string(),
-                healthy,
-                members,
-                required,
-                peers: self.told(prefix, peers),
-            })
-        };
-        self.config.aggregates.keys().filter_map(line).collect()
+        self.config.aggregates.keys().filter_map(|prefix| self.aggregate_line(prefix, peers, clock)).collect()
+    }
+
+    pub(super) fn aggregate_line(&self, prefix: &Prefix, peers: &[&Peer], clock: &WallClock) -> Option<AggregateLine> {
+        let status = self.announce.aggregate(prefix)?;
+        let Tally { healthy, members, required } = status.tally;
+        Some(AggregateLine {
+            prefix: prefix.to_string(),
+            state: aggregate_state(status.state).to_owned(),
+            since: clock.timestamp(status.since),
+            reason: self.aggregate_reason(status.cause, status.tally, None, prefix).to_string(),
+            healthy,
+            members,
+            required,
+            peers: self.told(prefix, peers),
+        })
     }
 
     pub(super) fn aggregate_reason(

@@ -1,4 +1,4 @@
-//! Why a VIP is as it is: from the routers that have its route down to what its checks last found.
+//! Why a VIP or an aggregate is as it is: from the routers that have its route down to what its checks last found.
 
 use std::fmt::Write;
 
@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::Engine;
 use super::drain::{DrainLine, Target};
 use super::status::{ServiceLine, VipLine, service_state, vip_state};
+use crate::announce::VipState;
 use crate::bgp::as_path::Segment;
 use crate::bgp::attribute::PathAttributes;
 use crate::bgp::peer::{Peer, State};
 use crate::config::gobgp::PEER_NAME;
-use crate::config::{Dependency, VipPolicy};
+use crate::config::{Aggregate, Dependency, VipPolicy};
 use crate::prefix::Prefix;
 use crate::wall::{Timestamp, WallClock};
 
@@ -40,6 +41,20 @@ pub struct Why {
     pub drains: Vec<DrainLine>,
     /// The services on it, what keeps it down first.
     pub services: Vec<ServiceLine>,
+    /// Of an aggregate its members, those that do not count first; of a VIP none.
+    #[serde(default)]
+    pub members: Vec<WhyMember>,
+}
+
+/// A member of an aggregate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WhyMember {
+    /// The VIP.
+    pub address: String,
+    /// How it is: one that is `announced` counts.
+    pub state: String,
+    /// Why it does not count.
+    pub reason: Option<String>,
 }
 
 /// One peer, as far as it is about the route.
@@ -65,14 +80,16 @@ pub struct WhyDependency {
 }
 
 impl Engine {
-    /// Why this VIP is as it is. Costs what is looked at.
+    /// Why this VIP or aggregate is as it is. Costs what is looked at.
     ///
     /// # Errors
-    /// When there is no such VIP, in words, with what was perhaps meant.
+    /// When there is neither, in words, with what was perhaps meant.
     pub fn why(&self, text: &str, clock: &WallClock) -> Result<Why, String> {
-        let known =
-            text.trim().parse::<Prefix>().ok().and_then(|prefix| Some((prefix, self.config.vips.get(&prefix)?)));
-        let Some((prefix, config)) = known else { return Err(self.no_such_vip(text)) };
+        let Ok(prefix) = text.trim().parse::<Prefix>() else { return Err(self.no_such_vip(text)) };
+        if let Some(aggregate) = self.config.aggregates.get(&prefix) {
+            return self.why_aggregate(&prefix, aggregate, clock).ok_or_else(|| self.no_such_vip(text));
+        }
+        let Some(config) = self.config.vips.get(&prefix) else { return Err(self.no_such_vip(text)) };
         let peers: Vec<&Peer> = self.speaker.peers().map(|(_, peer)| peer).collect();
         let vip = self.vip_line(&prefix, config, &peers, clock).ok_or_else(|| self.no_such_vip(text))?;
         let wanted = self.announce.wanted(&prefix);
@@ -94,16 +111,59 @@ impl Engine {
             drains: self.drain_lines().into_iter().filter(is_of_it).collect(),
             services,
             vip,
+            members: Vec::new(),
+        })
+    }
+
+    /// The same of an aggregate: what there is to know are its members.
+    fn why_aggregate(&self, prefix: &Prefix, config: &Aggregate, clock: &WallClock) -> Option<Why> {
+        let peers: Vec<&Peer> = self.speaker.peers().map(|(_, peer)| peer).collect();
+        let line = self.aggregate_line(prefix, &peers, clock)?;
+        let wanted = self.announce.wanted(prefix);
+        let member = |vip: &Prefix| {
+            let status = self.announce.vip(vip)?;
+            let state = vip_state(status.state).to_owned();
+            let reason = (status.state != VipState::Announced).then(|| self.reason(status.cause, vip).to_string());
+            Some(WhyMember { address: vip.to_string(), state, reason })
+        };
+        let mut members: Vec<WhyMember> = config.members.iter().filter_map(member).collect();
+        members.sort_by_key(|member| member.reason.is_none());
+        let is_of_it = |line: &DrainLine| match line.target.parse() {
+            Ok(Target::All | Target::Peer(_)) => true,
+            Ok(Target::Prefix(target)) => target == *prefix,
+            _ => false,
+        };
+        Some(Why {
+            at: clock.timestamp(self.now),
+            vip_policy: "all".to_owned(),
+            route: wanted.as_ref().map(ToString::to_string),
+            peers: self.why_peers(prefix, &peers, wanted.is_some()),
+            doubt: None,
+            penalty: None,
+            healthy: Some(format!("{} of {} members, {} required", line.healthy, line.members, line.required)),
+            depends_on: Vec::new(),
+            drains: self.drain_lines().into_iter().filter(is_of_it).collect(),
+            services: Vec::new(),
+            vip: VipLine {
+                address: line.prefix,
+                state: line.state,
+                since: line.since,
+                reason: line.reason,
+                until: None,
+                services: Vec::new(),
+                peers: line.peers,
+            },
+            members,
         })
     }
 
     fn no_such_vip(&self, text: &str) -> String {
         let shown: String = text.chars().filter(|c| !c.is_control()).take(64).collect();
-        let names = self.config.vips.keys().take(20_000).map(ToString::to_string);
+        let names = self.config.vips.keys().chain(self.config.aggregates.keys()).take(20_000).map(ToString::to_string);
         let near = names.map(|name| (strsim::osa_distance(&shown, name.split('/').next().unwrap_or_default()), name));
         let hint = near.min().filter(|(distance, _)| *distance <= 2);
         let hint = hint.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default();
-        format!("there is no VIP `{shown}`{hint}")
+        format!("there is no VIP or aggregate `{shown}`{hint}")
     }
 
     fn drains_it(&self, target: &Target, vip: &Prefix) -> bool {

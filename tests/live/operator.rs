@@ -223,3 +223,64 @@ fn checks_by_hand() {
     let asleep = checks.iter().find(|check| check["name"] == "asleep").unwrap();
     assert_eq!(asleep["verdict"], "passing");
 }
+
+/// On a terminal of 80 columns, with addresses and reasons as long as they get: nothing runs over, and nothing is lost.
+#[test]
+fn pages_fit_a_terminal() {
+    let router = Router::start();
+    let vips = r#""192.0.2.1", "2001:db8:1234:5678:9abc:def0:1234:5678""#;
+    let text = config(&router, 9, vips, "0s")
+        .replace("families = [\"ipv4\"]\n", "")
+        .replace("\"web\"", "\"a-service-with-a-long-name\"");
+    let mut herald = Daemon::new(&text);
+    herald.start();
+    herald.wait_for_status("down", |status| status["services"][0]["state"] == "down");
+    let socket = herald.socket();
+    let on_a_terminal = |command: &str, columns: usize| {
+        let line = format!(
+            "stty cols {columns} rows 60; {} --socket {} {command}",
+            env!("CARGO_BIN_EXE_herald"),
+            socket.display()
+        );
+        let output = std::process::Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().replace('\r', "")
+    };
+    let bare = |page: &str| {
+        // Of each colour what is between escape and `m`.
+        let mut parts = page.split("\x1b[");
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| all + part.split_once('m').unwrap().1)
+    };
+    for command in [
+        "status",
+        "why 192.0.2.1",
+        "why 2001:db8:1234:5678:9abc:def0:1234:5678",
+        "diff",
+        "probe a-service-with-a-long-name",
+    ] {
+        let page = on_a_terminal(command, 80);
+        let (text, whole) = (bare(&page), bare(&on_a_terminal(command, 400)));
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{command}: {line:?}\n{text}");
+        }
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .filter(|word| !word.ends_with("ms") && !word.contains('.'))
+                .collect::<Vec<_>>()
+        };
+        if !command.starts_with("probe") {
+            assert_eq!(words(&text).len(), words(&whole).len(), "{text}\n{whole}");
+        }
+    }
+    assert!(on_a_terminal("status", 80).contains("\x1b[31mwithdrawn\x1b[0m"), "in colour by state");
+    // Whole lines for programs.
+    let (_, piped) = herald.run_command(&["status"]);
+    assert!(!piped.contains('\x1b') && piped.lines().any(|line| line.chars().count() > 80), "{piped}");
+}

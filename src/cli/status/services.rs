@@ -69,6 +69,6 @@ pub(in crate::cli) fn share(service: &ServiceLine) -> String {
 }
 
 /// One that has less than its weight serves all the same.
-fn mood(backend: &BackendLine) -> Mood {
+pub(super) fn mood(backend: &BackendLine) -> Mood {
     if backend.state == "degraded" { Mood::Unsure } else { Mood::of(&backend.state) }
 }

@@ -1,0 +1,82 @@
+//! Which part of everything is shown.
+
+use super::{Mood, is_announced, services};
+use crate::driver::status::Status;
+use crate::engine::status::{BackendLine, ServiceLine};
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Filter {
+    /// Only what has one of these in its name or address: VIPs, services and what is on them, backends, peers
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Only what needs attention
+    #[arg(long)]
+    trouble: bool,
+    /// Only these sections; several with commas between them
+    #[arg(long, value_name = "SECTION", value_enum, value_delimiter = ',')]
+    only: Vec<Section>,
+}
+
+/// A part of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Section {
+    Vips,
+    Aggregates,
+    Services,
+    Peers,
+    Drains,
+    Hooks,
+}
+
+impl Filter {
+    /// Whether all is shown.
+    pub(super) fn is_open(&self) -> bool {
+        self.names.is_empty() && !self.trouble && self.only.is_empty()
+    }
+
+    /// Whether nothing is left out of this section for what section it is.
+    pub(super) fn has(&self, section: Section) -> bool {
+        self.only.is_empty() || self.only.contains(&section)
+    }
+
+    /// Leaves what is to be shown.
+    pub(super) fn apply(&self, status: &mut Status) {
+        let engine = &mut status.engine;
+        let all = |section| self.has(section);
+        engine.vips.retain(|vip| {
+            let is_named = self.names(&vip.address) || vip.services.iter().any(|name| self.names.contains(name));
+            all(Section::Vips) && is_named && self.shows(is_announced(vip))
+        });
+        engine.aggregates.retain(|line| {
+            let is_well = line.state == "announced" && !line.peers.is_empty();
+            all(Section::Aggregates) && self.names(&line.prefix) && self.shows(is_well)
+        });
+        engine.services.retain_mut(|service| all(Section::Services) && self.leave_of(service));
+        engine.peers.retain(|peer| {
+            let is_named = self.names(&peer.name) || self.names(&peer.address);
+            let is_well = peer.state == "established" && peer.without_next_hop.is_empty() && !peer.drained;
+            all(Section::Peers) && is_named && self.shows(is_well)
+        });
+        engine.drains.retain(|drain| all(Section::Drains) && self.names(&drain.target));
+        status.hooks.retain(|hook| all(Section::Hooks) && self.names(&hook.name) && self.shows(!hook.failing));
+    }
+
+    /// Whether it is one of those that were asked for.
+    fn names(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|part| name.contains(part.as_str()))
+    }
+
+    fn shows(&self, is_well: bool) -> bool {
+        !(self.trouble && is_well)
+    }
+
+    /// Of a service that is not named itself those backends that are; whether anything is left.
+    fn leave_of(&self, service: &mut ServiceLine) -> bool {
+        let (is_named, is_well) = (self.names(&service.name), Mood::of(&service.state) == Mood::Good);
+        let is_shown = |backend: &BackendLine| {
+            (is_named || self.names(&backend.address)) && self.shows(services::mood(backend) == Mood::Good)
+        };
+        service.backends.retain(is_shown);
+        (is_named && self.shows(is_well)) || !service.backends.is_empty()
+    }
+}

@@ -123,7 +123,7 @@ fn a_crowd_keeps_nobody_out() {
     let strangers = crowd("--clear-groups", 200);
     assert!(host.nobody(&[LOOK], &["status"]).1.contains("192.0.2.1/32"));
     end(strangers);
-    let lookers = crowd(&format!("--groups={}", id(LOOK)), 60);
+    let lookers = crowd(&format!("--groups={}", id(LOOK)), 100);
     let (code, text) = host.nobody(&[ACT], &["drain", "192.0.2.1"]);
     assert_eq!(code, Some(0), "{text}");
     end(lookers);

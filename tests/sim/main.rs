@@ -30,7 +30,7 @@ use plan::Plan;
 use world::World;
 
 /// Rules, and how often a sweep tests each at least.
-const RULES: [&str; 30] = [
+const RULES: [&str; 31] = [
     "a verdict wakes the loop",
     "accepted",
     "aggregate",
@@ -55,6 +55,7 @@ const RULES: [&str; 30] = [
     "reset named",
     "session",
     "session kept over a reload",
+    "foreseen before a reload",
     "strange update",
     "stranger",
     "synchronised",

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use herald::config::diff::{Diff, Kind};
 use herald::config::{Config, Peer};
-use herald::engine::Input;
+use herald::engine::foresee::Foreseen;
+use herald::engine::{Input, PeerReload};
 
 use crate::world::World;
 
@@ -41,7 +43,12 @@ impl World {
         self.oracle.configure(self.now, config);
         self.note_truth(true);
         self.meet_routers(config);
+        let before = self.engine.routes();
+        let foreseen = self.foresee(config);
         self.engine.handle(self.now, Input::Configure(config.clone()));
+        let changed = self.engine.changed_since(&before);
+        assert_eq!(changed, foreseen, "what was foreseen is not what has happened");
+        (0..changed.len()).for_each(|_| self.rules.count("foreseen before a reload"));
         self.drain();
         for peer in config.bgp.iter().flat_map(|bgp| &bgp.peers) {
             let router = self.routers.get_mut(&peer.name).expect("there is one for every peer");
@@ -54,6 +61,27 @@ impl World {
             stays
         });
         self.dirty = true;
+    }
+
+    /// What `herald diff` would say: of announcements, and of sessions, which must be what the engine will do to them.
+    fn foresee(&self, config: &Config) -> Vec<Foreseen> {
+        let diff = Diff::new(self.engine.config(), config);
+        assert_eq!(diff.is_empty(), Diff::new(config, self.engine.config()).is_empty());
+        let kinds = diff.peers.iter().filter(|peer| peer.change != Kind::Kept);
+        let mut said: Vec<(String, Kind)> = kinds.map(|peer| (peer.name.clone(), peer.change)).collect();
+        let kind = |change: &PeerReload| match change {
+            PeerReload::Added => Kind::Added,
+            PeerReload::Removed => Kind::Removed,
+            PeerReload::Readvertised => Kind::Readvertised,
+            PeerReload::Reset(_) => Kind::Reset,
+        };
+        let changes = self.engine.change(config);
+        let mut done: Vec<(String, Kind)> =
+            changes.iter().map(|(name, change)| (name.to_string(), kind(change))).collect();
+        said.sort();
+        done.sort();
+        assert_eq!(said, done);
+        self.engine.double().foresee(self.now, config)
     }
 
     pub(crate) fn stop(&mut self) {

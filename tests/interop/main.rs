@@ -7,6 +7,7 @@
 
 mod harness {
     pub(crate) mod bird;
+    pub(crate) mod browser;
     pub(crate) mod capture;
     pub(crate) mod cases;
     pub(crate) mod frr;
@@ -43,6 +44,7 @@ mod loopback;
 mod memory;
 mod neighbour_gobgp;
 mod operators;
+mod page;
 mod passive;
 mod passwords;
 mod paths;

@@ -1,5 +1,5 @@
 //! Writes what a package has of the program: herald(1) with a page for each command and completions, from the command
-//! line as it is defined, and herald.toml(5), from `packaging/man`: `generate DIRECTORY`.
+//! line as it is defined, and herald.toml(5) and herald-metrics(7), from `packaging/man`: `generate DIRECTORY`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -9,6 +9,9 @@ use clap_complete::Shell;
 
 const HEAD: &str = include_str!("man/herald.toml.head");
 const KEYS: &str = include_str!("man/herald.toml.keys");
+const METRICS: &str = include_str!("man/herald.metrics");
+const METRICS_HEAD: &str = include_str!("man/herald-metrics.head");
+const METRICS_TAIL: &str = include_str!("man/herald-metrics.tail");
 const TAIL: &str = include_str!("man/herald.toml.tail");
 
 fn main() -> io::Result<()> {
@@ -21,11 +24,12 @@ fn main() -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command.clone(), "herald", &completions)?;
     }
-    fs::write(man.join("herald.toml.5"), format!("{HEAD}{}{TAIL}", keys(KEYS)))
+    fs::write(man.join("herald-metrics.7"), format!("{METRICS_HEAD}{}{METRICS_TAIL}", items(METRICS, metric)))?;
+    fs::write(man.join("herald.toml.5"), format!("{HEAD}{}{TAIL}", items(KEYS, key)))
 }
 
-/// The sections of keys, in mdoc.
-fn keys(lines: &str) -> String {
+/// Sections and what is in them, in mdoc.
+fn items(lines: &str, item: impl Fn(&str) -> String) -> String {
     let mut page = String::new();
     let mut in_list = false;
     for line in lines.lines().filter(|line| !line.starts_with('#')) {
@@ -38,10 +42,20 @@ fn keys(lines: &str) -> String {
             if !std::mem::replace(&mut in_list, true) {
                 page.push_str(".Bl -tag -width Ds\n");
             }
-            page.push_str(&key(line));
+            page.push_str(&item(line));
         }
     }
     page + ".El\n"
+}
+
+fn metric(line: &str) -> String {
+    let fields: Vec<&str> = line.split('|').collect();
+    let &[name, kind, labels, text] = fields.as_slice() else { panic!("a line of metrics has four fields: {line}") };
+    let labels = match labels {
+        "" => String::new(),
+        labels => format!(" by {}", labels.replace(' ', ", ")),
+    };
+    format!(".It Li {name}\n{}.br\n{}{labels}.\n", sentences(text), capital(kind))
 }
 
 fn key(line: &str) -> String {

@@ -42,6 +42,7 @@ mod judgement;
 mod links;
 mod loopback;
 mod memory;
+mod metrics;
 mod neighbour_gobgp;
 mod operators;
 mod page;

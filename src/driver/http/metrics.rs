@@ -160,14 +160,29 @@ impl Page<'_, '_> {
         let of = |value: fn(&crate::engine::status::ServiceLine) -> u64| {
             services.iter().map(|it| ([("service", it.name.as_str())], value(it))).collect()
         };
+        let state =
+            services.iter().map(|it| ([("service", it.name.as_str()), ("state", it.state.as_str())], 1)).collect();
+        self.gauges("service_state", "The state that a service is in: always 1", state)?;
         self.gauges("service_up", "1: enough of the backends of a service count", of(|it| u64::from(it.up)))?;
         let help = "Backends of a service that count, or their weight, as its `required` is measured";
         self.gauges("service_available", help, of(|it| it.available))?;
         self.gauges("service_required", "What must count for a service to be up", of(|it| it.required))?;
         let help = "1: sorry backends stand in for those of a service";
         self.gauges("service_on_sorry", help, of(|it| u64::from(it.on_sorry)))?;
+        self.backends()
+    }
+
+    fn backends(&mut self) -> fmt::Result {
+        let services = &self.status.engine.services;
         let backends = || services.iter().flat_map(|it| it.backends.iter().map(move |backend| (it, backend)));
         let labels = |service: &str, address: &str| [("service", service.to_owned()), ("backend", address.to_owned())];
+        let help = "The state that a backend is in: always 1";
+        let mut family = self.encoder.encode_descriptor("backend_state", help, None, MetricType::Gauge)?;
+        for (service, backend) in backends() {
+            let [service, address] = labels(&service.name, &backend.address);
+            let labels = [service, address, ("state", backend.state.clone())];
+            ConstGauge::new(1).encode(family.encode_family(&labels)?)?;
+        }
         let mut family =
             self.encoder.encode_descriptor("backend_up", "1: a backend passes its checks", None, MetricType::Gauge)?;
         for (service, backend) in backends() {

@@ -161,6 +161,7 @@ impl Reactor {
 
     fn refuse(&mut self, errors: Vec<Diagnostic>, tables_only: bool) {
         self.oversight.census.touch();
+        self.meters.reloaded(false);
         self.state.failed(wall_clock().timestamp(clock()), &errors, tables_only);
         self.tell_waiting(|| Changes::refused(&errors));
         self.scribe.note(Notice::ReloadRefused(errors));
@@ -195,6 +196,7 @@ impl Reactor {
         self.prober = prober;
         self.control.set_access(access);
         self.oversight.census.touch();
+        self.meters.reloaded(true);
         self.state.loaded(wall_clock().timestamp(now), &config, tables_only);
         crate::driver::log::set_level(config.daemon.log);
         self.subjects = subjects;

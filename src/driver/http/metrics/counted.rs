@@ -22,12 +22,21 @@ struct Failure {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reload {
+    result: &'static str,
+}
+
+/// Whether a configuration was taken.
+const RESULTS: [&str; 2] = ["accepted", "refused"];
+
 /// For all threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Meters {
     durations: Family<Kind, Histogram, fn() -> Histogram>,
     failures: Family<Failure, Counter>,
     lost: Counter,
+    reloads: Family<Reload, Counter>,
 }
 
 impl Default for Meters {
@@ -36,6 +45,11 @@ impl Default for Meters {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             failures: Family::default(),
             lost: Counter::default(),
+            // Both are there before the first of either.
+            reloads: RESULTS.into_iter().fold(Family::default(), |family, result| {
+                drop(family.get_or_create(&Reload { result }));
+                family
+            }),
         }
     }
 }
@@ -54,6 +68,12 @@ impl Meters {
         self.lost.inc_by(lines);
     }
 
+    /// A configuration was read again, and taken or not.
+    pub(crate) fn reloaded(&self, taken: bool) {
+        let [accepted, refused] = RESULTS;
+        self.reloads.get_or_create(&Reload { result: if taken { accepted } else { refused } }).inc();
+    }
+
     pub(super) fn register(&self, registry: &mut Registry) {
         let help = "How long runs of checks took, by type";
         registry.register("check_duration_seconds", help, self.durations.clone());
@@ -64,5 +84,6 @@ impl Meters {
             "Changes that were not logged because there were too many",
             self.lost.clone(),
         );
+        registry.register("config_reloads", "Reloads, by what came of them", self.reloads.clone());
     }
 }

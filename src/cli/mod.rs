@@ -8,6 +8,7 @@ mod client;
 mod demo;
 mod drain;
 mod gobgp;
+mod import;
 mod listen;
 mod run;
 mod signal;
@@ -63,6 +64,9 @@ enum Command {
     /// List or withdraw what a local gobgpd has from us, whether the daemon runs or not
     #[command(after_help = gobgp::HELP)]
     Gobgp(gobgp::Args),
+    /// Print another program's configuration as one of ours
+    #[command(after_help = import::HELP)]
+    Import(import::Args),
     /// Accept BGP sessions and print what is received; import nothing anywhere
     #[command(after_help = listen::HELP)]
     Listen(listen::Args),
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::CheckConfig(file) => check_config::run(&file.config),
         Command::Simulate(args) => simulate::run(&args),
         Command::Gobgp(args) => gobgp::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Listen(args) => listen::run(&args),
         Command::Speak(args) => speak::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -60,3 +60,28 @@ fn exit_codes_tell_how_it_went() {
     assert_eq!(herald(directory.path(), &["import", "anycast-healthchecker"]).status.code(), Some(2));
     assert_eq!(herald(directory.path(), &["import", "nothing", "good"]).status.code(), Some(2));
 }
+
+#[test]
+fn exabgp_is_translated_as_shipped() {
+    prints_what_is_shipped("exabgp");
+}
+
+/// Files that exabgp.conf names are read from beside it; one that is not there is nothing to guess about.
+#[test]
+fn files_within_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let conf = "process web {\n  run exabgp healthcheck --config web.conf;\n}\n\
+                neighbor 10.0.0.2 {\n  local-as 65001;\n  peer-as 65000;\n  router-id 10.0.0.1;\n  api {\n    processes [ web ];\n  }\n}\n";
+    fs::write(directory.path().join("exabgp.conf"), conf).unwrap();
+    let run = || {
+        let path = directory.path().join("exabgp.conf");
+        herald(Path::new("/"), &["import", "exabgp-healthcheck", path.to_str().unwrap()])
+    };
+    let output = run();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("web.conf: No such file"), "{output:?}");
+    fs::write(directory.path().join("web.conf"), "ip = 192.0.2.1\ncommand = true\nname = the-web\n").unwrap();
+    let output = run();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).contains("[checks.the-web]"), "{output:?}");
+}

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::draft::{Draft, Fault, Place, cut, duration, header_key, list, name, string};
+use super::draft::{Draft, Fault, Place, cut, duration, header_key, list, name, string, written};
 use super::facts::{Facts, Families};
 use super::ini::{Ini, Section, Value};
 use super::{File, program, words};
@@ -296,11 +296,6 @@ impl Service {
         let address = self.vip.addr().to_string();
         self.command.iter().any(|word| word.contains(&address))
     }
-}
-
-/// As Herald and people write it: a single address without its length.
-pub(super) fn written(network: &IpNet) -> String {
-    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
 }
 
 /// `ipaddress.ip_network`: no bits beyond the length.

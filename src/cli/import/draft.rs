@@ -207,6 +207,11 @@ pub(super) fn name(text: &str, taken: &mut Vec<String>) -> String {
     name
 }
 
+/// As Herald and people write it: a single address without its length.
+pub(super) fn written(network: &ipnet::IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+}
+
 /// Seconds as Herald writes them, to the millisecond.
 pub(super) fn duration(seconds: f64) -> Option<String> {
     const LONGEST: f64 = 86_400.0 * 365.0;

@@ -5,6 +5,7 @@
 
 mod anycast;
 mod draft;
+mod exabgp;
 mod facts;
 mod ini;
 mod program;
@@ -12,6 +13,7 @@ mod program;
 mod tests;
 mod words;
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,6 +39,16 @@ Examples:
   herald import anycast-healthchecker /etc/anycast-healthchecker.conf \\
       /etc/anycast-healthchecker.d/*.conf --local-as 65001 > herald.toml";
 
+const ANYCAST: &str = "\
+Example:
+  herald import anycast-healthchecker /etc/anycast-healthchecker.conf \\
+      /etc/anycast-healthchecker.d/*.conf --local-as 65001 > herald.toml";
+
+const EXABGP: &str = "\
+Example:
+  herald import exabgp-healthcheck /etc/exabgp/exabgp.conf > herald.toml
+  herald import exabgp-healthcheck web.conf dns.conf --local-as 65001 > herald.toml";
+
 /// The largest file that is read.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -49,7 +61,11 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Program {
     /// anycast-healthchecker: its own file and those of its services
+    #[command(after_help = ANYCAST)]
     AnycastHealthchecker(Sources),
+    /// ExaBGP's health check: exabgp.conf, or files as for `healthcheck --config`
+    #[command(after_help = EXABGP)]
+    ExabgpHealthcheck(Sources),
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,16 +98,22 @@ struct Translation {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let Program::AnycastHealthchecker(sources) = &args.from;
-    let files = match sources.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>() {
-        Ok(files) => files,
+    let (sources, is_exabgp) = match &args.from {
+        Program::AnycastHealthchecker(sources) => (sources, false),
+        Program::ExabgpHealthcheck(sources) => (sources, true),
+    };
+    let read = read_all(&sources.files, is_exabgp);
+    let (files, named) = match read {
+        Ok(read) => read,
         Err(message) => {
             complain(&message);
             return ExitCode::from(2);
         }
     };
-    let translated =
-        translate("anycast-healthchecker", &files, |draft| anycast::translate(&files, &sources.facts, draft));
+    let translated = match is_exabgp {
+        true => translate("ExaBGP", &files, |draft| exabgp::translate(&files, &named, &sources.facts, draft)),
+        false => translate("anycast-healthchecker", &files, |draft| anycast::translate(&files, &sources.facts, draft)),
+    };
     match translated {
         Ok(translation) => translation.tell(),
         Err(faults) => {
@@ -99,6 +121,14 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The files, and those that they name.
+fn read_all(paths: &[PathBuf], is_exabgp: bool) -> Result<(Vec<File>, BTreeMap<String, File>), String> {
+    let files = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let wanted = if is_exabgp { exabgp::wanted(&files) } else { BTreeMap::new() };
+    let named = wanted.into_iter().map(|(name, path)| Ok((name, read(&path)?))).collect::<Result<_, String>>()?;
+    Ok((files, named))
 }
 
 fn read(path: &Path) -> Result<File, String> {

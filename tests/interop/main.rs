@@ -48,6 +48,7 @@ mod paths;
 mod programs;
 mod ranges;
 mod reach;
+mod recipes;
 mod reload;
 mod resolvers;
 mod restart;

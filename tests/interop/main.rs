@@ -37,6 +37,7 @@ mod families;
 mod glb;
 mod gobgp_api;
 mod grpc;
+mod import;
 mod judgement;
 mod links;
 mod loopback;

@@ -2,11 +2,12 @@
 
 mod daemon;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::draft::{Draft, Fault, Place, cut, duration, header_key, list, name, string, written};
+use super::draft::{Draft, Fault, Names, Place, cut, duration, header_key, list, string, written};
 use super::facts::{Facts, Families};
 use super::ini::{Ini, Section, Value};
 use super::{File, program, words};
@@ -59,9 +60,10 @@ pub(super) fn translate(files: &[File], facts: &Facts, mut draft: Draft) -> Resu
             Err(fault) => faults.push(fault),
         }
     }
-    for (index, service) in services.iter().enumerate() {
-        if let Some(first) = services[..index].iter().find(|first| first.vip == service.vip) {
-            let message = format!("{} is the address of [{}], too ({})", service.vip, first.name, first.place);
+    let mut first: BTreeMap<IpNet, &Service> = BTreeMap::new();
+    for service in &services {
+        if let Some(first) = first.insert(service.vip, service) {
+            let message = format!("{} is the address of [{}], too ({})", service.vip, cut(&first.name), first.place);
             faults.push(Fault::new(&service.place, message));
         }
     }
@@ -75,9 +77,9 @@ pub(super) fn translate(files: &[File], facts: &Facts, mut draft: Draft) -> Resu
     let daemon = daemon::Daemon::read(&ini).map_err(|fault| vec![fault])?;
     daemon.tables(&mut draft);
     bgp(&services, facts, &mut draft);
-    let mut taken = Vec::new();
+    let mut names = Names::default();
     for service in &services {
-        service.write(&mut taken, &mut draft);
+        service.write(&mut names, &mut draft);
     }
     daemon::remarks(&ini, &mut draft);
     unknown(&ini, &mut draft);
@@ -207,8 +209,8 @@ impl Service {
         })
     }
 
-    fn write(&self, taken: &mut Vec<String>, draft: &mut Draft) {
-        let name = name(&self.name, taken);
+    fn write(&self, names: &mut Names, draft: &mut Draft) {
+        let name = names.choose(&self.name);
         let native = program::native(&self.command);
         let checked = self.disabled != Some(true);
         draft.blank();

@@ -1,5 +1,6 @@
 //! The translation as it grows: lines of TOML, what is to be said beside them, and what was left out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// How wide comments are.
@@ -188,23 +189,31 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// A name as Herald takes it for services, checks and peers: `text` as far as possible, and unlike those before.
-pub(super) fn name(text: &str, taken: &mut Vec<String>) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() || c == '/' { '-' } else { c }).take(120).collect();
-    let plain = match plain.trim() {
-        "" => "unnamed",
-        // `herald drain` takes it for everything.
-        "all" => "all-of-it",
-        plain => plain,
-    };
-    let mut name = plain.to_owned();
-    let mut number = 2;
-    while taken.contains(&name) {
-        name = format!("{plain}-{number}");
-        number += 1;
+/// Names that are given already, and for each how often.
+#[derive(Default)]
+pub(super) struct Names {
+    taken: BTreeSet<String>,
+    again: BTreeMap<String, usize>,
+}
+
+impl Names {
+    /// A name as Herald takes it for services, checks and peers: `text` as far as possible, and unlike those before.
+    pub(super) fn choose(&mut self, text: &str) -> String {
+        let plain: String = text.chars().map(|c| if c.is_control() || c == '/' { '-' } else { c }).take(100).collect();
+        let plain = match plain.trim() {
+            "" => "unnamed",
+            // `herald drain` takes it for everything.
+            "all" => "all-of-it",
+            plain => plain,
+        };
+        let mut name = plain.to_owned();
+        while !self.taken.insert(name.clone()) {
+            let number = self.again.entry(plain.to_owned()).or_insert(1);
+            *number += 1;
+            name = format!("{plain}-{number}");
+        }
+        name
     }
-    taken.push(name.clone());
-    name
 }
 
 /// As Herald and people write it: a single address without its length.
@@ -262,9 +271,9 @@ mod tests {
 
     #[test]
     fn names_and_durations() {
-        let mut taken = Vec::new();
-        let names: Vec<String> = ["web", "web", "a/b\n", "", "all"].map(|text| name(text, &mut taken)).into();
-        assert_eq!(names, ["web", "web-2", "a-b-", "unnamed", "all-of-it"]);
+        let mut names = Names::default();
+        let names = ["web", "web-3", "web", "web", "a/b\n", "", "all"].map(|text| names.choose(text));
+        assert_eq!(names, ["web", "web-3", "web-2", "web-4", "a-b-", "unnamed", "all-of-it"]);
         let durations = [0.0, 1.0, 2.5, 0.25, 86_400.0].map(|seconds| duration(seconds).unwrap());
         assert_eq!(durations, ["\"0s\"", "\"1s\"", "\"2500ms\"", "\"250ms\"", "\"86400s\""]);
         assert_eq!([f64::NAN, f64::INFINITY, -1.0, 1e12].map(duration), [const { None }; 4]);

@@ -13,13 +13,19 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::File;
-use super::draft::{Draft, Fault, Place, cut, string, written};
+use super::draft::{Draft, Fault, Names, Place, cut, string, written};
 use super::facts::{Facts, Families};
 use attributes::Ground;
 use check::Check;
 use conf::Statement;
 use neighbor::{Neighbor, Told};
 use options::Word;
+
+/// More than anybody has of each, so that what is printed stays within limits, too.
+const MAX_CHECKS: usize = 1024;
+const MAX_NEIGHBORS: usize = 1024;
+const MAX_VIPS: usize = 4096;
+const MAX_TEMPLATES: usize = 16;
 
 /// How the health check is called in a command line.
 const PROGRAMS: [&str; 5] =
@@ -105,8 +111,7 @@ impl Site {
             let stem = Path::new(&file.name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("check");
             let options = options::parse(&options::of_file(&file.name, &file.text))?;
             let place = Place { file: file.name.clone(), line: 1 };
-            self.checks.push(Check::new(stem, None, &place, options)?);
-            return Ok(());
+            return self.add(Check::new(stem, None, &place, options)?);
         }
         let statements = conf::parse(&file.name, &file.text)?;
         let templates: Vec<&Statement> = statements.iter().filter(|it| it.key() == "template").collect();
@@ -146,24 +151,44 @@ impl Site {
             all.extend(options::of_file(&file.name, &file.text));
         }
         all.extend(words);
-        self.checks.push(Check::new(name, Some(name), &process.place, options::parse(&all)?)?);
-        Ok(())
+        self.add(Check::new(name, Some(name), &process.place, options::parse(&all)?)?)
+    }
+
+    fn add(&mut self, check: Check) -> Result<(), Fault> {
+        let place = check.place.clone();
+        self.checks.push(check);
+        self.limits(&place)
+    }
+
+    fn limits(&self, place: &Place) -> Result<(), Fault> {
+        let vips: usize = self.checks.iter().map(|check| check.vips.len()).sum();
+        if self.checks.len() <= MAX_CHECKS && self.neighbors.len() <= MAX_NEIGHBORS && vips <= MAX_VIPS {
+            return Ok(());
+        }
+        let message = format!(
+            "more than {MAX_CHECKS} health checks, {MAX_NEIGHBORS} neighbors or {MAX_VIPS} addresses: translate them in parts"
+        );
+        Err(Fault::new(place, message))
     }
 
     fn neighbor(&mut self, statement: &Statement, block: &[Statement], templates: &[&Statement]) -> Result<(), Fault> {
         let mut all = Vec::new();
         for inherit in block.iter().filter(|it| it.key() == "inherit") {
-            for name in inherit.arguments().iter().filter(|word| !["[", "]", ","].contains(&word.as_str())) {
+            let names = inherit.arguments().iter().filter(|word| !["[", "]", ","].contains(&word.as_str()));
+            for (count, name) in names.enumerate() {
+                if count == MAX_TEMPLATES {
+                    return Err(Fault::new(&inherit.place, "there are too many templates"));
+                }
                 let template = templates.iter().find(|it| it.key() == "neighbor" && it.argument() == name);
                 let Some(template) = template else {
                     return Err(Fault::new(&inherit.place, format!("there is no template {}", cut(name))));
                 };
-                all.extend(template.block.iter().flatten().cloned());
+                all.extend(template.block.iter().flatten());
             }
         }
-        all.extend(block.iter().cloned());
+        all.extend(block);
         self.neighbors.push(Neighbor::read(statement.argument(), &statement.place, &all)?);
-        Ok(())
+        self.limits(&statement.place)
     }
 
     /// Those of the command line, or else those that the checks themselves name.
@@ -213,9 +238,9 @@ impl Site {
         draft.blank();
         let next_hops = self.next_hops(draft);
         self.peers(local_as, facts, next_hops, draft);
-        let mut taken = Vec::new();
+        let mut names = Names::default();
         for check in &self.checks {
-            check.write(ground, &mut taken, draft)?;
+            check.write(ground, &mut names, draft)?;
         }
         if !self.refused.is_empty() {
             draft.blank();
@@ -254,6 +279,11 @@ impl Site {
             let of_family =
                 self.checks.iter().filter(|check| check.vips.iter().any(|vip| vip.addr().is_ipv4() == ipv4));
             let chosen: Vec<Option<&(IpAddr, Place)>> = of_family.map(|check| check.next_hop.as_ref()).collect();
+            // That of the session is what `self` means.
+            let is_self = |address: IpAddr| {
+                !self.neighbors.is_empty() && self.neighbors.iter().all(|neighbor| neighbor.is_at(address))
+            };
+            let chosen: Vec<_> = chosen.into_iter().map(|it| it.filter(|(address, _)| !is_self(*address))).collect();
             let first = chosen.iter().flatten().next()?;
             let (address, place) = (first.0, first.1.clone());
             if address.is_ipv4() != ipv4 {
@@ -271,7 +301,7 @@ impl Site {
     fn peers(&self, local_as: Option<u32>, facts: &Facts, next_hops: [Option<IpAddr>; 2], draft: &mut Draft) {
         let mut families = Families::default();
         self.checks.iter().flat_map(|check| &check.vips).for_each(|vip| families.add(vip.addr()));
-        let mut taken = Vec::new();
+        let mut names = Names::default();
         let mut written_any = false;
         for neighbor in &self.neighbors {
             let heard = |check: &&Check| {
@@ -301,7 +331,7 @@ impl Site {
                 next_hop_ipv4: next_hops[0],
                 next_hop_ipv6,
             };
-            neighbor.write(local_as, &told, &mut taken, draft);
+            neighbor.write(local_as, &told, &mut names, draft);
         }
         if !written_any {
             Facts { peer: Vec::new(), ..facts.clone() }.peers(families, draft);

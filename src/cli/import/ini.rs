@@ -9,7 +9,7 @@ use super::draft::{Fault, Place};
 /// As deep as Python goes.
 const DEEPEST: usize = 10;
 /// What names within names may make of a value.
-const LONGEST: usize = 65_536;
+const LONGEST: usize = 8_192;
 /// The section whose values all others have.
 const DEFAULT: &str = "DEFAULT";
 

@@ -445,6 +445,7 @@ fn exabgp_what_has_no_counterpart_is_told() {
         ("role customer;", "exabgp.conf:8: `role` is not known within neighbor"),
         ("family { ipv4 flow; }", "exabgp.conf:8: a family that Herald does not have"),
         ("capability { add-path send; }", "exabgp.conf:8: `add-path`"),
+        ("api { processes-match [ '(?=x)' ]; }", "exabgp.conf:8: `processes-match`"),
         ("}\nprocess c { run /bin/x;", "exabgp.conf:9: process c does not run the health check"),
     ] {
         let translation = conf(more).unwrap();
@@ -455,6 +456,42 @@ fn exabgp_what_has_no_counterpart_is_told() {
         );
         config(&translation.toml);
     }
+}
+
+/// The address of the session is what it would be anyway; another one is said.
+#[test]
+fn exabgp_next_hops_are_the_peers() {
+    let with = |a: &str, b: &str| {
+        let text = CONF.replace("MORE", "").replace("--ip 192.0.2.1", &format!("--ip 192.0.2.1 {a}"));
+        exabgp(&[file("f", &text.replace("--ip 192.0.2.2", &format!("--ip 192.0.2.2 {b}")))], &Facts::default())
+            .unwrap()
+    };
+    let next_hop = |translation: &Translation| config(&translation.toml).bgp.unwrap().peers[0].live.next_hop_ipv4;
+    use crate::config::NextHop4;
+    let own = with("--next-hop 10.0.0.1", "");
+    assert_eq!((own.refused.len(), next_hop(&own)), (0, NextHop4::SelfAddress));
+    let other = with("--next-hop 10.0.0.7", "--next-hop 10.0.0.7");
+    assert_eq!((other.refused.len(), next_hop(&other)), (0, NextHop4::Address("10.0.0.7".parse().unwrap())));
+    let differ = with("--next-hop 10.0.0.7", "");
+    assert_eq!(differ.refused, ["f:1: `--next-hop` is not that of every check; Herald has one next hop for each peer"]);
+    let odd = with("--next-hop fd00::1", "");
+    assert_eq!(odd.refused, ["f:1: `--next-hop` of another family than the address that it is for"]);
+}
+
+/// What is printed stays within limits.
+#[test]
+fn exabgp_has_limits() {
+    let many = |count: usize| {
+        (0..count).map(|n| format!("process p{n} {{ run healthcheck --ip fd00::{n:x}; }}\n")).collect::<String>()
+    };
+    let fault = exabgp(&[file("f", &many(1100))], &known()).unwrap_err();
+    assert!(fault[0].starts_with("f:1025: more than 1024 health checks"), "{fault:?}");
+    let names =
+        "process p { run healthcheck --name x --ip fd00::1; }\nprocess q { run healthcheck --name x --ip fd00::2; }\n";
+    let translation = exabgp(&[file("f", names)], &known()).unwrap();
+    assert!(translation.toml.contains("name   = \"x-2\""), "{}", translation.toml);
+    let inherit = format!("neighbor ::1 {{\ninherit [ {} ];\n}}\ntemplate {{ neighbor a {{ }} }}\n", "a ".repeat(20));
+    assert_eq!(exabgp(&[file("f", &inherit)], &known()).unwrap_err(), ["f:2: there are too many templates"]);
 }
 
 /// Where the source has no peer and no address, they are asked for, and nothing else is wrong.

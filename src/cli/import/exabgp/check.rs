@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::super::draft::{Draft, Fault, Place, cut, duration, header_key, list, name, string, written};
+use super::super::draft::{Draft, Fault, Names, Place, cut, duration, header_key, list, string, written};
 use super::super::program;
 use super::attributes::Ground;
 use super::options::{Given, Options};
@@ -95,8 +95,8 @@ impl Check {
     }
 
     /// Writes the check, the service, the VIPs and the programs that are to be told.
-    pub(super) fn write(&self, ground: Ground, taken: &mut Vec<String>, draft: &mut Draft) -> Result<(), Fault> {
-        let name = name(&self.name, taken);
+    pub(super) fn write(&self, ground: Ground, names: &mut Names, draft: &mut Draft) -> Result<(), Fault> {
+        let name = names.choose(&self.name);
         draft.blank();
         draft.comment(&format!("{} of {}.", cut(&self.name), self.place));
         for (place, what) in &self.options.unknown {

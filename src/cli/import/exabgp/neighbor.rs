@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::super::draft::{Draft, Fault, Place, list, name, string};
+use super::super::draft::{Draft, Fault, Names, Place, list, string};
 use super::super::facts::Families;
 use super::attributes::asn;
 use super::conf::Statement;
@@ -23,6 +23,10 @@ const NEEDLESS: [(&str, &str); 8] = [
 
 /// Blocks with routes of their own, or for what Herald does not do.
 const ROUTES: [&str; 5] = ["static", "announce", "flow", "l2vpn", "operational"];
+
+/// How many patterns one neighbour may have, and how large each may become.
+const MAX_PATTERNS: usize = 16;
+const MAX_PATTERN: usize = 1 << 16;
 
 /// A neighbour, understood; what its templates say is in it.
 #[derive(Default)]
@@ -51,7 +55,7 @@ pub(super) struct Neighbor {
     extended_messages: bool,
     version: bool,
     processes: Vec<String>,
-    matches: Vec<String>,
+    matches: Vec<regex::Regex>,
     needless: Vec<(Place, String)>,
     refused: Vec<(Place, String)>,
 }
@@ -74,7 +78,7 @@ impl Neighbor {
     }
 
     /// Reads the statements of a `neighbor` block, those of its templates first.
-    pub(super) fn read(address: &str, place: &Place, statements: &[Statement]) -> Result<Neighbor, Fault> {
+    pub(super) fn read(address: &str, place: &Place, statements: &[&Statement]) -> Result<Neighbor, Fault> {
         let valid = address.parse::<IpAddr>().is_ok() || address.parse::<IpNet>().is_ok();
         if !valid {
             return Err(Fault::new(place, "the neighbor has no address"));
@@ -193,10 +197,19 @@ impl Neighbor {
         let names = statement.arguments().iter().filter(|word| !["[", "]", ","].contains(&word.as_str())).cloned();
         match statement.key() {
             "processes" => self.processes.extend(names),
-            "processes-match" => self.matches.extend(names),
+            "processes-match" => names.for_each(|pattern| self.pattern(&pattern, statement)),
             // What a process is told: health checks do not listen.
             "send" | "receive" | "neighbor-changes" | "negotiated" | "fsm" | "signal" => {}
             key => self.refuse(statement, &format!("{} is not known within api", shown(key))),
+        }
+    }
+
+    /// Python's `re.match` is anchored at the beginning alone.
+    fn pattern(&mut self, pattern: &str, statement: &Statement) {
+        let compiled = regex::RegexBuilder::new(&format!("^(?:{pattern})")).size_limit(MAX_PATTERN).build();
+        match compiled {
+            Ok(pattern) if self.matches.len() < MAX_PATTERNS => self.matches.push(pattern),
+            _ => self.refuse(statement, "`processes-match`: name the processes in `processes`"),
         }
     }
 
@@ -206,14 +219,7 @@ impl Neighbor {
 
     /// Whether the process may speak to this neighbour.
     pub(super) fn listens_to(&self, process: &str) -> bool {
-        let matched = |pattern: &String| {
-            // Python's `re.match` is anchored at the beginning alone.
-            regex::RegexBuilder::new(&format!("^(?:{pattern})"))
-                .size_limit(1 << 20)
-                .build()
-                .is_ok_and(|pattern| pattern.is_match(process))
-        };
-        self.processes.iter().any(|name| name == process) || self.matches.iter().any(matched)
+        self.processes.iter().any(|name| name == process) || self.matches.iter().any(|it| it.is_match(process))
     }
 
     pub(super) fn is_internal(&self, local_as: Option<u32>) -> Option<bool> {
@@ -237,13 +243,18 @@ impl Neighbor {
         Some(std::net::SocketAddr::new(address, port).to_string())
     }
 
+    /// Whether this is the address that its session has at our end.
+    pub(super) fn is_at(&self, address: IpAddr) -> bool {
+        self.local_address == Some(address)
+    }
+
     /// How long its routes may stay while we are away.
     pub(super) fn restart_time(&self) -> Option<u16> {
         self.graceful_restart.map(|time| time.unwrap_or(self.hold_time.unwrap_or(180)))
     }
 
     /// `[[bgp.peer]]`.
-    pub(super) fn write(&self, common: Option<u32>, told: &Told, taken: &mut Vec<String>, draft: &mut Draft) {
+    pub(super) fn write(&self, common: Option<u32>, told: &Told, names: &mut Names, draft: &mut Draft) {
         draft.blank();
         let over_ipv4 = !self.address.contains(':');
         let internal = self.is_internal(common);
@@ -254,7 +265,7 @@ impl Neighbor {
             draft.refuse(place, what);
         }
         self.needless(draft);
-        let name = name(self.description.as_deref().unwrap_or(&self.address), taken);
+        let name = names.choose(self.description.as_deref().unwrap_or(&self.address));
         self.secret(&name, draft);
         if self.outgoing_ttl.is_none() && self.incoming_ttl.is_none() && internal != Some(true) {
             draft.comment("ExaBGP sends with the system's TTL, Herald to external peers with 1: a router that is further away needs `multihop`.");

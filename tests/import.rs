@@ -57,6 +57,9 @@ fn exit_codes_tell_how_it_went() {
         assert_eq!(output.status.code(), Some(code), "{file}: {stderr}");
         assert_eq!(output.stdout.is_empty(), !["good", "odd"].contains(&file), "{file}");
     }
+    fs::write(directory.path().join("large"), vec![b'#'; (1 << 20) + 1]).unwrap();
+    let output = herald(directory.path(), &["import", "anycast-healthchecker", "large"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(herald(directory.path(), &["import", "anycast-healthchecker"]).status.code(), Some(2));
     assert_eq!(herald(directory.path(), &["import", "nothing", "good"]).status.code(), Some(2));
 }
@@ -64,6 +67,16 @@ fn exit_codes_tell_how_it_went() {
 #[test]
 fn exabgp_is_translated_as_shipped() {
     prints_what_is_shipped("exabgp");
+}
+
+#[test]
+fn standard_input_will_do() {
+    let source = example("exabgp").join("web.conf");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herald"));
+    command.args(["import", "exabgp-healthcheck", "-"]).stdin(fs::File::open(source).unwrap());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).contains("[checks.web]"), "{output:?}");
 }
 
 /// Files that exabgp.conf names are read from beside it; one that is not there is nothing to guess about.

@@ -100,7 +100,7 @@ fn arguments(process: &Statement) -> Option<Vec<Word>> {
     let block = process.block.as_ref().filter(|_| process.key() == "process")?;
     let run = block.iter().find(|statement| statement.key() == "run")?;
     let is_program = |word: &String| PROGRAMS.contains(&word.rsplit('/').next().unwrap_or_default());
-    let at = run.arguments().iter().take(4).position(is_program)?;
+    let at = run.arguments().iter().take(8).position(is_program)?;
     let words = run.arguments()[at + 1..].iter();
     Some(words.map(|text| Word { text: text.clone(), place: run.place.clone() }).collect())
 }
@@ -324,6 +324,16 @@ impl Site {
             let accept = || heard.iter().flat_map(|check| &check.vips).map(written).collect();
             let accept = (heard.len() < self.checks.len()).then(accept);
             let next_hop_ipv6 = next_hops[1].or(facts.next_hop_ipv6.map(IpAddr::V6));
+            if let (Some(check), Some(place), true) =
+                (heard.iter().find(|check| check.vips.is_empty()), &neighbor.place, accept.is_some())
+            {
+                let check = cut(&check.name);
+                draft.blank();
+                draft.refuse(
+                    place,
+                    &format!("`export` of this neighbor lacks the addresses of {check}, which nobody says"),
+                );
+            }
             let told = Told {
                 accept,
                 families: own,

@@ -45,6 +45,9 @@ Example:
       /etc/anycast-healthchecker.d/*.conf --local-as 65001 > herald.toml";
 
 const EXABGP: &str = "\
+A file that a process reads by --config is looked for beside exabgp.conf. Files
+of the health check alone know nothing of BGP: say that by the options.
+
 Example:
   herald import exabgp-healthcheck /etc/exabgp/exabgp.conf > herald.toml
   herald import exabgp-healthcheck web.conf dns.conf --local-as 65001 > herald.toml";
@@ -70,7 +73,7 @@ enum Program {
 
 #[derive(Debug, clap::Args)]
 struct Sources {
-    /// Files of the other program, in the order in which it reads them
+    /// Files of the other program, in the order in which it reads them; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -138,8 +141,14 @@ fn read(path: &Path) -> Result<File, String> {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
+    if path == Path::new("-") {
+        return read_bounded(io::stdin());
+    }
+    read_bounded(std::fs::File::open(path)?)
+}
+
+fn read_bounded(file: impl Read) -> io::Result<String> {
     let mut text = String::new();
-    let file = std::fs::File::open(path)?;
     file.take(MAX_FILE + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE {
         return Err(io::Error::other(format!("larger than {MAX_FILE} bytes")));

@@ -304,6 +304,15 @@ fn next_hops_are_the_peers() {
     assert_eq!(odd.refused, ["f:1: `--next-hop` of another family than the address that it is for"]);
 }
 
+/// Who may hear only one of two checks must not lose what nobody knows of it.
+#[test]
+fn addresses_that_nobody_says_are_missed() {
+    let text = "process a { run healthcheck; }\nprocess b { run healthcheck --ip ::1; }\n\
+                neighbor 10.0.0.2 { peer-as 65000; api { processes [ a ]; } }\n";
+    let translation = exabgp(&[file("f", text)], &facts()).unwrap();
+    assert_eq!(translation.refused, ["f:3: `export` of this neighbor lacks the addresses of a, which nobody says"]);
+}
+
 /// What is printed stays within limits.
 #[test]
 fn has_limits() {

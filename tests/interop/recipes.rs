@@ -62,8 +62,8 @@ impl Lan {
     }
 }
 
-/// unbound with the recipe's configuration, and what Debian has in other files of its own.
-fn unbound(namespace: &Namespace) -> Process {
+/// unbound with this configuration, and what Debian has in other files of its own.
+fn unbound(namespace: &Namespace, text: &str) -> Process {
     let dir = namespace.dir("unbound");
     let (file, pid_file): (PathBuf, PathBuf) = (dir.join("unbound.conf"), dir.join("pid"));
     let _there_or_not = fs::remove_file(&pid_file);
@@ -71,7 +71,7 @@ fn unbound(namespace: &Namespace) -> Process {
         "server:\n  chroot: \"\"\n  username: \"\"\n  directory: \"{0}\"\n  pidfile: \"{0}/pid\"\n  use-syslog: no\n",
         dir.display()
     );
-    fs::write(&file, own + &recipe("anycast-dns/unbound.conf")).unwrap();
+    fs::write(&file, own + text).unwrap();
     let arguments = ["-d", "-c", file.to_str().unwrap()];
     let mut process = Process::start(namespace, &dir.join("unbound.log"), "unbound", &arguments);
     wait::until("unbound to write its pid file, which it does once its ports are open", || {
@@ -108,7 +108,7 @@ fn anycast_dns() {
     const ADDRESSES: [&str; 2] = ["192.0.2.53", "2001:db8::53"];
     let site = Site::new();
     let router = Bird::start_file(&site.router, &recipe("anycast-dns/bird.conf"));
-    let mut resolver = unbound(&site.herald);
+    let mut resolver = unbound(&site.herald, &recipe("anycast-dns/unbound.conf"));
     let mut herald = Herald::start(&site.herald, &recipe("anycast-dns/herald.toml"));
     let both = table(&[
         ("192.0.2.53/32", external("10.99.1.2", &["65001:53"])),
@@ -125,7 +125,7 @@ fn anycast_dns() {
     println!("unbound killed: withdrawn after {} ms", gone.as_millis());
     wait::until_equal("no address on loopback", &Vec::new(), || bound(&site.herald));
 
-    let resolver = unbound(&site.herald);
+    let resolver = unbound(&site.herald, &recipe("anycast-dns/unbound.conf"));
     wait::until_equal("both addresses again", &both, || router.table_of("resolver1"));
     assert_eq!(bound(&site.herald).unwrap().len(), 2);
     // Hanging is as bad.
@@ -295,4 +295,40 @@ fn route_reflector() {
     herald.terminate();
     wait::until_equal("nothing after the stop", &Table::new(), || edge.table());
     assert_eq!(herald.wait().code(), Some(0));
+}
+
+/// What a program on cue would do: nothing verified, two of two needed.
+#[test]
+fn cue() {
+    let lan = Lan::new();
+    let router = lan.host("router", &["10.100.200.254/24", "fd00:100:200::254/64"]);
+    let host = lan.host("host", &["10.100.200.10/24", "fd00:100:200::10/64", "10.1.0.1/24"]);
+    let servers = lan.host("servers", &["10.1.0.11/24", "10.1.0.12/24", "10.1.0.53/24"]);
+    let dir = servers.dir("certificate");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(vec!["other.example.net".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let (chain_file, key_file) = (dir.join("chain.pem"), dir.join("key.pem"));
+    fs::write(&chain_file, certificate.pem()).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    let _tls = Nginx::start_tls(&servers, "tls", &["10.1.0.11:443"], &chain_file, &key_file);
+    let mut web = ["10.1.0.11:80", "10.1.0.12:80"].map(|listen| Nginx::start(&servers, &listen[..9], &[listen]));
+    let resolver = "server:\n  interface: 10.1.0.53\n  access-control: 10.1.0.0/24 allow\n";
+    let _resolver = unbound(&servers, resolver);
+
+    let neighbour = Neighbour {
+        local_address: "10.100.200.254".parse().unwrap(),
+        local_as: 65000,
+        address: "10.100.200.10".parse().unwrap(),
+        asn: 65432,
+    };
+    let bird = Bird::start(&router, "10.100.200.254", &bird::receiver(&neighbour));
+    let _herald = Herald::start(&host, &recipe("cue/herald.toml"));
+    let route = |next_hop: &str| Route { as_path: vec![65432], med: Some(100), ..external(next_hop, &["65432:100"]) };
+    let (ipv4, ipv6) = (route("10.100.200.10"), route("fd00:100:200::10"));
+    let dns = [("192.0.2.53/32", ipv4.clone())];
+    let all = table(&[&dns[..], &[("192.0.2.80/32", ipv4), ("2001:db8::80/128", ipv6)]].concat());
+    wait::until_equal("all VIPs", &all, || bird.table());
+    web[1].kill();
+    wait::until_equal("that of the resolver alone", &table(&dns), || bird.table());
 }

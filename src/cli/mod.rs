@@ -10,6 +10,7 @@ mod demo;
 mod diff;
 mod drain;
 mod gobgp;
+mod import;
 mod listen;
 mod probe;
 mod reload;
@@ -77,6 +78,9 @@ enum Command {
     /// List or withdraw what a local gobgpd has from us, whether the daemon runs or not
     #[command(after_help = gobgp::HELP)]
     Gobgp(gobgp::Args),
+    /// Print another program's configuration as one of ours
+    #[command(after_help = import::HELP)]
+    Import(import::Args),
     /// Accept BGP sessions and print what is received; import nothing anywhere
     #[command(after_help = listen::HELP)]
     Listen(listen::Args),
@@ -113,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::CheckConfig(file) => check_config::run(&file.config),
         Command::Simulate(args) => simulate::run(&args),
         Command::Gobgp(args) => gobgp::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Listen(args) => listen::run(&args),
         Command::Speak(args) => speak::run(&args),
         Command::Demo(args) => demo::run(&args),

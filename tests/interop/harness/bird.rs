@@ -73,6 +73,21 @@ impl Bird {
         bird
     }
 
+    /// With a whole configuration, as an operator has it. Its table and counters are those of its own protocols.
+    pub(crate) fn start_file(namespace: &Namespace, text: &str) -> Bird {
+        let dir = namespace.dir(&format!("bird-{}", namespace.role));
+        let text = format!("log \"{}\" all;\n{text}", dir.join("bird.log").display());
+        fs::write(dir.join("bird.conf"), text).unwrap();
+        let mut bird = Bird { namespace: namespace.clone(), dir, router_id: String::new(), process: None };
+        Router::start(&mut bird);
+        bird
+    }
+
+    /// What it has from one of its protocols.
+    pub(crate) fn table_of(&self, protocol: &str) -> Result<Table, String> {
+        parse_table(&self.ask(&format!("show route all protocol {protocol}"))?)
+    }
+
     /// Another configuration, while it runs.
     pub(crate) fn configure(&self, protocols: &str) {
         self.write(protocols);

@@ -30,6 +30,15 @@ pub(crate) struct Frr {
 impl Frr {
     /// Writes the configuration and starts it.
     pub(crate) fn start(namespace: &Namespace, router_id: &str, plan: &Plan) -> Frr {
+        Frr::launch(namespace, &configuration(router_id, plan), plan.neighbour.clone(), called(plan))
+    }
+
+    /// With a whole configuration, as an operator has it, in which this is the neighbour that is asked about.
+    pub(crate) fn start_file(namespace: &Namespace, text: &str, neighbour: &Neighbour) -> Frr {
+        Frr::launch(namespace, text, neighbour.clone(), neighbour.address.to_string())
+    }
+
+    fn launch(namespace: &Namespace, text: &str, neighbour: Neighbour, peer: String) -> Frr {
         let dir = namespace.dir(&format!("frr-{}", namespace.role));
         let log = |daemon: &str| {
             format!(
@@ -38,11 +47,10 @@ impl Frr {
             )
         };
         fs::write(dir.join("zebra.conf"), log("zebra")).unwrap();
-        fs::write(dir.join("bgpd.conf"), log("bgpd") + &configuration(router_id, plan)).unwrap();
+        fs::write(dir.join("bgpd.conf"), log("bgpd") + text).unwrap();
         fs::write(dir.join("vtysh.conf"), "").unwrap();
         fs::write(dir.join("group"), group(&fs::read_to_string("/etc/group").unwrap())).unwrap();
         fs::create_dir_all(dir.join("tmp")).unwrap();
-        let (neighbour, peer) = (plan.neighbour.clone(), called(plan));
         let mut frr = Frr { namespace: namespace.clone(), dir, neighbour, peer, processes: None };
         Router::start(&mut frr);
         frr

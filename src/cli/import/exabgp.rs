@@ -1,0 +1,356 @@
+//! ExaBGP's health check (`python3 -m exabgp healthcheck`, of ExaBGP 4 and 5): exabgp.conf with the processes that run it
+//! and the neighbours that are told, and the files that it reads itself.
+
+mod attributes;
+mod check;
+mod conf;
+mod neighbor;
+mod options;
+mod vip;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::File;
+use super::draft::{Draft, Fault, Names, Place, cut, string, written};
+use super::facts::{Facts, Families};
+use attributes::Ground;
+use check::Check;
+use conf::Statement;
+use neighbor::{Neighbor, Told};
+use options::Word;
+
+/// More than anybody has of each, so that what is printed stays within limits, too.
+const MAX_CHECKS: usize = 1024;
+const MAX_NEIGHBORS: usize = 1024;
+const MAX_VIPS: usize = 4096;
+const MAX_TEMPLATES: usize = 16;
+
+/// How the health check is called in a command line.
+const PROGRAMS: [&str; 5] =
+    ["healthcheck", "healthcheck.py", "exabgp-healthcheck", "exabgp.application.healthcheck", "exabgp_healthcheck"];
+
+/// Everything that the files say.
+#[derive(Default)]
+struct Site {
+    checks: Vec<Check>,
+    neighbors: Vec<Neighbor>,
+    refused: Vec<(Place, String)>,
+}
+
+/// Files that the processes of exabgp.conf read: by the name that they have there, where they are.
+pub(super) fn wanted(files: &[File]) -> BTreeMap<String, PathBuf> {
+    let mut wanted = BTreeMap::new();
+    for file in files.iter().filter(|file| is_conf(&file.text)) {
+        // What is wrong is told later.
+        for process in conf::parse(&file.name, &file.text).unwrap_or_default() {
+            for name in arguments(&process).and_then(|words| options::parse(&words).ok()).iter().flat_map(configs) {
+                let directory = Path::new(&file.name).parent().unwrap_or(Path::new(""));
+                wanted.insert(name.clone(), directory.join(name));
+            }
+        }
+    }
+    wanted
+}
+
+fn configs(options: &options::Options) -> Vec<String> {
+    options.last("config").map(|given| given.value.clone()).into_iter().collect()
+}
+
+/// Translates the files; `named` has those that were [`wanted`].
+pub(super) fn translate(
+    files: &[File],
+    named: &BTreeMap<String, File>,
+    facts: &Facts,
+    mut draft: Draft,
+) -> Result<Draft, Vec<Fault>> {
+    let (mut site, mut faults) = (Site::default(), Vec::new());
+    for file in files {
+        if let Err(fault) = site.read(file, named) {
+            faults.push(fault);
+        }
+    }
+    faults.extend(site.conflicts());
+    if let (true, true, Some(file)) = (site.checks.is_empty(), faults.is_empty(), files.first()) {
+        let message = "there is no health check in these files";
+        faults.push(Fault::new(&Place { file: file.name.clone(), line: 1 }, message));
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    if site.neighbors.is_empty() {
+        site.neighbors = site.named_neighbors(facts);
+    }
+    site.write(facts, &mut draft).map_err(|fault| vec![fault])?;
+    Ok(draft)
+}
+
+/// Whether it is exabgp.conf, and not a file of the health check's own: its first word opens a block.
+fn is_conf(text: &str) -> bool {
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let word = first.and_then(|line| line.split(|c: char| c.is_whitespace() || c == '{').next());
+    word.is_some_and(|word| ["process", "neighbor", "template", "group"].contains(&word))
+        && !first.unwrap_or_default().contains('=')
+        || first.is_some_and(|line| line.ends_with('{'))
+}
+
+/// What a process tells the health check, if that is what it runs.
+fn arguments(process: &Statement) -> Option<Vec<Word>> {
+    let block = process.block.as_ref().filter(|_| process.key() == "process")?;
+    let run = block.iter().find(|statement| statement.key() == "run")?;
+    let is_program = |word: &String| PROGRAMS.contains(&word.rsplit('/').next().unwrap_or_default());
+    let at = run.arguments().iter().take(8).position(is_program)?;
+    let words = run.arguments()[at + 1..].iter();
+    Some(words.map(|text| Word { text: text.clone(), place: run.place.clone() }).collect())
+}
+
+impl Site {
+    fn read(&mut self, file: &File, named: &BTreeMap<String, File>) -> Result<(), Fault> {
+        if !is_conf(&file.text) {
+            let stem = Path::new(&file.name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("check");
+            let options = options::parse(&options::of_file(&file.name, &file.text))?;
+            let place = Place { file: file.name.clone(), line: 1 };
+            return self.add(Check::new(stem, None, &place, options)?);
+        }
+        let statements = conf::parse(&file.name, &file.text)?;
+        let templates: Vec<&Statement> = statements.iter().filter(|it| it.key() == "template").collect();
+        let templates: Vec<&Statement> = templates.iter().flat_map(|it| it.block.iter().flatten()).collect();
+        for statement in &statements {
+            match (statement.key(), &statement.block) {
+                ("process", Some(block)) => self.process(statement, block, named)?,
+                ("neighbor", Some(block)) => self.neighbor(statement, block, &templates)?,
+                ("template", Some(_)) => {}
+                _ => self
+                    .refused
+                    .push((statement.place.clone(), "a statement that exabgp.conf does not have here".to_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    fn process(
+        &mut self,
+        process: &Statement,
+        block: &[Statement],
+        named: &BTreeMap<String, File>,
+    ) -> Result<(), Fault> {
+        let name = process.argument();
+        let Some(words) = arguments(process) else {
+            let what = format!("process {} does not run the health check: Herald has no processes", cut(name));
+            self.refused.push((process.place.clone(), what));
+            return Ok(());
+        };
+        for statement in block.iter().filter(|it| !["run", "encoder", "respawn"].contains(&it.key())) {
+            self.refused.push((statement.place.clone(), "a statement that process does not have".to_owned()));
+        }
+        // The file's options first, so that those of the command line go before.
+        let own = options::parse(&words)?;
+        let mut all: Vec<Word> = Vec::new();
+        for file in configs(&own).iter().filter_map(|config| named.get(config)) {
+            all.extend(options::of_file(&file.name, &file.text));
+        }
+        all.extend(words);
+        self.add(Check::new(name, Some(name), &process.place, options::parse(&all)?)?)
+    }
+
+    fn add(&mut self, check: Check) -> Result<(), Fault> {
+        let place = check.place.clone();
+        self.checks.push(check);
+        self.limits(&place)
+    }
+
+    fn limits(&self, place: &Place) -> Result<(), Fault> {
+        let vips: usize = self.checks.iter().map(|check| check.vips.len()).sum();
+        if self.checks.len() <= MAX_CHECKS && self.neighbors.len() <= MAX_NEIGHBORS && vips <= MAX_VIPS {
+            return Ok(());
+        }
+        let message = format!(
+            "more than {MAX_CHECKS} health checks, {MAX_NEIGHBORS} neighbors or {MAX_VIPS} addresses: translate them in parts"
+        );
+        Err(Fault::new(place, message))
+    }
+
+    fn neighbor(&mut self, statement: &Statement, block: &[Statement], templates: &[&Statement]) -> Result<(), Fault> {
+        let mut all = Vec::new();
+        for inherit in block.iter().filter(|it| it.key() == "inherit") {
+            let names = inherit.arguments().iter().filter(|word| !["[", "]", ","].contains(&word.as_str()));
+            for (count, name) in names.enumerate() {
+                if count == MAX_TEMPLATES {
+                    return Err(Fault::new(&inherit.place, "there are too many templates"));
+                }
+                let template = templates.iter().find(|it| it.key() == "neighbor" && it.argument() == name);
+                let Some(template) = template else {
+                    return Err(Fault::new(&inherit.place, format!("there is no template {}", cut(name))));
+                };
+                all.extend(template.block.iter().flatten());
+            }
+        }
+        all.extend(block);
+        self.neighbors.push(Neighbor::read(statement.argument(), &statement.place, &all)?);
+        self.limits(&statement.place)
+    }
+
+    /// Those of the command line, or else those that the checks themselves name.
+    fn named_neighbors(&self, facts: &Facts) -> Vec<Neighbor> {
+        if !facts.peer.is_empty() {
+            return facts.peer.iter().map(|address| Neighbor::plain(*address, None)).collect();
+        }
+        let mut named: BTreeMap<IpAddr, &Place> = BTreeMap::new();
+        for check in &self.checks {
+            for address in &check.neighbors {
+                named.entry(*address).or_insert(&check.place);
+            }
+        }
+        named.into_iter().map(|(address, place)| Neighbor::plain(address, Some(place))).collect()
+    }
+
+    /// Checks that announce the same.
+    fn conflicts(&self) -> Vec<Fault> {
+        let mut seen: BTreeMap<String, &Check> = BTreeMap::new();
+        let mut faults = Vec::new();
+        for check in &self.checks {
+            for vip in &check.vips {
+                if let Some(first) = seen.insert(vip.to_string(), check) {
+                    let message = format!("{} announces {vip}, too ({})", cut(&first.name), first.place);
+                    faults.push(Fault::new(&check.place, message));
+                }
+            }
+        }
+        faults
+    }
+
+    fn write(&self, facts: &Facts, draft: &mut Draft) -> Result<(), Fault> {
+        let local_as = self.neighbors.iter().find_map(|it| it.local_as).or(facts.local_as);
+        let ground = self.ground(local_as, facts);
+        draft.blank();
+        draft.table("[bgp]");
+        let identifier = self.neighbors.iter().find_map(Neighbor::identifier);
+        facts.identity(local_as, identifier, draft);
+        let mut listen: Vec<String> =
+            self.neighbors.iter().filter_map(Neighbor::listens_at).map(|it| string(&it)).collect();
+        listen.sort();
+        listen.dedup();
+        if !listen.is_empty() {
+            draft.key("listen", format!("[{}]", listen.join(", ")));
+        }
+        self.restart(draft);
+        draft.blank();
+        let next_hops = self.next_hops(draft);
+        self.peers(local_as, facts, next_hops, draft);
+        let mut names = Names::default();
+        for check in &self.checks {
+            check.write(ground, &mut names, draft)?;
+        }
+        if !self.refused.is_empty() {
+            draft.blank();
+        }
+        self.refused.iter().for_each(|(place, what)| draft.refuse(place, what));
+        Ok(())
+    }
+
+    fn ground(&self, local_as: Option<u32>, facts: &Facts) -> Ground {
+        let relations = self.neighbors.iter().map(|it| it.is_internal(local_as));
+        let silent = self.neighbors.iter().all(|it| it.peer_as.is_none());
+        let named = facts.peer_as.as_deref().filter(|_| silent);
+        let named = named.map(|it| Some(it == "\"internal\"" || local_as.is_some_and(|own| own.to_string() == it)));
+        let relations: Vec<bool> = relations.chain(named).flatten().collect();
+        Ground { local_as, internal: relations.contains(&true), external: relations.contains(&false) }
+    }
+
+    /// `[bgp.graceful_restart]`.
+    fn restart(&self, draft: &mut Draft) {
+        // Longer than Herald may take for first verdicts.
+        const SHORTEST: u16 = 31;
+        let Some(longest) = self.neighbors.iter().filter_map(Neighbor::restart_time).max() else { return };
+        draft.blank();
+        draft.comment(
+            "ExaBGP says End-of-RIB as soon as it is back; Herald once first verdicts are in (startup_deadline), so that what is \
+             healthy never goes.",
+        );
+        draft.table("[bgp.graceful_restart]");
+        let remark = if longest < SHORTEST { "must be longer than startup_deadline" } else { "" };
+        draft.noted("restart_time", format!("\"{}s\"", longest.clamp(SHORTEST, 4095)), remark);
+    }
+
+    /// Where all checks of a family send traffic; next hops are the peer's here, and not the route's.
+    fn next_hops(&self, draft: &mut Draft) -> [Option<IpAddr>; 2] {
+        [true, false].map(|ipv4| {
+            let of_family =
+                self.checks.iter().filter(|check| check.vips.iter().any(|vip| vip.addr().is_ipv4() == ipv4));
+            let chosen: Vec<Option<&(IpAddr, Place)>> = of_family.map(|check| check.next_hop.as_ref()).collect();
+            // That of the session is what `self` means.
+            let is_self = |address: IpAddr| {
+                !self.neighbors.is_empty() && self.neighbors.iter().all(|neighbor| neighbor.is_at(address))
+            };
+            let chosen: Vec<_> = chosen.into_iter().map(|it| it.filter(|(address, _)| !is_self(*address))).collect();
+            let first = chosen.iter().flatten().next()?;
+            let (address, place) = (first.0, first.1.clone());
+            if address.is_ipv4() != ipv4 {
+                draft.refuse(&place, "`--next-hop` of another family than the address that it is for");
+                return None;
+            }
+            if chosen.iter().any(|other| other.is_none_or(|(other, _)| *other != address)) {
+                draft.refuse(&place, "`--next-hop` is not that of every check; Herald has one next hop for each peer");
+                return None;
+            }
+            Some(address)
+        })
+    }
+
+    fn peers(&self, local_as: Option<u32>, facts: &Facts, next_hops: [Option<IpAddr>; 2], draft: &mut Draft) {
+        let mut families = Families::default();
+        self.checks.iter().flat_map(|check| &check.vips).for_each(|vip| families.add(vip.addr()));
+        let mut names = Names::default();
+        let mut written_any = false;
+        for neighbor in &self.neighbors {
+            let heard = |check: &&Check| {
+                let may = check.process.as_ref().is_none_or(|process| neighbor.listens_to(process));
+                may && (check.neighbors.is_empty()
+                    || check.neighbors.iter().any(|it| it.to_string() == neighbor.address))
+            };
+            let heard: Vec<&Check> = self.checks.iter().filter(heard).collect();
+            if heard.is_empty() {
+                draft.blank();
+                let address = cut(&neighbor.address);
+                draft.comment(&format!(
+                    "neighbor {address} is left out: no health check may speak to it (api, processes)."
+                ));
+                continue;
+            }
+            written_any = true;
+            let mut own = Families::default();
+            heard.iter().flat_map(|check| &check.vips).for_each(|vip| own.add(vip.addr()));
+            let accept = || heard.iter().flat_map(|check| &check.vips).map(written).collect();
+            let accept = (heard.len() < self.checks.len()).then(accept);
+            let next_hop_ipv6 = next_hops[1].or(facts.next_hop_ipv6.map(IpAddr::V6));
+            if let (Some(check), Some(place), true) =
+                (heard.iter().find(|check| check.vips.is_empty()), &neighbor.place, accept.is_some())
+            {
+                let check = cut(&check.name);
+                draft.blank();
+                draft.refuse(
+                    place,
+                    &format!("`export` of this neighbor lacks the addresses of {check}, which nobody says"),
+                );
+            }
+            let told = Told {
+                accept,
+                families: own,
+                peer_as: facts.peer_as.clone(),
+                next_hop_ipv4: next_hops[0],
+                next_hop_ipv6,
+            };
+            neighbor.write(local_as, &told, &mut names, draft);
+        }
+        if !written_any {
+            Facts { peer: Vec::new(), ..facts.clone() }.peers(families, draft);
+        }
+    }
+}
+
+/// Each option of the health check, with a value that says something; but for those that the tests give always.
+#[cfg(test)]
+pub(super) fn examples() -> Vec<(&'static str, &'static str)> {
+    options::examples()
+}

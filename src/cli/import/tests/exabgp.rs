@@ -1,0 +1,356 @@
+//! Those of ExaBGP's health check.
+
+use super::*;
+use crate::cli::import::exabgp as source;
+use crate::config::{HoldTime, Mode, NextHop4, OnDown, Reach, Vip};
+
+fn exabgp(files: &[File], facts: &Facts) -> Result<Translation, Vec<String>> {
+    let named: BTreeMap<String, File> = source::wanted(files)
+        .into_keys()
+        .map(|name| (name.clone(), file(&name, "# its own file\nname = other\ninterval = 7\nrise = 4\n")))
+        .collect();
+    translate("ExaBGP", files, |draft| source::translate(files, &named, facts, draft))
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+/// With a file of the health check's own, after a command and an address.
+fn own(more: &str) -> Result<Translation, Vec<String>> {
+    exabgp(&[file("web.conf", &format!("command = true\nip = 192.0.2.1\n{more}"))], &known())
+}
+
+/// Facts of a session with a router of another AS.
+fn known() -> Facts {
+    Facts { peer: vec!["10.99.1.1".parse().unwrap()], peer_as: Some("65000".to_owned()), ..facts() }
+}
+
+fn only_vip(config: &Config) -> Vip {
+    assert_eq!(config.vips.len(), 1);
+    config.vips.values().next().unwrap().clone()
+}
+
+#[test]
+fn defaults_are_those_of_the_program() {
+    let translation = own("").unwrap();
+    assert_eq!((&translation.refused[..], &translation.errors[..], translation.gaps.len()), (&[][..], &[][..], 0));
+    let config = config(&translation.toml);
+    assert_eq!(&*config.services[0].name, "web");
+    let timing = config.checks[0].timing;
+    let times = [timing.interval, timing.fast_interval, timing.timeout].map(|time| time.as_secs());
+    assert_eq!((times, timing.rise, timing.fall), ([5, 1, 5], 3, 3));
+    let ProbeKind::Exec(exec) = &config.checks[0].probe.kind else { panic!("{:?}", config.checks) };
+    assert_eq!(exec.command, ["/bin/sh", "-c", "true"]);
+    let vip = only_vip(&config);
+    // It puts the address onto the loopback interface, and its routes stay with another metric.
+    assert!(vip.bind.is_some() && !vip.require_address);
+    assert_eq!(vip.attributes.med, Some(100));
+    let OnDown::Degrade(degraded) = &vip.on_down else { panic!("{vip:?}") };
+    assert_eq!(degraded.med, Some(1000));
+}
+
+#[test]
+fn attributes_come_out_as_meant() {
+    let text = "withdraw-on-down\nno-ip-setup\nup-metric = 7\ncommunity = 65000:100 no-export\n\
+                large-community = 65000:1:2\nextended-community = target:65000:5\nas-path = 65001 65001\n";
+    let vip = only_vip(&config(&own(text).unwrap().toml));
+    assert!(vip.bind.is_none() && matches!(vip.on_down, OnDown::Withdraw));
+    assert_eq!(
+        vip.attributes.to_string(),
+        "med 7, as_path_prepend 1, communities 65000:100 no-export 65000:1:2 rt:65000:5"
+    );
+
+    let text = "community = 65000:1\ndisabled-community = 65000:2\nlarge-community = 65000:1:2\n\
+                up-as-path = 65001\ndown-as-path = 65001 65001 65001 65001\ndown-metric = 9\n";
+    let vip = only_vip(&config(&own(text).unwrap().toml));
+    let OnDown::Degrade(degraded) = &vip.on_down else { panic!("{vip:?}") };
+    assert_eq!(vip.attributes.to_string(), "med 100, communities 65000:1 65000:1:2");
+    assert_eq!(degraded.to_string(), "med 9, as_path_prepend 3, communities 65000:2 65000:1:2");
+
+    // Metrics go up from one address to the next, beginning with that of --start-ip.
+    let text = "ip = 192.0.2.2\nip = 192.0.2.4/31\nstart-ip = 1\nincrease = 10\ndeaggregate-networks\n\
+                ip-ifname = 192.0.2.2%eth7\n";
+    let config = config(&own(text).unwrap().toml);
+    let all: Vec<String> = config
+        .vips
+        .iter()
+        .map(|(vip, its)| {
+            format!(
+                "{} {} {:?}",
+                vip.address(),
+                its.attributes.med.unwrap(),
+                its.bind.as_ref().map(|bind| bind.interface.to_string())
+            )
+        })
+        .collect();
+    let expected = ["1 130 lo", "2 100 eth7", "4 110 lo", "5 120 lo"];
+    let expected = expected.map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        format!("192.0.2.{} {} Some({:?})", words[0], words[1], words[2])
+    });
+    assert_eq!(all, expected);
+}
+
+/// What `bind` would make impossible: a check that asks an address that is only there once the check has passed.
+#[test]
+fn checks_of_the_address_itself() {
+    let asked = |more: &str| {
+        let text = format!("ip = 192.0.2.1\ncommand = curl -f http://192.0.2.1/\n{more}");
+        only_vip(&config(&exabgp(&[file("f", &text)], &known()).unwrap().toml)).bind.is_some()
+    };
+    assert!(asked(""), "a degraded VIP is there all the time");
+    assert!(!asked("withdraw-on-down\n"));
+}
+
+/// Nothing that is given is passed over in silence: each option changes what is printed.
+#[test]
+fn options_all_count() {
+    const NETWORK: &str = "ip = 192.0.2.4/31\ndisable = /x\n";
+    let plain = own(NETWORK).unwrap();
+    for (name, value) in source::examples() {
+        let line = if value.is_empty() { name.to_owned() } else { format!("{name} = {value}") };
+        let translation = own(&format!("{NETWORK}{line}\n")).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+        assert_ne!(translation.toml, plain.toml, "{name}");
+        assert_eq!(translation.errors, [""; 0], "{name}: {}", translation.toml);
+        if translation.gaps.is_empty() {
+            config(&translation.toml);
+        }
+    }
+}
+
+const CONF: &str = "process a { run exabgp healthcheck --cmd true --ip 192.0.2.1; }\n\
+                    process b { run python3 -m exabgp healthcheck --config own --cmd false --ip 192.0.2.2 --rise 5; }\n\
+                    neighbor 10.0.0.2 {\nlocal-address 10.0.0.1;\nlocal-as 65001;\npeer-as 65000;\n\
+                    api { processes [ a, b ]; }\nMORE\n}\n";
+
+fn conf(more: &str) -> Result<Translation, Vec<String>> {
+    exabgp(&[file("exabgp.conf", &CONF.replace("MORE", more))], &Facts::default())
+}
+
+#[test]
+fn conf_has_all_facts() {
+    let translation = conf("").unwrap();
+    assert_eq!((&translation.refused[..], &translation.errors[..], translation.gaps.len()), (&[][..], &[][..], 0));
+    let config = config(&translation.toml);
+    // The command line goes before the file that it names.
+    let names: Vec<&str> = config.services.iter().map(|service| &*service.name).collect();
+    assert_eq!(names, ["a", "other"]);
+    let of = |service: usize| config.checks[config.services[service].backends[0].checks[0].check].timing;
+    assert_eq!((of(0).rise, of(0).interval.as_secs()), (3, 5));
+    assert_eq!((of(1).rise, of(1).interval.as_secs()), (5, 7));
+    let bgp = config.bgp.unwrap();
+    assert_eq!((bgp.local_as.0, bgp.router_id.to_string().as_str()), (65001, "10.0.0.1"));
+    assert_eq!(bgp.peers[0].session.source, Some("10.0.0.1".parse().unwrap()));
+    assert!(!bgp.peers[0].is_internal());
+}
+
+#[test]
+fn sessions_come_out_as_meant() {
+    let peer = |more: &str| {
+        let translation = conf(more).unwrap();
+        assert_eq!((&translation.refused[..], &translation.errors[..]), (&[][..], &[][..]), "{more}");
+        config(&translation.toml).bgp.unwrap()
+    };
+    assert_eq!(peer("hold-time 30;").peers[0].session.hold_time, HoldTime::from_secs(30).unwrap());
+    assert_eq!(peer("outgoing-ttl 3;").peers[0].session.transport.reach, Reach::Multihop(3));
+    assert_eq!(peer("incoming-ttl 254;").peers[0].session.transport.reach, Reach::TtlSecurity(2));
+    assert_eq!(peer("connect 1179;").peers[0].session.port, 1179);
+    let passive = peer("passive;\nlisten 1790;");
+    assert_eq!(
+        (passive.peers[0].session.mode, passive.listen[0].to_string().as_str()),
+        (Mode::Passive, "10.0.0.1:1790")
+    );
+    assert_eq!(peer("listen 179;").peers[0].session.mode, Mode::Both);
+    assert_eq!(peer("family { ipv4 unicast; }").peers[0].session.families.len(), 1);
+    assert_eq!(peer("capability { graceful-restart 90; }").peers[0].session.graceful_restart.unwrap().as_secs(), 90);
+    assert!(peer("nexthop { ipv4 unicast ipv6; }").peers[0].session.extended_next_hop);
+    assert_eq!(&*peer("description 'the router';").peers[0].name, "the router");
+    assert!(peer("peer-as 65001;").peers[0].is_internal());
+    let dotted = peer("local-as 1.1;\nrouter-id 9.9.9.9;");
+    assert_eq!((dotted.local_as.0, dotted.router_id.to_string().as_str()), (65_537, "9.9.9.9"));
+}
+
+/// Neither in the translation nor on stderr, whatever is wrong around it.
+#[test]
+fn passwords_are_never_repeated() {
+    const SECRET: &str = "s3cr3t";
+    for more in [
+        "md5-password \"s3cr3t\";",
+        "md5-password s3cr3t;\nmd5-base64 true;",
+        "md5-pasword s3cr3t;",
+        "s3cr3t-S md5-password;",
+        "md5-password s3cr3t",
+        "md5-password 's3cr3t;",
+        "md5-password s3cr3t#;",
+        "capability { md5-password s3cr3t; }",
+        "md5-base64 s3cr3t;",
+        "api { md5-password s3cr3t; }",
+    ] {
+        let said = match conf(more) {
+            Ok(translation) => format!("{translation:?}"),
+            Err(errors) => format!("{errors:?}"),
+        };
+        assert!(!said.contains(SECRET), "{more}: {said}");
+    }
+    let translation = conf("description tor;\nmd5-password s3cr3t;").unwrap();
+    let config = config(&translation.toml);
+    let password = config.bgp.unwrap().peers[0].session.transport.password.clone().unwrap();
+    assert_eq!(password.file.to_str(), Some("/etc/herald/secrets/tor"));
+    assert!(
+        translation.toml.contains("md5-password of exabgp.conf:9 into /etc/herald/secrets/tor"),
+        "{}",
+        translation.toml
+    );
+}
+
+#[test]
+fn processes_speak_to_whom_they_may() {
+    let two = CONF.replace("MORE", "")
+        + "neighbor 10.0.0.3 { peer-as 65000; api { processes-match [ '^b' ]; } }\n\
+                                         neighbor 10.0.0.4 { peer-as 65000; }\n";
+    let translation = exabgp(&[file("f", &two)], &Facts::default()).unwrap();
+    let bgp = config(&translation.toml).bgp.unwrap();
+    let names: Vec<&str> = bgp.peers.iter().map(|peer| &*peer.name).collect();
+    assert_eq!(names, ["10.0.0.2", "10.0.0.3"]);
+    let takes = |peer: usize, vip: &str| bgp.peers[peer].live.export.allows(&vip.parse().unwrap());
+    assert!(takes(0, "192.0.2.1/32") && takes(0, "192.0.2.2/32"));
+    assert!(!takes(1, "192.0.2.1/32") && takes(1, "192.0.2.2/32"));
+    assert!(translation.toml.contains("neighbor 10.0.0.4 is left out"));
+}
+
+#[test]
+fn faults_have_their_place() {
+    for (text, expected) in [
+        ("", "web.conf:1: there is no health check in these files"),
+        ("neighbor 10.0.0.1 {\n}\n", "web.conf:1: there is no health check in these files"),
+        ("neighbor x {\n}\n", "web.conf:1: the neighbor has no address"),
+        ("neighbor ::1 {\nhold-time x;\n}\n", "web.conf:2: `hold-time` has no such value"),
+        ("neighbor ::1 {\ninherit x;\n}\n", "web.conf:2: there is no template x"),
+        ("name = x\nip = 192.0.2.1/24\n", "web.conf:2: `--ip`: 192.0.2.1/24 has bits set beyond its length"),
+        ("ip = x\n", "web.conf:1: `--ip` is neither an address nor a network"),
+        ("ip\n", "web.conf:1: `--ip` needs a value"),
+        ("ip = 10.0.0.0/8\ndeaggregate-networks\n", "web.conf:1: `--ip`: 10.0.0.0/8 holds too many addresses"),
+        ("ip = ::1\ncommand = x\nrise = x\n", "web.conf:3: `--rise` is not a whole number"),
+        ("ip = ::1\ncommand = x\ninterval = x\n", "web.conf:3: `--interval` is not a number of seconds"),
+        ("ip = ::1\nup-metric = -1\n", "web.conf:1: a metric is not a number from 0 to 4294967295"),
+        ("ip = ::1\nnext-hop = x\n", "web.conf:2: `--next-hop` is not an address"),
+        ("ip = ::1\nip-ifname = x\n", "web.conf:2: `--ip-ifname` is not of the form ADDRESS%INTERFACE"),
+        ("ip = ::1\nip = ::1\n", "web.conf:1: web announces ::1/128, too (web.conf:1)"),
+    ] {
+        let text = if text.is_empty() { "process x { run /bin/true; }\n" } else { text };
+        assert_eq!(exabgp(&[file("web.conf", text)], &known()).unwrap_err(), [expected], "{text}");
+    }
+}
+
+#[test]
+fn what_has_no_counterpart_is_told() {
+    for (more, expected) in [
+        (
+            "as-path = 65001 65002\n",
+            "web.conf:3: `--as-path` holds other AS numbers than our own, which Herald does not announce",
+        ),
+        ("community = 1:2 x\n", "web.conf:3: `--community`: \"x\" has no counterpart"),
+        (
+            "extended-community = redirect:1:2\n",
+            "web.conf:3: `--extended-community`: \"redirect:1:2\" has no counterpart",
+        ),
+        ("comunity = 1:2\n", "web.conf:3: `--comunity` is no option of the health check"),
+        (
+            "interval = 0\n",
+            "web.conf:3: `--interval` 0 announces once and ends; Herald goes on checking, as if it were 5",
+        ),
+    ] {
+        let translation = own(more).unwrap();
+        assert_eq!(translation.refused, [expected], "{more}");
+        assert!(translation.toml.contains(&format!("# NOT TRANSLATED: {expected}\n")), "{}", translation.toml);
+        config(&translation.toml);
+    }
+    for (more, expected) in [
+        (
+            "static { route 192.0.2.0/24 next-hop self; }",
+            "exabgp.conf:8: `static` and what is in it: Herald announces VIPs",
+        ),
+        ("md5-ip 10.0.0.1;", "exabgp.conf:8: `md5-ip`"),
+        ("role customer;", "exabgp.conf:8: `role` is not known within neighbor"),
+        ("family { ipv4 flow; }", "exabgp.conf:8: a family that Herald does not have"),
+        ("capability { add-path send; }", "exabgp.conf:8: `add-path`"),
+        ("api { processes-match [ '(?=x)' ]; }", "exabgp.conf:8: `processes-match`"),
+        ("}\nprocess c { run /bin/x;", "exabgp.conf:9: process c does not run the health check"),
+    ] {
+        let translation = conf(more).unwrap();
+        assert!(
+            translation.refused.len() == 1 && translation.refused[0].starts_with(expected),
+            "{:?}",
+            translation.refused
+        );
+        config(&translation.toml);
+    }
+}
+
+/// The address of the session is what it would be anyway; another one is said.
+#[test]
+fn next_hops_are_the_peers() {
+    let with = |a: &str, b: &str| {
+        let text = CONF.replace("MORE", "").replace("--ip 192.0.2.1", &format!("--ip 192.0.2.1 {a}"));
+        exabgp(&[file("f", &text.replace("--ip 192.0.2.2", &format!("--ip 192.0.2.2 {b}")))], &Facts::default())
+            .unwrap()
+    };
+    let next_hop = |translation: &Translation| config(&translation.toml).bgp.unwrap().peers[0].live.next_hop_ipv4;
+    let own = with("--next-hop 10.0.0.1", "");
+    assert_eq!((own.refused.len(), next_hop(&own)), (0, NextHop4::SelfAddress));
+    let other = with("--next-hop 10.0.0.7", "--next-hop 10.0.0.7");
+    assert_eq!((other.refused.len(), next_hop(&other)), (0, NextHop4::Address("10.0.0.7".parse().unwrap())));
+    let differ = with("--next-hop 10.0.0.7", "");
+    assert_eq!(differ.refused, ["f:1: `--next-hop` is not that of every check; Herald has one next hop for each peer"]);
+    let odd = with("--next-hop fd00::1", "");
+    assert_eq!(odd.refused, ["f:1: `--next-hop` of another family than the address that it is for"]);
+}
+
+/// Who may hear only one of two checks must not lose what nobody knows of it.
+#[test]
+fn addresses_that_nobody_says_are_missed() {
+    let text = "process a { run healthcheck; }\nprocess b { run healthcheck --ip ::1; }\n\
+                neighbor 10.0.0.2 { peer-as 65000; api { processes [ a ]; } }\n";
+    let translation = exabgp(&[file("f", text)], &facts()).unwrap();
+    assert_eq!(translation.refused, ["f:3: `export` of this neighbor lacks the addresses of a, which nobody says"]);
+}
+
+/// What is printed stays within limits.
+#[test]
+fn has_limits() {
+    let many = |count: usize| {
+        (0..count).map(|n| format!("process p{n} {{ run healthcheck --ip fd00::{n:x}; }}\n")).collect::<String>()
+    };
+    let fault = exabgp(&[file("f", &many(1100))], &known()).unwrap_err();
+    assert!(fault[0].starts_with("f:1025: more than 1024 health checks"), "{fault:?}");
+    let names =
+        "process p { run healthcheck --name x --ip fd00::1; }\nprocess q { run healthcheck --name x --ip fd00::2; }\n";
+    let translation = exabgp(&[file("f", names)], &known()).unwrap();
+    assert!(translation.toml.contains("name   = \"x-2\""), "{}", translation.toml);
+    let inherit = format!("neighbor ::1 {{\ninherit [ {} ];\n}}\ntemplate {{ neighbor a {{ }} }}\n", "a ".repeat(20));
+    assert_eq!(exabgp(&[file("f", &inherit)], &known()).unwrap_err(), ["f:2: there are too many templates"]);
+}
+
+/// Where the source has no peer and no address, they are asked for, and nothing else is wrong.
+#[test]
+fn asks_for_what_is_missing() {
+    let translation = exabgp(&[file("f", "command = true\nlabel = web\n")], &Facts::default()).unwrap();
+    let keys: Vec<&str> = translation.gaps.iter().map(|gap| gap.split('`').nth(1).unwrap()).collect();
+    assert_eq!(keys, ["local_as", "router_id", "address", "peer_as", "vips"]);
+    assert_eq!(translation.errors, [""; 0]);
+}
+
+#[test]
+fn no_source_makes_it_panic() {
+    let mut rng = Rng::new(8);
+    let sources = [
+        CONF.replace("MORE", "md5-password 'x y';\nfamily { ipv4 unicast; }\ncapability { graceful-restart 60; }\nhold-time 9;"),
+        "command = curl http://[::1]:80/\nip = 192.0.2.0/30\nstart-ip = -1\ncommunity = 1:2\nexecute = x\nincrease = 2\n\
+         as-path = 1.1 65537\nextended-community = 0x0002fde800000064\nip-ifname = 192.0.2.1%lo\n"
+            .to_owned(),
+    ];
+    for turn in 0..4_000 {
+        let text = mangled(&sources[turn % 2], &mut rng);
+        if let Ok(translation) = exabgp(&[file("f", &text)], &Facts::default()) {
+            toml::from_str::<toml::Table>(&translation.toml).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+        }
+    }
+}

@@ -143,6 +143,38 @@ fn everybody_who_waits_for_a_reload_is_answered() {
     }
 }
 
+/// Who asks while the files are being read may have changed them since.
+#[test]
+fn who_asks_during_a_reload_waits_for_the_next() {
+    let router = Router::start();
+    let text = config(&router, 9, ONE, "0s");
+    let mut herald = Daemon::new(&text);
+    herald.start();
+    herald.wait_for_status("answer", |_| true);
+    let large = |port: u16| {
+        let service = |number: u32| {
+            let (high, low) = (number / 250, number % 250);
+            format!(
+                "[[service]]\nname = \"s{number}\"\nvips = [\"198.18.{high}.{low}\"]\nport = {port}\nrequired = 0\n"
+            )
+        };
+        (0..10_000).map(service).fold(text.clone(), |text, service| text + &service)
+    };
+    herald.configure(&large(1));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| herald.json(&["reload"]));
+        herald.wait_for_log("herald reload: reloading");
+        herald.configure(&large(2));
+        let second = herald.json(&["reload"]);
+        let of = |said: &Value| {
+            let services = said["services"].as_array().unwrap();
+            (services.len(), services.first().map(|service| service["change"].clone()))
+        };
+        assert_eq!(of(&second), (10_000, Some("changed".into())), "from one port to the other");
+        assert_eq!(of(&first.join().unwrap()), (10_000, Some("added".into())));
+    });
+}
+
 /// Larger than any other request, and as much as a large site has.
 #[test]
 fn a_large_configuration_is_compared() {

@@ -18,6 +18,8 @@ use crate::driver::{clock, trial};
 
 /// So many threads of clients at a time.
 const MOST: usize = 8;
+/// As that of the workers.
+const NICE: i32 = 10;
 
 /// What is under way for clients.
 #[derive(Debug, Default)]
@@ -67,9 +69,12 @@ impl Reactor {
     }
 
     fn differ(&mut self, client: usize, files: Option<Vec<Text>>) -> Result<(), String> {
+        self.look_for_room()?;
         let path = self.loader.path().to_owned();
         let (config, mut double) = (self.config.clone(), self.engine.double());
         self.errand(client, "diff", move || {
+            // A large configuration takes a while: checks and sessions go first.
+            let _as_well_without = rustix::process::setpriority_process(None, NICE);
             let loaded = match files {
                 Some(files) => reload::load_texts(files.into_iter().map(source).collect()),
                 None => reload::load(&path),
@@ -90,14 +95,19 @@ impl Reactor {
         self.errand(client, "probe", move || Ok(trial::run(&prober, runs)))
     }
 
+    fn look_for_room(&self) -> Result<(), String> {
+        match self.tasks.running {
+            0..MOST => Ok(()),
+            _ => Err(format!("{MOST} such requests are being carried out already; try again")),
+        }
+    }
+
     /// Has something done on a thread of its own, if there are not too many.
     fn errand<F>(&mut self, client: usize, name: &str, work: F) -> Result<(), String>
     where
         F: FnOnce() -> Result<Value, String> + Send + 'static,
     {
-        if self.tasks.running >= MOST {
-            return Err(format!("{MOST} such requests are being carried out already; try again"));
-        }
+        self.look_for_room()?;
         let post = poster(&self.mail, &self.waker);
         let work = move || {
             let result = panic::catch_unwind(AssertUnwindSafe(work));

@@ -113,6 +113,10 @@ fn warnings_say_what_is_probably_not_meant() {
         (with("peer_as", "families = ['ipv6']"), "f:18:1: VIP `192.0.2.1/32` will not be announced: `export` or `families` of every peer rules it out".to_owned()),
         (with("peer_as", "export = { accept = ['192.0.3.0/24'] }"), "f:18:1: VIP `192.0.2.1/32` will not be announced: `export` or `families` of every peer rules it out".to_owned()),
         (
+            format!("{}bind = 'lo'\n", changed("\"10.1.0.1\"", "\"192.0.2.1\"")),
+            "f:17:1: VIP `192.0.2.1/32` has `bind`, and service `web` checks it at its own address 192.0.2.1:80, which is there only once the check has passed: check the server at another address, or leave out `bind`".to_owned(),
+        ),
+        (
             format!("{BASE}on_down = 'withdraw'\ndegraded = {{ med = 1 }}\n"),
             "f:20:1: `degraded` does nothing while `on_down = \"withdraw\"`".to_owned(),
         ),

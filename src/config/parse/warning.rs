@@ -43,6 +43,7 @@ pub(super) fn look(config: &Config, places: &Places, scope: Scope, findings: &mu
     if config.gobgp.is_some() || config.bgp.as_ref().is_some_and(has_peers) {
         look_at_vips(config, places, findings);
     }
+    look_at_bound(config, places, findings);
 }
 
 /// Whether there is anybody to announce to.
@@ -226,6 +227,30 @@ fn look_at_vips(config: &Config, places: &Places, findings: &mut Findings) {
     }
     if let Some(bgp) = config.bgp.as_ref().filter(|bgp| has_peers(bgp)) {
         look_at_degraded(bgp, config, places, findings);
+    }
+}
+
+/// A backend that is the VIP itself answers once its address is there, and with `bind` that is once it answers.
+fn look_at_bound(config: &Config, places: &Places, findings: &mut Findings) {
+    let bound = config.vips.iter().filter(|(_, vip)| vip.bind.is_some() && vip.on_down == OnDown::Withdraw);
+    for (prefix, vip) in bound {
+        let is_itself = |backend: &&Backend| Prefix::host(backend.address.ip()) == *prefix;
+        let asks_itself = |backend: &&Backend| {
+            let counting = backend.checks.iter().filter(|used| !used.advisory);
+            let mut probes = counting.filter_map(|used| config.checks.get(used.check)).map(|check| &check.probe);
+            probes.any(|probe| Prefix::host(probe.target.ip()) == *prefix)
+        };
+        for service in vip.services.iter().filter_map(|index| config.services.get(*index)) {
+            let mut backends = service.backends.iter().filter(is_itself).filter(asks_itself);
+            if let (Some(backend), Some(place)) = (backends.next(), places.vips.vips.get(prefix)) {
+                let message = format!(
+                    "VIP `{prefix}` has `bind`, and service `{}` checks it at its own address {}, which is there only once the \
+                     check has passed: check the server at another address, or leave out `bind`",
+                    service.name, backend.address
+                );
+                findings.warning(*place, message);
+            }
+        }
     }
 }
 

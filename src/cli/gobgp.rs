@@ -13,7 +13,7 @@ use super::complain;
 use crate::config::ApiAddress;
 use crate::config::gobgp::{Gobgp, parse_api_address};
 use crate::driver::errand;
-use crate::driver::load::{find_gobgp, load};
+use crate::driver::load::{find_gobgp, load, may_name_gobgp};
 use crate::gobgp::errand::{Found, Report, Task};
 
 /// The end of `herald gobgp --help`.
@@ -117,6 +117,9 @@ fn whom(at: &Where) -> Result<Option<Gobgp>, ExitCode> {
     if let Some(gobgp) = find_gobgp(&at.config) {
         complain(&format!("herald gobgp: {} is not valid, but its [gobgp] is", at.config.display()));
         return Ok(Some(Gobgp::clone(&gobgp)));
+    }
+    if !may_name_gobgp(&at.config) {
+        return Ok(None);
     }
     errors.iter().for_each(|error| complain(&error.to_string()));
     complain("herald gobgp: the configuration is not valid; name gobgpd with --api");

@@ -129,6 +129,14 @@ pub(crate) fn find_gobgp(path: &Path) -> Option<Arc<Gobgp>> {
     config::find_gobgp(&main, &texts)
 }
 
+/// Whether the main file may say something about gobgpd, whatever is wrong with it.
+pub(crate) fn may_name_gobgp(path: &Path) -> bool {
+    let mut errors = Vec::new();
+    let main = read_source(path, &mut errors);
+    // [glb] names a file that may.
+    !errors.is_empty() || main.text.contains("gobgp") || main.text.contains("glb")
+}
+
 /// Validates texts that have been read, and looks at the files that they name.
 ///
 /// # Errors

@@ -143,6 +143,23 @@ fn everybody_who_waits_for_a_reload_is_answered() {
     }
 }
 
+/// As the unit runs it whenever the daemon has ended, also for want of a good configuration.
+#[test]
+fn a_flush_says_nothing_of_files_that_do_not_name_gobgpd() {
+    let daemon = Daemon::new("x = 1\n");
+    let config = daemon.config();
+    let flush = ["gobgp", "flush", "--unless-graceful", "--config", config.to_str().unwrap()];
+    let flush = || {
+        let output = herald().args(flush).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, text) = flush();
+    assert!(code == Some(0) && text.starts_with("there is no [gobgp] in ") && text.lines().count() == 1, "{text}");
+    daemon.configure("[gobgp]\napi = 1\n");
+    let (code, text) = flush();
+    assert!(code == Some(2) && text.contains("the configuration is not valid; name gobgpd with --api"), "{text}");
+}
+
 /// Who asks while the files are being read may have changed them since.
 #[test]
 fn who_asks_during_a_reload_waits_for_the_next() {

@@ -1,5 +1,5 @@
 //! Writes what a package has of the program: herald(1) with a page for each command and completions, from the command
-//! line as it is defined, and herald.toml(5) and herald-metrics(7), from `packaging/man`: `generate DIRECTORY`.
+//! line as it is defined, and herald.toml(5), herald-metrics(7) and herald-json(7), from `packaging/man`: `generate DIRECTORY`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -12,6 +12,9 @@ const KEYS: &str = include_str!("man/herald.toml.keys");
 const METRICS: &str = include_str!("man/herald.metrics");
 const METRICS_HEAD: &str = include_str!("man/herald-metrics.head");
 const METRICS_TAIL: &str = include_str!("man/herald-metrics.tail");
+const JSON: &str = include_str!("man/herald.json.keys");
+const JSON_HEAD: &str = include_str!("man/herald-json.head");
+const JSON_TAIL: &str = include_str!("man/herald-json.tail");
 const TAIL: &str = include_str!("man/herald.toml.tail");
 
 fn main() -> io::Result<()> {
@@ -25,6 +28,7 @@ fn main() -> io::Result<()> {
         clap_complete::generate_to(shell, &mut command.clone(), "herald", &completions)?;
     }
     fs::write(man.join("herald-metrics.7"), format!("{METRICS_HEAD}{}{METRICS_TAIL}", items(METRICS, metric)))?;
+    fs::write(man.join("herald-json.7"), format!("{JSON_HEAD}{}{JSON_TAIL}", items(JSON, member)))?;
     fs::write(man.join("herald.toml.5"), format!("{HEAD}{}{TAIL}", items(KEYS, key)))
 }
 
@@ -46,6 +50,12 @@ fn items(lines: &str, item: impl Fn(&str) -> String) -> String {
         }
     }
     page + ".El\n"
+}
+
+fn member(line: &str) -> String {
+    let fields: Vec<&str> = line.splitn(3, '|').collect();
+    let &[path, kind, text] = fields.as_slice() else { panic!("a line of an object has three fields: {line}") };
+    format!(".It Li {path}\n{}.br\n{}.\n", sentences(text), capital(kind))
 }
 
 fn metric(line: &str) -> String {

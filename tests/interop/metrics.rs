@@ -1,4 +1,5 @@
-//! What Prometheus reads: by its own tools, against the manual, the alerts and the dashboard, both ways.
+//! What programs read: Prometheus' metrics by its own tools, against the manual, the alerts and the dashboard, both ways; and the
+//! objects of commands against the manual.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,12 +8,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::herald::Herald;
+use crate::harness::nginx::Nginx;
 use crate::harness::plan::{Kind, Plan};
 use crate::harness::router::Router;
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
 
 const MANUAL: &str = include_str!("../../packaging/man/herald.metrics");
+const OBJECTS: &str = include_str!("../../packaging/man/herald.json.keys");
 const DASHBOARD: &str = include_str!("../../etc/grafana/herald.json");
 
 /// Type and labels of each family, by its name.
@@ -21,7 +24,9 @@ type Families = BTreeMap<String, (String, BTreeSet<String>)>;
 /// A daemon of which everything can be told: all kinds of things are configured, and some of them are ill.
 struct Scene {
     herald: Herald,
+    config: String,
     _router: Box<dyn Router>,
+    _server: Nginx,
     site: Site,
 }
 
@@ -30,7 +35,7 @@ impl Scene {
         let site = Site::new();
         let neighbour = site::neighbour(false, 65000, 65001);
         let router = Kind::Bird.start(&site.router, "10.99.1.1", &Plan::new(&neighbour));
-        let _server = site.server(0);
+        let server = site.server(0);
         let dir = site.herald.dir("glb");
         let table = json!({ "tables": [{ "name": "web", "hash_key": "00112233445566778899aabbccddeeff",
             "seed": "34567890123456789012345678901234", "binds": [{ "ip": "198.51.100.1", "proto": "tcp", "port": 80 }],
@@ -41,14 +46,15 @@ impl Scene {
         let config =
             config + "[[bgp.peer]]\nname = \"gone\"\naddress = \"10.99.1.77\"\npeer_as = 65007\nmode = \"both\"\n";
         let more = format!(
-            "[[aggregate]]\nprefix = \"192.0.2.0/24\"\n[fail_static]\nshare = \"90%\"\nminimum = 50\n\
+            "[[vip]]\naddress = \"2001:db8::1\"\ndepends_on = [\"192.0.2.1\"]\n[[aggregate]]\nprefix = \"192.0.2.0/24\"\n[fail_static]\nshare = \"90%\"\nminimum = 50\n\
              [[self_check]]\nname = \"own\"\naddress = \"127.0.0.1\"\ncheck = [{{ type = \"tcp\", port = 1 }}]\non_failure = \"hold\"\n\
              [hooks]\n[[hooks.notify]]\nname = \"log\"\ncommand = \"/bin/false\"\nattempts = 1\n\
              [glb]\nsource = \"{0}/source.json\"\ndestination = \"{0}/destination.json\"\n",
             dir.display()
         );
-        let herald = Herald::start(&site.herald, &format!("http_listen = \"127.0.0.1:9179\"\n{config}{more}"));
-        let scene = Scene { herald, _router: router, site };
+        let config = format!("http_listen = \"127.0.0.1:9179\"\n{config}{more}");
+        let herald = Herald::start(&site.herald, &config);
+        let scene = Scene { herald, config, _router: router, _server: server, site };
         wait::until("routes", || {
             let vip = scene.herald.vip("192.0.2.1/32")?;
             if vip["state"] == "announced" { Ok(()) } else { Err(vip.to_string()) }
@@ -130,6 +136,87 @@ fn the_manual_has_every_metric_and_no_other() {
     }
     for name in written.keys() {
         assert!(live.contains_key(name), "{name} of the manual is not there");
+    }
+}
+
+/// Which of it a healthy daemon does not say: what there is while it waits, and what not every peer and check has.
+const RARE: [&str; 4] =
+    ["wait.", "peers[].calls", "peers[].graceful_restart.", "services[].backends[].checks[].tripwire."];
+
+#[test]
+fn the_manual_has_every_key_of_every_object_and_no_other() {
+    let scene = Scene::start();
+    scene.families();
+    let json = |arguments: &[&str]| -> Value {
+        let (_, text) = scene.herald.says(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    };
+    // Something of everything.
+    let more = "[[vip]]\naddress = \"192.0.2.1\"\nmed = 7\n[[aggregate]]\nprefix = \"2001:db8::/32\"\n";
+    let next = scene.config.replace("port     = 80\n", "port = 81\n").replace("minimum = 50", "minimum = 51");
+    scene.herald.write(&format!("{next}{more}"));
+    let documents = [
+        json(&["status"]),
+        // A VIP and an aggregate together have all of it.
+        merged(json(&["why", "2001:db8::1"]), &json(&["why", "192.0.2.0/24"])),
+        json(&["diff"]),
+        json(&["probe", "web"]),
+    ];
+    let sections: Vec<&str> = OBJECTS.split("\n@").skip(1).collect();
+    for (section, document) in sections.iter().zip(&documents) {
+        let lines = section.lines().skip(1).filter(|line| !line.starts_with('!'));
+        let written: BTreeMap<&str, &str> = lines
+            .map(|line| line.split_once('|').unwrap())
+            .map(|(path, rest)| (path, rest.split('|').next().unwrap()))
+            .collect();
+        let mut live = BTreeSet::new();
+        check_object("", document, &written, &mut live);
+        let missing: Vec<_> = written
+            .keys()
+            .filter(|path| !live.contains(**path) && !RARE.iter().any(|rare| path.starts_with(rare)))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?} of the manual are not there\n{document:#}");
+    }
+}
+
+/// What is in lists of either.
+fn merged(mut one: Value, other: &Value) -> Value {
+    for (key, value) in other.as_object().unwrap() {
+        let list = one[key].as_array_mut().zip(value.as_array());
+        list.into_iter().for_each(|(list, more)| list.extend(more.iter().cloned()));
+    }
+    one
+}
+
+/// Every key is in the manual, with its type; those of objects that are described elsewhere are not looked into.
+fn check_object(at: &str, object: &Value, written: &BTreeMap<&str, &str>, live: &mut BTreeSet<String>) {
+    for (key, value) in object.as_object().unwrap() {
+        let path = format!("{at}{key}");
+        let many = format!("{path}[]");
+        let path = if written.contains_key(&*many) { many } else { path };
+        let kind = *written.get(&*path).unwrap_or_else(|| panic!("{path} is not in the manual"));
+        let plain = kind.strip_suffix(" or null").unwrap_or(kind);
+        let is_so = match (plain, value) {
+            (_, Value::Null) => plain != kind,
+            ("text", Value::String(_)) | ("number", Value::Number(_)) | ("true or false", Value::Bool(_)) => true,
+            ("time", Value::String(time)) => time.ends_with('Z') && time.len() == 24,
+            ("object" | "object of numbers", Value::Object(_)) => true,
+            ("list of texts", Value::Array(list)) => list.iter().all(Value::is_string),
+            ("list of numbers", Value::Array(list)) => list.iter().all(Value::is_number),
+            ("list of objects", Value::Array(list)) => list.iter().all(Value::is_object),
+            _ => false,
+        };
+        assert!(is_so, "{path} is {kind} in the manual: {value}");
+        live.insert(path.clone());
+        let inner = format!("{path}.");
+        if !written.keys().any(|other| other.starts_with(&inner)) {
+            continue;
+        }
+        match value {
+            Value::Object(_) => check_object(&inner, value, written, live),
+            Value::Array(list) => list.iter().for_each(|one| check_object(&inner, one, written, live)),
+            _ => {}
+        }
     }
 }
 

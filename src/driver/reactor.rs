@@ -243,6 +243,7 @@ impl Reactor {
             }
         }
         self.scribe.settle();
+        self.cancel_errands();
         self.hooks.close();
         self.ground.data_plane.close();
         drop(self.connections);

@@ -1,6 +1,7 @@
 //! Running checks by hand, now: what they find is for whoever asks, and changes no verdict.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::clock;
-use super::probe::{Prober, traced};
+use super::probe::{Prober, limit, traced};
 use crate::config::{Backend, CheckRef, Config, Probe, ProbeKind, Service};
 use crate::engine::drain::Target;
 use crate::health::{ProbeRequest, Ticket};
@@ -146,12 +147,13 @@ impl Plan {
     }
 }
 
-/// Runs all of it, some at a time; returns when all are done.
-pub(crate) fn run(prober: &Prober, plan: Plan) -> Value {
+/// Runs all of it, some at a time; returns when all are done, or soon after `cancel` has turned true.
+pub(crate) fn run(prober: &Prober, plan: Plan, cancel: &Arc<AtomicBool>) -> Value {
     let workers = plan.jobs.len().min(AT_A_TIME);
     let jobs = Mutex::new(plan.jobs);
     let trial = Mutex::new(plan.trial);
     let work = || {
+        limit::cancel_on(cancel.clone());
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(job) = next else { return };

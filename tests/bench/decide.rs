@@ -38,9 +38,10 @@ pub fn run(options: &Options) {
     println!(
         "\nDecide: a service on each VIP, one router; CPU µs in the cores from a check's result to the octets for the \
          router, of one that changes alone (median of 1000) and of each of {AT_ONCE} that change at once, {rounds} rounds, \
-         sizes in turn; and CPU ms of taking down what a restart must know"
+         sizes in turn; CPU ms of taking down what a restart must know; and of what the loop does for `herald diff`: a double of \
+         all checks and VIPs"
     );
-    println!("{:>10} {:>10} {:>24} {:>24} {:>20}", "VIPs", "", "alone", "at once", "state");
+    println!("{:>10} {:>10} {:>24} {:>24} {:>20} {:>20}", "VIPs", "", "alone", "at once", "state", "double");
     for (kind, options) in KINDS {
         let mut outcomes: Vec<(usize, Vec<Outcome>)> = sizes.iter().map(|size| (*size, Vec::new())).collect();
         for _ in 0..rounds {
@@ -50,8 +51,8 @@ pub fn run(options: &Options) {
         }
         let values = |outcomes: &[Outcome], value: fn(&Outcome) -> f64| outcomes.iter().map(value).collect::<Vec<_>>();
         for (size, outcomes) in &outcomes {
-            let [alone, at_once, state] = VALUES.map(|value| spread(&values(outcomes, value)));
-            println!("{size:>10} {kind:>10} {alone:>24} {at_once:>24} {state:>20}");
+            let [alone, at_once, state, double] = VALUES.map(|value| spread(&values(outcomes, value)));
+            println!("{size:>10} {kind:>10} {alone:>24} {at_once:>24} {state:>20} {double:>20}");
         }
         let [(least, few), .., (most, many)] = outcomes.as_slice() else { continue };
         let ratio = |value: fn(&Outcome) -> f64| {
@@ -65,9 +66,10 @@ struct Outcome {
     alone_us: f64,
     at_once_us: f64,
     state_ms: f64,
+    double_ms: f64,
 }
 
-const VALUES: [fn(&Outcome) -> f64; 3] = [|it| it.alone_us, |it| it.at_once_us, |it| it.state_ms];
+const VALUES: [fn(&Outcome) -> f64; 4] = [|it| it.alone_us, |it| it.at_once_us, |it| it.state_ms, |it| it.double_ms];
 
 fn measure(size: usize, options: &str) -> Outcome {
     let mut world = World::new(size, options);
@@ -81,7 +83,11 @@ fn measure(size: usize, options: &str) -> Outcome {
     let saved = world.engine.saved(&clock, "boot");
     let state_ms = (cpu() - begun).as_secs_f64() * 1e3;
     assert_eq!((saved.checks.len(), saved.vips.len()), (size, size));
-    Outcome { alone_us: percentile(&alone, 0.5), at_once_us: percentile(&at_once, 0.5), state_ms }
+    let begun = cpu();
+    let mut double = world.engine.double();
+    let double_ms = (cpu() - begun).as_secs_f64() * 1e3;
+    assert_eq!(double.foresee(world.now, &config(size, options)), []);
+    Outcome { alone_us: percentile(&alone, 0.5), at_once_us: percentile(&at_once, 0.5), state_ms, double_ms }
 }
 
 /// Of this thread.

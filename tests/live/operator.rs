@@ -143,6 +143,39 @@ fn everybody_who_waits_for_a_reload_is_answered() {
     }
 }
 
+/// A program that a probe has begun ends with the daemon.
+#[test]
+fn a_stop_waits_for_no_probe() {
+    let router = Router::start();
+    let text = config(&router, 9, ONE, "0s").replace("checks = [\"alive\"]", "checks = [\"alive\", \"slow\"]");
+    let slow = "[checks.slow]\ntype = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", \"echo $$ >> PIDS; exec sleep 300\"]\ninterval = \"1h\"\ntimeout = \"10m\"\n";
+    let mut herald = Daemon::new("");
+    let pids = herald.path("pids");
+    let slow = slow.replace("PIDS", pids.to_str().unwrap());
+    herald.configure(&format!("{text}{slow}"));
+    herald.start();
+    let begun = |count: usize| {
+        herald.wait("programs", || {
+            let text = fs::read_to_string(&pids).ok()?;
+            let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+            (pids.len() == count).then_some(pids)
+        })
+    };
+    // The daemon's own run, and that of the probe.
+    begun(1);
+    std::thread::scope(|scope| {
+        let probe = scope.spawn(|| herald.ask(&["probe", "web"]));
+        let programs = begun(2);
+        herald.signal(Signal::TERM);
+        probe.join().unwrap();
+        for pid in programs {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            herald.wait("its end", || rustix::process::test_kill_process(pid).is_err().then_some(()));
+        }
+    });
+    assert!(herald.wait_for_end(PATIENCE).success());
+}
+
 /// As the unit runs it whenever the daemon has ended, also for want of a good configuration.
 #[test]
 fn a_flush_says_nothing_of_files_that_do_not_name_gobgpd() {

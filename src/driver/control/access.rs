@@ -84,14 +84,16 @@ fn or_groups(groups: &[&Option<Known>]) -> String {
 pub(in crate::driver) fn look(name: &str) -> Result<(), String> {
     match Group::from_name(name) {
         Ok(Some(_)) => Ok(()),
+        // A number needs no name.
+        Ok(None) if name.parse::<u32>().is_ok() => Ok(()),
         Ok(None) => Err("there is no such group on this host".to_owned()),
         Err(error) => Err(format!("cannot be looked up: {}", error.desc())),
     }
 }
 
 fn find(name: &str) -> Option<Known> {
-    let group = Group::from_name(name).ok().flatten()?;
-    Some(Known { name: name.to_owned(), gid: group.gid.as_raw() })
+    let named = Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
+    Some(Known { name: name.to_owned(), gid: named.or_else(|| name.parse().ok())? })
 }
 
 #[cfg(test)]
@@ -115,6 +117,9 @@ mod tests {
         }
         let words = access.judge(1000, &[1000], 500).unwrap_err();
         assert_eq!(words, "user 1000 may not use this socket: it takes root or the group herald or herald-admin");
+        let by_number = find("4294967000").unwrap();
+        assert_eq!((by_number.gid, look("4294967000")), (4_294_967_000, Ok(())));
+        assert!(find("no-such-group").is_none() && look("no-such-group").is_err());
         let nobody = Access { look: None, act: None, ..access };
         assert!(nobody.judge(1000, &[10, 11], 500).is_err(), "a group that does not exist has no members");
     }

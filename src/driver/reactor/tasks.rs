@@ -2,7 +2,9 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -26,6 +28,8 @@ const NICE: i32 = 10;
 pub(super) struct Tasks {
     /// Threads.
     running: usize,
+    /// Runs of checks end when it turns true.
+    cancel: Arc<AtomicBool>,
     /// Clients that wait for the reload that is under way.
     now: Vec<usize>,
     /// And for one that begins after it: the files may have changed since that has read them.
@@ -91,8 +95,8 @@ impl Reactor {
 
     fn try_out(&mut self, client: usize, target: &str) -> Result<(), String> {
         let runs = trial::plan(&self.config, target)?;
-        let prober = self.prober.clone();
-        self.errand(client, "probe", move || Ok(trial::run(&prober, runs)))
+        let (prober, cancel) = (self.prober.clone(), self.tasks.cancel.clone());
+        self.errand(client, "probe", move || Ok(trial::run(&prober, runs, &cancel)))
     }
 
     fn look_for_room(&self) -> Result<(), String> {
@@ -117,6 +121,23 @@ impl Reactor {
         begun.map_err(|error| format!("the system has no thread to spare: {error}"))?;
         self.tasks.running += 1;
         Ok(())
+    }
+
+    /// The daemon ends: gives those who run checks for clients the time to end their programs.
+    pub(super) fn cancel_errands(&mut self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        self.tasks.cancel.store(true, Ordering::Relaxed);
+        let until = clock() + PATIENCE;
+        let mut others = Vec::new();
+        while self.tasks.running > 0 {
+            match self.mailbox.recv_deadline(until) {
+                Ok(Mail::Errand(client, result)) => self.end_errand(client, result),
+                Ok(mail) => others.push(mail),
+                Err(_) => break,
+            }
+        }
+        // They are for whoever ends next.
+        others.into_iter().for_each(|mail| drop(self.mail.send(mail)));
     }
 
     pub(super) fn end_errand(&mut self, client: usize, result: Result<Value, String>) {

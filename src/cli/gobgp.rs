@@ -81,6 +81,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
     };
     let gobgp = match whom(at) {
         Ok(Some(gobgp)) => gobgp,
+        // The unit asks so at every end: not worth a line in the journal each.
+        Ok(None) if unless_graceful => return ExitCode::SUCCESS,
         Ok(None) => {
             say(&format!("there is no [gobgp] in {}: nothing is announced by it\n", at.config.display()));
             return ExitCode::SUCCESS;

@@ -100,7 +100,7 @@ pub(crate) fn plan(config: &Config, target: &str) -> Result<Plan, String> {
         _ => (target.trim().to_owned(), None),
     };
     let service = config.services.iter().find(|service| *service.name == *name);
-    let service = service.ok_or_else(|| format!("there is no service {name:?}{}", nearest(config, &name)))?;
+    let service = service.ok_or_else(|| no_such_service(config, &name))?;
     let backends = service.backends.iter().filter(|backend| address.is_none_or(|address| backend.address == address));
     let backends: Vec<&Backend> = backends.collect();
     if let (Some(address), true) = (address, backends.is_empty()) {
@@ -204,11 +204,15 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn nearest(config: &Config, name: &str) -> String {
+fn no_such_service(config: &Config, name: &str) -> String {
     const COMPARED: usize = 20_000;
+    const MOST: usize = 2;
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     let names = config.services.iter().take(COMPARED).map(|service| &*service.name);
-    let near = names.map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
-    near.filter(|(distance, _)| *distance <= 2).map(|(_, known)| format!("; is it {known}?")).unwrap_or_default()
+    let alike = names.filter(|known| known.len().abs_diff(shown.len()) <= MOST);
+    let near = alike.map(|known| (strsim::osa_distance(known, &shown), known)).min();
+    let hint = near.filter(|(distance, _)| *distance <= MOST).map(|(_, known)| format!("; is it {known}?"));
+    format!("there is no service {shown:?}{}", hint.unwrap_or_default())
 }
 
 fn addresses(service: &Service) -> String {

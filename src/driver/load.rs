@@ -96,13 +96,31 @@ pub(crate) fn read_sources(path: &Path, errors: &mut Vec<Diagnostic>) -> Vec<Sou
         let source = read_source(&drop_in, errors);
         total += source.text.len() as u64;
         if total > MAX_TOTAL {
-            errors
-                .push(at_start(&drop_in, format!("with this file the configuration is larger than {MAX_TOTAL} bytes")));
+            errors.push(at_start(&drop_in, too_much()));
             break;
         }
         sources.push(source);
     }
     sources
+}
+
+/// Whether texts that somebody else has read are as small as [`read_sources`] wants them.
+///
+/// # Errors
+/// The first that is too large, or too much.
+pub(crate) fn look_at_sizes(sources: &[Source]) -> Result<(), Vec<Diagnostic>> {
+    let mut total = 0;
+    for source in sources {
+        let (size, path) = (source.text.len() as u64, Path::new(&*source.name));
+        total += size;
+        if size > MAX_FILE {
+            return Err(vec![at_start(path, too_large(MAX_FILE))]);
+        }
+        if total > MAX_TOTAL {
+            return Err(vec![at_start(path, too_much())]);
+        }
+    }
+    Ok(())
 }
 
 /// The same of the main file and the drop-ins, once they have been read.
@@ -301,6 +319,10 @@ fn refuse_irregular(metadata: &fs::Metadata, most: u64) -> Result<(), String> {
     } else {
         Ok(())
     }
+}
+
+fn too_much() -> String {
+    format!("with this file the configuration is larger than {MAX_TOTAL} bytes")
 }
 
 fn too_large(most: u64) -> String {

@@ -72,6 +72,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
 /// # Errors
 /// As [`load`].
 pub(crate) fn load_texts(sources: Vec<Source>) -> Result<Loaded, Vec<Diagnostic>> {
+    load::look_at_sizes(&sources)?;
     load::read_texts(sources).and_then(take)
 }
 

@@ -49,6 +49,9 @@ pub(super) enum AskError {
     /// It is not for us.
     #[error("not allowed: {0}")]
     Denied(String),
+    /// Another time, or another daemon, may do it.
+    #[error("the daemon cannot do that: {0}")]
+    Unable(String),
     /// The daemon says no.
     #[error("the daemon says: {0}")]
     Refused(String),
@@ -87,7 +90,7 @@ pub(super) fn open(path: &Path, command: &str) -> Result<BufReader<UnixStream>, 
     let line = begin(stream.get_mut(), &request, PATIENCE).and_then(|()| {
         let mut line = Vec::new();
         stream.read_until(b'\n', &mut line)?;
-        Ok(line)
+        whole(line)
     });
     result(&line.map_err(no_answer)?)?;
     stream.get_mut().set_read_timeout(None).map_err(no_answer)?;
@@ -107,8 +110,11 @@ fn result(line: &[u8]) -> Result<Value, AskError> {
         Some(true) => Ok(reply.get_mut("result").map(Value::take).unwrap_or_default()),
         _ => {
             let error = reply.get("error").and_then(Value::as_str).unwrap_or("no reason given").to_owned();
-            let is_denied = reply.get("code").and_then(Value::as_str) == Some("denied");
-            Err(if is_denied { AskError::Denied(error) } else { AskError::Refused(error) })
+            Err(match reply.get("code").and_then(Value::as_str) {
+                None => AskError::Refused(error),
+                Some("denied") => AskError::Denied(error),
+                Some(_) => AskError::Unable(error),
+            })
         }
     }
 }
@@ -128,5 +134,9 @@ fn exchange(mut stream: UnixStream, request: &Command, patience: Duration) -> io
     begin(&mut stream, request, patience)?;
     let mut line = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut line)?;
+    whole(line)
+}
+
+fn whole(line: Vec<u8>) -> io::Result<Vec<u8>> {
     if line.ends_with(b"\n") { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

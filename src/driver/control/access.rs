@@ -9,7 +9,7 @@ use crate::driver::sys;
 
 /// What a client may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rank {
+pub(in crate::driver) enum Rank {
     /// Ask for what is.
     Look,
     /// Change it.

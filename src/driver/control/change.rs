@@ -1,12 +1,16 @@
 //! What clients of the control socket want done, read from their requests.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
+use super::access::Rank;
 use crate::engine::drain::Target;
 
+/// The most files that a configuration may have here.
+const FILES: usize = 10_000;
 /// The longest reason, in characters: it stands in one line of the log.
 const REASON: usize = 200;
 /// The longest drain with an end; a longer one is one without.
@@ -37,8 +41,8 @@ pub(in crate::driver) enum Order {
 pub(in crate::driver) enum Task {
     /// As SIGHUP; answered when it is in force, or refused.
     Reload,
-    /// What a reload would change: with these texts, or with the files.
-    Diff(Option<Vec<Text>>),
+    /// What a reload would change, with these texts or with the files; and who wants to know.
+    Diff(Option<Vec<Text>>, Rank),
     /// Run the checks of this service, or of one backend of it, now.
     Probe(String),
 }
@@ -57,28 +61,53 @@ pub(in crate::driver) struct Text {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Files {
+    #[serde(deserialize_with = "some_files")]
     files: Vec<Text>,
 }
 
+/// A list, as long as one may be: what is small as text is less so in memory.
+fn some_files<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<Text>, D::Error> {
+    struct Listed;
+    impl<'de> Visitor<'de> for Listed {
+        type Value = Vec<Text>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of files")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Text>, A::Error> {
+            let mut files = Vec::new();
+            while let Some(file) = list.next_element()? {
+                if files.len() == FILES {
+                    return Err(A::Error::custom(format_args!("more than {FILES} files")));
+                }
+                files.push(file);
+            }
+            Ok(files)
+        }
+    }
+    list.deserialize_seq(Listed)
+}
+
 impl Task {
-    pub(super) fn reload(arguments: Value) -> Result<Task, String> {
-        let nothing = serde_json::from_value::<()>(arguments);
+    pub(super) fn reload(arguments: &str) -> Result<Task, String> {
+        let nothing = serde_json::from_str::<()>(arguments);
         nothing.map(|()| Task::Reload).map_err(|_| "reload takes no arguments".to_owned())
     }
 
-    pub(super) fn diff(arguments: Value) -> Result<Task, String> {
-        if arguments.is_null() {
-            return Ok(Task::Diff(None));
+    pub(super) fn diff(arguments: &str, rank: Rank) -> Result<Task, String> {
+        if arguments == "null" {
+            return Ok(Task::Diff(None, rank));
         }
-        let Files { files } = serde_json::from_value(arguments).map_err(|error| format!("arguments: {error}"))?;
+        let Files { files } = serde_json::from_str(arguments).map_err(|error| format!("arguments: {error}"))?;
         if files.is_empty() {
             return Err("diff needs one file at least".to_owned());
         }
         let files = files.into_iter().map(|Text { name, text }| Text { name: one_line(&name), text });
-        Ok(Task::Diff(Some(files.collect())))
+        Ok(Task::Diff(Some(files.collect()), rank))
     }
 
-    pub(super) fn probe(arguments: Value) -> Result<Task, String> {
+    pub(super) fn probe(arguments: &str) -> Result<Task, String> {
         match read(arguments)? {
             Arguments { target, for_ms: None, reason: None } => Ok(Task::Probe(target)),
             _ => Err("probe takes a target and nothing else".to_owned()),
@@ -96,7 +125,7 @@ struct Arguments {
 }
 
 impl Change {
-    pub(super) fn drain(arguments: Value) -> Result<Change, String> {
+    pub(super) fn drain(arguments: &str) -> Result<Change, String> {
         let Arguments { target, for_ms, reason } = read(arguments)?;
         let time = for_ms.map(Duration::from_millis);
         if time.is_some_and(|time| time.is_zero() || time > LONGEST) {
@@ -106,14 +135,14 @@ impl Change {
         Ok(Change::Drain(parse(&target), time, reason))
     }
 
-    pub(super) fn why(arguments: Value) -> Result<Change, String> {
+    pub(super) fn why(arguments: &str) -> Result<Change, String> {
         match read(arguments)? {
             Arguments { target, for_ms: None, reason: None } => Ok(Change::Why(target)),
             _ => Err("why takes a target and nothing else".to_owned()),
         }
     }
 
-    pub(super) fn undrain(arguments: Value) -> Result<Change, String> {
+    pub(super) fn undrain(arguments: &str) -> Result<Change, String> {
         match read(arguments)? {
             Arguments { target, for_ms: None, reason: None } => Ok(Change::Undrain(parse(&target))),
             _ => Err("undrain takes a target and nothing else".to_owned()),
@@ -121,8 +150,8 @@ impl Change {
     }
 }
 
-fn read(arguments: Value) -> Result<Arguments, String> {
-    serde_json::from_value(arguments).map_err(|error| format!("arguments: {error}"))
+fn read(arguments: &str) -> Result<Arguments, String> {
+    serde_json::from_str(arguments).map_err(|error| format!("arguments: {error}"))
 }
 
 fn parse(target: &str) -> Target {
@@ -142,7 +171,7 @@ mod tests {
 
     #[test]
     fn requests_are_read_strictly() {
-        let drain = |text: &str| Change::drain(serde_json::from_str(text).unwrap());
+        let drain = Change::drain;
         let all = Change::Drain(Target::All, Some(Duration::from_secs(60)), Some("new kernel [31m".to_owned()));
         assert_eq!(drain(r#"{"target":"all","for_ms":60000,"reason":" new kernel\u001b[31m\n"}"#), Ok(all));
         let web = Target::Backend("web".to_owned(), "[fd00::1]:80".parse().unwrap());
@@ -158,7 +187,7 @@ mod tests {
         ] {
             assert!(drain(text).is_err(), "{text}");
         }
-        let undrain = |text: &str| Change::undrain(serde_json::from_str(text).unwrap());
+        let undrain = Change::undrain;
         assert_eq!(undrain(r#"{"target":"peer/tor-a"}"#), Ok(Change::Undrain(Target::Peer("tor-a".to_owned()))));
         assert!(undrain(r#"{"target":"all","reason":"x"}"#).is_err());
         let long = format!(r#"{{"target":"all","reason":"{}"}}"#, "x".repeat(1000));

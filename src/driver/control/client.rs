@@ -9,12 +9,15 @@ use mio::net::UnixStream;
 
 use super::access::Rank;
 
-/// What every request may have; a longer one needs room of what all share.
+/// What every request may have; for a longer one there is room for few.
 pub(super) const REQUEST: usize = 64 * 1024;
 /// What is read in one turn, so that all get theirs.
 const TURN: usize = 1 << 20;
 /// Octets of events that may wait for a client that watches and does not read; what comes then, it misses.
 const UNREAD: usize = 4 << 20;
+
+/// So many times the patience with one that makes no progress is that with one that takes a whole reply.
+const SLOWEST: u32 = 6;
 
 /// What came of a client's turn.
 pub(super) enum Request {
@@ -54,6 +57,8 @@ pub(super) struct Client {
     /// It is told events, these next.
     watch: Option<Watch>,
     progress: Instant,
+    /// When the reply was there to be taken.
+    replied: Instant,
 }
 
 impl Client {
@@ -70,6 +75,7 @@ impl Client {
             ended: false,
             watch: None,
             progress: now,
+            replied: now,
         }
     }
 
@@ -88,6 +94,11 @@ impl Client {
         self.inbox.len()
     }
 
+    /// A large request of it is on its way, or what came of one.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.waiting || self.reply.is_some() || self.inbox.len() > REQUEST
+    }
+
     /// The request that was taken will be answered by [`reply`](Self::reply).
     pub(super) fn wait_for_answer(&mut self) {
         self.waiting = true;
@@ -97,7 +108,7 @@ impl Client {
     pub(super) fn reply(&mut self, now: Instant, line: Arc<[u8]>, last: bool) {
         self.waiting = false;
         self.ended |= last;
-        self.progress = now;
+        (self.progress, self.replied) = (now, now);
         self.reply = Some((line, 0));
         if last {
             self.inbox.clear();
@@ -142,6 +153,8 @@ impl Client {
     pub(super) fn finish(&mut self, now: Instant) {
         self.writable = true;
         while self.writable && self.has_work() {
+            // What it still says, it says to nobody.
+            self.readable = false;
             if !matches!(self.turn(now, 0), Request::None) {
                 return;
             }
@@ -161,8 +174,13 @@ impl Client {
 
     /// One that watches has nothing more to say; what it says is passed over.
     fn look_for_the_end(&mut self) -> Request {
+        // So much in one turn: it may say more than anybody can pass over.
+        const READS: usize = 16;
         let mut buffer = [0; 1024];
-        while self.readable {
+        for _ in 0..READS {
+            if !self.readable {
+                break;
+            }
             match self.stream.read(&mut buffer) {
                 Ok(0) => {
                     self.ended = true;
@@ -190,15 +208,21 @@ impl Client {
 
     /// When patience with this client ends.
     pub(super) fn stuck_at(&self, patience: Duration) -> Option<Instant> {
-        if self.waiting || self.watch.is_some() { None } else { Some(self.progress + patience) }
+        if self.waiting || self.watch.is_some() {
+            return None;
+        }
+        // Who takes a reply octet by octet makes progress, and holds all of it.
+        let reply = self.reply.as_ref().map(|_| self.replied + patience * SLOWEST);
+        let progress = self.progress + patience;
+        Some(reply.map_or(progress, |reply| reply.min(progress)))
     }
 
     pub(super) fn is_stuck(&self, now: Instant, patience: Duration) -> bool {
         self.stuck_at(patience).is_some_and(|at| at <= now)
     }
 
-    /// Sends, or takes one request, which may have so much more than [`REQUEST`].
-    pub(super) fn turn(&mut self, now: Instant, room: usize) -> Request {
+    /// Sends, or takes one request, which may have so many octets.
+    pub(super) fn turn(&mut self, now: Instant, most: usize) -> Request {
         if self.watch.is_some() {
             if let gone @ (Request::Gone | Request::Line(_) | Request::TooLong) = self.look_for_the_end() {
                 return gone;
@@ -228,7 +252,7 @@ impl Client {
         if self.ended {
             return Request::Gone;
         }
-        self.receive(now, room)
+        self.receive(now, most)
     }
 
     fn send(&mut self, now: Instant) -> Request {
@@ -254,8 +278,7 @@ impl Client {
         Request::None
     }
 
-    fn receive(&mut self, now: Instant, room: usize) -> Request {
-        let most = self.inbox.len().max(REQUEST) + room;
+    fn receive(&mut self, now: Instant, most: usize) -> Request {
         let begun_with = self.inbox.len();
         let mut buffer = [0; 4096];
         while self.readable && self.inbox.len() < begun_with + TURN {
@@ -309,6 +332,46 @@ mod tests {
 
     use super::*;
     use crate::driver::clock;
+
+    /// What a watcher says is passed over in shares, and not at all at the end.
+    #[test]
+    fn a_watcher_that_talks() {
+        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut client = Client::new(UnixStream::from_std(near), Rank::Look, clock());
+        client.watch(&b"first\n"[..].into());
+        far.write_all(&[b'x'; 100 << 10]).unwrap();
+        client.readable = true;
+        let mut turns = 0;
+        while client.readable {
+            assert!(matches!(client.turn(clock(), 0), Request::None));
+            turns += 1;
+        }
+        assert!(turns > 5, "all of it in {turns} turns");
+        far.write_all(&[b'x'; 100 << 10]).unwrap();
+        client.readable = true;
+        client.finish(clock());
+        assert!(client.stream.read(&mut [0]).is_ok(), "left unread");
+        far.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut said = String::new();
+        BufReader::new(far).read_line(&mut said).unwrap();
+        assert_eq!(said, "first\n");
+    }
+
+    /// Who takes its reply octet by octet has its time, too.
+    #[test]
+    fn a_reply_is_not_kept_for_ever() {
+        let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (now, patience) = (clock(), Duration::from_secs(10));
+        let mut client = Client::new(UnixStream::from_std(near), Rank::Look, now);
+        client.wait_for_answer();
+        assert_eq!(client.stuck_at(patience), None, "time is not the client's");
+        client.reply(now, b"{}\n"[..].into(), false);
+        client.progress = now + patience * (SLOWEST - 1);
+        assert!(!client.is_stuck(now + patience * SLOWEST - Duration::from_millis(1), patience));
+        client.progress = now + patience * SLOWEST;
+        assert!(client.is_stuck(now + patience * SLOWEST, patience));
+    }
 
     /// One that does not read costs so much memory and no more, and is told what it has missed.
     #[test]

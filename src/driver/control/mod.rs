@@ -11,6 +11,7 @@
 pub(super) mod access;
 mod change;
 mod client;
+mod large;
 mod server;
 mod socket;
 
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::status::Status;
-pub(super) use access::Access;
+pub(super) use access::{Access, Rank};
 pub(super) use change::{Change, Order, Task, Text};
 use server::Server;
 pub(super) use socket::{Socket, SocketError};
@@ -51,9 +52,9 @@ pub(super) enum Ask {
 enum Answer {
     Status(Box<Status>, Duration),
     /// To an order, if there is one already.
-    Changed(usize, Option<Result<Value, String>>, Duration),
+    Changed(usize, Option<Result<Value, Refusal>>, Duration),
     /// To one that took longer.
-    Done(usize, Result<Value, String>),
+    Done(usize, Result<Value, Refusal>),
     /// Other rules.
     Access(Access),
     /// A line for those who watch.
@@ -61,25 +62,42 @@ enum Answer {
     Stop,
 }
 
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// In words.
+    text: String,
+    /// What kind of reason that is, where it is not what was asked for: see [`Reply::Error`].
+    code: Option<&'static str>,
+}
+
+impl Refusal {
+    /// It could not be carried out, and may be another time.
+    pub(super) fn busy(text: impl Into<String>) -> Refusal {
+        Refusal { text: text.into(), code: Some("busy") }
+    }
+}
+
+/// It cannot be done as it was asked for.
+impl From<String> for Refusal {
+    fn from(text: String) -> Refusal {
+        Refusal { text, code: None }
+    }
+}
+
 /// A request, as a line of JSON.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Command {
     /// One of those that the server knows.
     pub(crate) command: String,
     /// Of the protocol: [`VERSION`].
-    #[serde(default = "first_version")]
     pub(crate) version: u32,
     /// Depends on the command.
-    #[serde(default)]
     pub(crate) arguments: Value,
 }
 
 /// Of the protocol. It grows when a request would mean something else to an older daemon.
 pub(crate) const VERSION: u32 = 1;
-
-fn first_version() -> u32 {
-    1
-}
 
 /// A reply, as a line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,7 +116,7 @@ pub(crate) enum Reply<T> {
         ok: bool,
         /// Why, in words.
         error: String,
-        /// `denied` where it is for want of rights.
+        /// `denied` for want of rights, `busy` where it may be done another time, `unknown_command` where it is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
@@ -149,7 +167,7 @@ impl Control {
     }
 
     /// Answers [`Ask::Order`]; `took` is what it cost the loop.
-    pub(super) fn changed(&self, client: usize, result: Result<Value, String>, took: Duration) {
+    pub(super) fn changed(&self, client: usize, result: Result<Value, Refusal>, took: Duration) {
         self.tell(Answer::Changed(client, Some(result), took));
     }
 
@@ -159,7 +177,7 @@ impl Control {
     }
 
     /// What was begun is done.
-    pub(super) fn done(&self, client: usize, result: Result<Value, String>) {
+    pub(super) fn done(&self, client: usize, result: Result<Value, Refusal>) {
         self.tell(Answer::Done(client, result));
     }
 

@@ -1,5 +1,6 @@
 //! The thread behind the control socket.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::io::Write;
@@ -11,13 +12,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use mio::net::UnixListener;
 use mio::{Events, Interest, Poll, Token, Waker};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::access::{Access, Rank};
 use super::client::{Client, REQUEST, Request};
+use super::large::Large;
 use super::socket::{self, Socket};
-use super::{Answer, Ask, Audience, Change, Command, Order, Reply, Task, VERSION};
+use super::{Answer, Ask, Audience, Change, Order, Refusal, Reply, Task, VERSION};
 use crate::driver::clock;
 use crate::driver::status::Status;
 
@@ -28,8 +31,10 @@ const FIRST_CLIENT: usize = 2;
 const CLIENTS: usize = 64;
 /// Of these, those who may only look: they do not keep out who may act.
 const LOOKERS: usize = 48;
-/// Octets that all requests together may have beyond what each may have anyway: a configuration is large.
-const ROOM: usize = 64 << 20;
+/// So many are let in, or turned away, before anything else is done.
+const ARRIVALS: usize = 64;
+/// Of an unknown command so many letters are repeated.
+const REPEATED: usize = 64;
 /// How long a client may take over a request or a reply without any progress.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After the system had no descriptor to spare.
@@ -40,8 +45,23 @@ const REST: u32 = 10;
 /// Clients that watch at a time.
 const WATCHERS: usize = 16;
 
-/// What a command does for the client that sent it.
-type Handler = fn(&mut Server, Instant, usize, Value);
+/// A request, as far as it is looked into before its command is known.
+#[derive(Deserialize)]
+struct Asked<'a> {
+    #[serde(borrow)]
+    command: Cow<'a, str>,
+    #[serde(default = "first_version")]
+    version: u32,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+/// What a command does for the client that sent it, with its arguments in JSON.
+type Handler = fn(&mut Server, Instant, usize, &str);
 
 /// Everything that can be asked for.
 const COMMANDS: &[(&str, Rank, Handler)] = &[
@@ -86,6 +106,7 @@ pub(super) struct Server {
     accept_at: Option<Instant>,
     snapshot: Snapshot,
     changes: Changes,
+    large: Large,
     audience: Audience,
     /// When the loop may be bothered again.
     not_before: Option<Instant>,
@@ -116,6 +137,7 @@ impl Server {
             accept_at: None,
             snapshot: Snapshot::default(),
             changes: Changes::default(),
+            large: Large::default(),
             audience,
             not_before: None,
         };
@@ -172,6 +194,7 @@ impl Server {
                 self.serve(now, token);
             }
             self.clients.retain(|_, client| !client.is_stuck(now, PATIENCE));
+            self.large.review(&self.clients);
             let watchers = self.clients.values().filter(|client| client.is_watching()).count();
             self.audience.watchers.store(watchers, Ordering::Relaxed);
             self.ask_for_snapshot(now);
@@ -192,7 +215,7 @@ impl Server {
 
     fn accept(&mut self, now: Instant) {
         self.accept_at = None;
-        loop {
+        for _ in 0..ARRIVALS {
             let mut stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -203,16 +226,17 @@ impl Server {
                 }
             };
             let rank = match self.access.rank(&stream) {
-                Ok(rank) => rank,
-                Err(error) => {
+                Ok(rank) if self.clients.len() < if rank == Rank::Act { CLIENTS } else { LOOKERS } => rank,
+                turned_away => {
+                    let reply = match turned_away {
+                        Ok(_) => error(Refusal::busy("too many clients at a time; try again")),
+                        Err(reason) => denied(reason),
+                    };
                     // What its empty buffer takes; it is closed at once, and holds no place.
-                    let _told_or_not = stream.write(&line(&denied(error)));
+                    let _told_or_not = stream.write(&line(&reply));
                     continue;
                 }
             };
-            if self.clients.len() >= if rank == Rank::Act { CLIENTS } else { LOOKERS } {
-                continue; // dropped, and thereby closed
-            }
             let token = self.next_client;
             self.next_client += 1;
             if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE).is_ok()
@@ -220,18 +244,27 @@ impl Server {
                 self.clients.insert(token, Client::new(stream, rank, now));
             }
         }
+        // More may be waiting: after the others.
+        self.accept_at = Some(now);
     }
 
     /// One request of one client at most, so that all get their turn.
     fn serve(&mut self, now: Instant, token: usize) {
-        let used: usize = self.clients.values().map(|client| client.pending().saturating_sub(REQUEST)).sum();
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
-        match client.turn(now, ROOM.saturating_sub(used)) {
+        let (rank, most) = (client.rank(), self.large.room(token, client.rank()));
+        let request = client.turn(now, most);
+        let length = if let Request::Line(line) = &request { line.len() } else { client.pending() };
+        if length > REQUEST && most > REQUEST {
+            self.large.take(token, rank);
+        }
+        match request {
             Request::None => {}
-            Request::Line(line) => self.dispatch(now, token, &line),
-            Request::TooLong => self.refuse(now, token, "the request is too long"),
+            // All at once, and there was no room.
+            Request::Line(line) if line.len() > most => self.turn_down(now, token, most),
+            Request::Line(line) => self.dispatch(now, token, rank, &line),
+            Request::TooLong => self.turn_down(now, token, most),
             Request::Gone => {
                 self.clients.remove(&token);
             }
@@ -241,32 +274,43 @@ impl Server {
         }
     }
 
-    fn dispatch(&mut self, now: Instant, token: usize, line: &[u8]) {
-        let command = match serde_json::from_slice::<Command>(line) {
-            Ok(command) if command.version == VERSION => command,
-            Ok(command) => {
-                let error = format!("version {} of the protocol is not known here, only {VERSION}", command.version);
+    fn turn_down(&mut self, now: Instant, token: usize, most: usize) {
+        let reply = match most {
+            REQUEST => error(Refusal::busy("another large request is being carried out; try again")),
+            _ => error("the request is too long".to_owned().into()),
+        };
+        self.hang_up(now, token, &reply);
+    }
+
+    fn dispatch(&mut self, now: Instant, token: usize, rank: Rank, line: &[u8]) {
+        let asked = match serde_json::from_slice::<Asked<'_>>(line) {
+            Ok(asked) if asked.version == VERSION => asked,
+            Ok(asked) => {
+                let error = format!("version {} of the protocol is not known here, only {VERSION}", asked.version);
                 return self.refuse(now, token, &error);
             }
             Err(error) => return self.refuse(now, token, &format!("not a request: {error}")),
         };
-        let Command { command, arguments, .. } = command;
-        let rank = self.clients.get(&token).map(Client::rank);
+        let Asked { command, arguments, .. } = asked;
         match COMMANDS.iter().find(|(name, ..)| *name == command) {
-            Some((_, needed, _)) if rank < Some(*needed) => {
+            Some((_, needed, _)) if rank < *needed => {
                 let reply = denied(self.access.too_low());
                 self.hang_up(now, token, &reply);
             }
-            Some((.., handler)) => handler(self, now, token, arguments),
+            Some((name, ..)) if *name != "diff" && line.len() > REQUEST => {
+                self.refuse(now, token, "the request is too long");
+            }
+            Some((.., handler)) => handler(self, now, token, arguments.map_or("null", RawValue::get)),
             None => {
                 let known: Vec<_> = COMMANDS.iter().map(|(name, ..)| *name).collect();
-                let known = known.join(", ");
-                self.refuse(now, token, &format!("unknown command {command:?}; known: {known}"));
+                let command: String = command.chars().take(REPEATED).collect();
+                let text = format!("unknown command {command:?}; known: {}", known.join(", "));
+                self.hang_up(now, token, &error(Refusal { text, code: Some("unknown_command") }));
             }
         }
     }
 
-    fn status(&mut self, _now: Instant, token: usize, _arguments: Value) {
+    fn status(&mut self, _now: Instant, token: usize, _arguments: &str) {
         if let Some(client) = self.clients.get_mut(&token) {
             client.wait_for_answer();
             self.snapshot.next.insert(token);
@@ -274,9 +318,9 @@ impl Server {
     }
 
     /// From now on this client is told events, and is asked nothing any more.
-    fn watch(&mut self, now: Instant, token: usize, _arguments: Value) {
+    fn watch(&mut self, now: Instant, token: usize, _arguments: &str) {
         if self.clients.values().filter(|client| client.is_watching()).count() >= WATCHERS {
-            return self.refuse(now, token, &format!("{WATCHERS} watch already"));
+            return self.hang_up(now, token, &error(Refusal::busy(format!("{WATCHERS} watch already"))));
         }
         if let Some(client) = self.clients.get_mut(&token) {
             client.watch(&line(&Reply::Result { ok: true, result: "watching" }));
@@ -314,27 +358,28 @@ impl Server {
         }
     }
 
-    fn drain(&mut self, now: Instant, token: usize, arguments: Value) {
+    fn drain(&mut self, now: Instant, token: usize, arguments: &str) {
         self.order(now, token, Change::drain(arguments).map(Order::Change));
     }
 
-    fn undrain(&mut self, now: Instant, token: usize, arguments: Value) {
+    fn undrain(&mut self, now: Instant, token: usize, arguments: &str) {
         self.order(now, token, Change::undrain(arguments).map(Order::Change));
     }
 
-    fn why(&mut self, now: Instant, token: usize, arguments: Value) {
+    fn why(&mut self, now: Instant, token: usize, arguments: &str) {
         self.order(now, token, Change::why(arguments).map(Order::Change));
     }
 
-    fn reload(&mut self, now: Instant, token: usize, arguments: Value) {
+    fn reload(&mut self, now: Instant, token: usize, arguments: &str) {
         self.order(now, token, Task::reload(arguments).map(Order::Task));
     }
 
-    fn diff(&mut self, now: Instant, token: usize, arguments: Value) {
-        self.order(now, token, Task::diff(arguments).map(Order::Task));
+    fn diff(&mut self, now: Instant, token: usize, arguments: &str) {
+        let rank = self.clients.get(&token).map_or(Rank::Look, Client::rank);
+        self.order(now, token, Task::diff(arguments, rank).map(Order::Task));
     }
 
-    fn probe(&mut self, now: Instant, token: usize, arguments: Value) {
+    fn probe(&mut self, now: Instant, token: usize, arguments: &str) {
         self.order(now, token, Task::probe(arguments).map(Order::Task));
     }
 
@@ -361,7 +406,7 @@ impl Server {
         }
     }
 
-    fn report(&mut self, now: Instant, token: usize, result: Option<Result<Value, String>>, took: Duration) {
+    fn report(&mut self, now: Instant, token: usize, result: Option<Result<Value, Refusal>>, took: Duration) {
         self.changes.is_busy = false;
         self.not_before = Some(now + took * REST);
         if let Some(result) = result {
@@ -369,9 +414,9 @@ impl Server {
         }
     }
 
-    fn answer(&mut self, now: Instant, token: usize, result: Result<Value, String>) {
+    fn answer(&mut self, now: Instant, token: usize, result: Result<Value, Refusal>) {
         match (result, self.clients.get_mut(&token)) {
-            (Err(error), _) => self.refuse(now, token, &error),
+            (Err(refusal), _) => self.hang_up(now, token, &error(refusal)),
             (Ok(answer), Some(client)) => {
                 client.reply(now, line(&Reply::Result { ok: true, result: answer }), false);
                 self.ready.insert(token);
@@ -381,8 +426,8 @@ impl Server {
     }
 
     /// Answers with an error, and hangs up after it: who cannot ask is not worth a second try.
-    fn refuse(&mut self, now: Instant, token: usize, error: &str) {
-        self.hang_up(now, token, &Reply::Error { ok: false, error: error.to_owned(), code: None });
+    fn refuse(&mut self, now: Instant, token: usize, text: &str) {
+        self.hang_up(now, token, &error(text.to_owned().into()));
     }
 
     fn hang_up(&mut self, now: Instant, token: usize, last_words: &Reply<()>) {
@@ -402,8 +447,12 @@ impl Server {
     }
 }
 
-fn denied(error: String) -> Reply<()> {
-    Reply::Error { ok: false, error, code: Some("denied".to_owned()) }
+fn denied(text: String) -> Reply<()> {
+    error(Refusal { text, code: Some("denied") })
+}
+
+fn error(refusal: Refusal) -> Reply<()> {
+    Reply::Error { ok: false, error: refusal.text, code: refusal.code.map(str::to_owned) }
 }
 
 fn line<T: Serialize>(reply: &Reply<T>) -> Arc<[u8]> {

@@ -6,7 +6,8 @@ use crossbeam_channel::Sender;
 use mio::Waker;
 use serde_json::Value;
 
-use crate::driver::control::Ask;
+use super::tasks::Errand;
+use crate::driver::control::{Ask, Refusal};
 use crate::driver::netlink::{Suspicion, addresses};
 use crate::driver::reload::{Loaded, Refused};
 use crate::driver::{hook, http};
@@ -28,7 +29,7 @@ pub(super) enum Mail {
     DataPlane(DataPlaneOutcome),
     Written(Result<(), String>),
     /// What was to be done for a client of the control socket is done.
-    Errand(usize, Result<Value, String>),
+    Errand(usize, Errand, Result<Value, Refusal>),
 }
 
 /// Wakes the loop.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Mail, Reactor, STOP_PATIENCE, Stop, poster};
 use crate::config::{Config, Diagnostic};
 use crate::driver::changes::Changes;
-use crate::driver::control::{Ask, Change, Order};
+use crate::driver::control::{Ask, Change, Order, Refusal};
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
 use crate::driver::notice::workers::Workers;
@@ -32,7 +32,7 @@ impl Reactor {
             }
             Mail::Control(Ask::Order(client, Order::Change(change))) => self.change(client, change),
             Mail::Control(Ask::Order(client, Order::Task(task))) => self.begin_task(client, task),
-            Mail::Errand(client, result) => self.end_errand(client, result),
+            Mail::Errand(client, errand, result) => self.end_errand(client, errand, result),
             Mail::Http(ask) => self.serve_http(ask),
             Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
             Mail::Written(outcome) => {
@@ -77,7 +77,7 @@ impl Reactor {
             Change::Why(vip) => self.engine.why(&vip, &wall).map(as_value),
         };
         self.drain(now);
-        self.control.changed(client, result, clock() - now);
+        self.control.changed(client, result.map_err(Refusal::from), clock() - now);
     }
 
     pub(super) fn status(&self) -> Status {
@@ -170,7 +170,7 @@ impl Reactor {
     /// Puts a new configuration in force.
     fn apply(&mut self, loaded: Loaded, tables_only: bool) {
         if self.stop != Stop::No {
-            return;
+            return self.turn_down_waiting();
         }
         let Loaded { config, diff, subjects, prober, hooks, access, watched } = loaded;
         let now = clock();

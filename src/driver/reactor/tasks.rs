@@ -13,21 +13,26 @@ use super::{Reactor, Stop};
 use crate::config::Source;
 use crate::config::diff::Diff;
 use crate::driver::changes::Changes;
-use crate::driver::control::{Task, Text};
+use crate::driver::control::{Rank, Refusal, Task, Text};
 use crate::driver::notice::Notice;
 use crate::driver::reload::{self, Loaded, What};
 use crate::driver::{clock, trial};
 
-/// So many threads of clients at a time.
-const MOST: usize = 8;
+/// So many run checks for clients at a time.
+const PROBES: usize = 8;
+/// And so many compare configurations, for those who may only look, and for all: the former keep out no one who may act.
+const DIFFS: [usize; 2] = [2, 4];
 /// As that of the workers.
 const NICE: i32 = 10;
+const STOPPING: &str = "the daemon is stopping";
 
 /// What is under way for clients.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    /// Threads.
-    running: usize,
+    /// Threads that run checks.
+    probes: usize,
+    /// Threads that compare configurations.
+    diffs: usize,
     /// Runs of checks end when it turns true.
     cancel: Arc<AtomicBool>,
     /// Clients that wait for the reload that is under way.
@@ -42,10 +47,24 @@ impl Tasks {
         std::mem::replace(&mut self.now, std::mem::take(&mut self.next))
     }
 
+    fn running(&mut self, errand: Errand) -> &mut usize {
+        match errand {
+            Errand::Probe => &mut self.probes,
+            Errand::Diff => &mut self.diffs,
+        }
+    }
+
     /// Whether somebody wants to hear of the reload that is under way.
     pub(super) fn is_reload_heard(&self) -> bool {
         !self.now.is_empty()
     }
+}
+
+/// What a thread does for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    Probe,
+    Diff,
 }
 
 impl Reactor {
@@ -53,18 +72,18 @@ impl Reactor {
         let begun = clock();
         let refusal = match task {
             Task::Reload => self.reload_for(client),
-            Task::Diff(files) => self.differ(client, files),
+            Task::Diff(files, rank) => self.differ(client, files, rank),
             Task::Probe(target) => self.try_out(client, &target),
         };
         match refusal {
             Ok(()) => self.control.begun(client, clock() - begun),
-            Err(error) => self.control.changed(client, Err(error), clock() - begun),
+            Err(refusal) => self.control.changed(client, Err(refusal), clock() - begun),
         }
     }
 
-    fn reload_for(&mut self, client: usize) -> Result<(), String> {
+    fn reload_for(&mut self, client: usize) -> Result<(), Refusal> {
         if self.stop != Stop::No {
-            return Err("the daemon is stopping".to_owned());
+            return Err(Refusal::busy(STOPPING));
         }
         let waits = if self.loader.is_busy() { &mut self.tasks.next } else { &mut self.tasks.now };
         waits.push(client);
@@ -72,11 +91,14 @@ impl Reactor {
         Ok(())
     }
 
-    fn differ(&mut self, client: usize, files: Option<Vec<Text>>) -> Result<(), String> {
-        self.look_for_room()?;
+    fn differ(&mut self, client: usize, files: Option<Vec<Text>>, rank: Rank) -> Result<(), Refusal> {
+        let [lookers, all] = DIFFS;
+        let most = if rank == Rank::Act { all } else { lookers };
+        look_for_room(self.tasks.diffs, most)?;
+        let now = clock();
         let path = self.loader.path().to_owned();
         let (config, mut double) = (self.config.clone(), self.engine.double());
-        self.errand(client, "diff", move || {
+        self.errand(client, Errand::Diff, move || {
             // A large configuration takes a while: checks and sessions go first.
             let _as_well_without = rustix::process::setpriority_process(None, NICE);
             let loaded = match files {
@@ -85,53 +107,50 @@ impl Reactor {
             };
             match loaded {
                 Ok(Loaded { config: next, .. }) => {
-                    let announcements = double.foresee(clock(), &next);
-                    Ok(Changes::taken(&next, Diff::new(&config, &next), announcements).value())
+                    // As things were when it was made: the double knows of no run since, and has not missed any.
+                    let announcements = double.foresee(now, &next);
+                    Changes::taken(&next, Diff::new(&config, &next), announcements).value()
                 }
-                Err(errors) => Ok(Changes::refused(&errors).value()),
+                Err(errors) => Changes::refused(&errors).value(),
             }
         })
     }
 
-    fn try_out(&mut self, client: usize, target: &str) -> Result<(), String> {
+    fn try_out(&mut self, client: usize, target: &str) -> Result<(), Refusal> {
+        look_for_room(self.tasks.probes, PROBES)?;
         let runs = trial::plan(&self.config, target)?;
         let (prober, cancel) = (self.prober.clone(), self.tasks.cancel.clone());
-        self.errand(client, "probe", move || Ok(trial::run(&prober, runs, &cancel)))
+        self.errand(client, Errand::Probe, move || trial::run(&prober, runs, &cancel))
     }
 
-    fn look_for_room(&self) -> Result<(), String> {
-        match self.tasks.running {
-            0..MOST => Ok(()),
-            _ => Err(format!("{MOST} such requests are being carried out already; try again")),
-        }
-    }
-
-    /// Has something done on a thread of its own, if there are not too many.
-    fn errand<F>(&mut self, client: usize, name: &str, work: F) -> Result<(), String>
+    /// Has something done on a thread of its own.
+    fn errand<F>(&mut self, client: usize, errand: Errand, work: F) -> Result<(), Refusal>
     where
-        F: FnOnce() -> Result<Value, String> + Send + 'static,
+        F: FnOnce() -> Value + Send + 'static,
     {
-        self.look_for_room()?;
         let post = poster(&self.mail, &self.waker);
         let work = move || {
             let result = panic::catch_unwind(AssertUnwindSafe(work));
-            post(Mail::Errand(client, result.unwrap_or_else(|_| Err("internal error while it was done".to_owned()))));
+            let result = result.map_err(|_| Refusal::busy("internal error while it was done"));
+            post(Mail::Errand(client, errand, result));
         };
+        let name = if errand == Errand::Probe { "probe" } else { "diff" };
         let begun = thread::Builder::new().name(name.to_owned()).spawn(work);
-        begun.map_err(|error| format!("the system has no thread to spare: {error}"))?;
-        self.tasks.running += 1;
+        begun.map_err(|error| Refusal::busy(format!("the system has no thread to spare: {error}")))?;
+        *self.tasks.running(errand) += 1;
         Ok(())
     }
 
     /// The daemon ends: gives those who run checks for clients the time to end their programs.
     pub(super) fn cancel_errands(&mut self) {
         const PATIENCE: Duration = Duration::from_secs(1);
+        self.turn_down_waiting();
         self.tasks.cancel.store(true, Ordering::Relaxed);
         let until = clock() + PATIENCE;
         let mut others = Vec::new();
-        while self.tasks.running > 0 {
+        while self.tasks.probes > 0 {
             match self.mailbox.recv_deadline(until) {
-                Ok(Mail::Errand(client, result)) => self.end_errand(client, result),
+                Ok(Mail::Errand(client, errand, result)) => self.end_errand(client, errand, result),
                 Ok(mail) => others.push(mail),
                 Err(_) => break,
             }
@@ -140,9 +159,16 @@ impl Reactor {
         others.into_iter().for_each(|mail| drop(self.mail.send(mail)));
     }
 
-    pub(super) fn end_errand(&mut self, client: usize, result: Result<Value, String>) {
-        self.tasks.running -= 1;
+    pub(super) fn end_errand(&mut self, client: usize, errand: Errand, result: Result<Value, Refusal>) {
+        *self.tasks.running(errand) -= 1;
         self.control.done(client, result);
+    }
+
+    /// The daemon ends before a load was of any use.
+    pub(super) fn turn_down_waiting(&mut self) {
+        for client in [self.tasks.over(), self.tasks.over()].concat() {
+            self.control.done(client, Err(Refusal::busy(STOPPING)));
+        }
     }
 
     /// Tells those who waited for a load what came of it; `what` is asked for only when somebody did.
@@ -166,10 +192,17 @@ impl Reactor {
 
     /// Tells systemd when no reload is under way any more.
     pub(super) fn tell_reloaded(&self) {
-        if !self.loader.is_busy() {
+        if !self.loader.is_busy() && self.stop == Stop::No {
             self.oversight.watchdog.messenger.ready();
         }
     }
+}
+
+fn look_for_room(running: usize, most: usize) -> Result<(), Refusal> {
+    if running < most {
+        return Ok(());
+    }
+    Err(Refusal::busy(format!("{running} such requests are being carried out already; try again")))
 }
 
 fn source(file: Text) -> Source {

@@ -114,10 +114,13 @@ impl Daemon {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// How many files and sockets it has open.
     pub(crate) fn descriptors(&self) -> usize {
-        let pid = self.child.as_ref().unwrap().id();
-        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -1,8 +1,6 @@
 //! The files that are shipped.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use super::*;
 
@@ -130,50 +128,6 @@ fn the_examples_of_glb_are_valid() {
         assert_eq!(glb.reload_command.as_deref(), Some("systemctl reload glb-director"));
         assert_eq!((gobgp.api.to_string().as_str(), gobgp.live.attributes.communities.len()), ("127.0.0.1:50051", 1));
     }
-}
-
-/// Recipes that are warned of: two for what the configuration does that they translate, and one that has no BGP.
-const WARNED: [&str; 3] = ["anycast-healthchecker", "exabgp", "simulate"];
-
-/// Every directory of `etc/examples` says what it is for, and every herald.toml in it is valid.
-#[test]
-fn every_recipe_is_valid_and_has_a_readme() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/examples");
-    let mut found = 0;
-    for entry in fs::read_dir(examples).unwrap() {
-        let directory = entry.unwrap().path();
-        assert!(directory.is_dir(), "{}: recipes are directories", directory.display());
-        let readme = fs::read_to_string(directory.join("README.md")).unwrap_or_default();
-        assert!(readme.starts_with("# "), "{}: no README.md with a title", directory.display());
-        let mut directories = vec![directory.clone()];
-        while let Some(inner) = directories.pop() {
-            for path in fs::read_dir(inner).unwrap().map(|entry| entry.unwrap().path()) {
-                if path.is_dir() {
-                    directories.push(path);
-                } else if path.file_name().is_some_and(|name| name == "herald.toml") {
-                    recipe_is_valid(&directory, &path);
-                    found += 1;
-                }
-            }
-        }
-    }
-    assert!(found >= 11, "only {found} recipes were found");
-}
-
-fn recipe_is_valid(directory: &Path, path: &Path) {
-    let source = source(path.to_str().unwrap(), &fs::read_to_string(path).unwrap());
-    let sources = [source];
-    let mut texts = Texts::new();
-    loop {
-        let wanted = wanted_files(&sources, &texts);
-        let Some(named) = wanted.into_iter().find(|named| !texts.contains_key(named)) else { break };
-        // What it names is beside it.
-        let text = fs::read_to_string(directory.join(named.file_name().unwrap())).unwrap();
-        texts.insert(named.clone(), Ok(self::source(named.to_str().unwrap(), &text)));
-    }
-    let config = parse_with(&sources, &texts).unwrap_or_else(|errors| panic!("{errors:#?}"));
-    let warned = WARNED.iter().any(|name| directory.ends_with(name));
-    assert!(warned || config.warnings.is_empty(), "{}: {:?}", path.display(), config.warnings);
 }
 
 /// Sections of herald.toml(5), and the tables that each is of.

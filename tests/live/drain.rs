@@ -21,9 +21,7 @@ fn the_commands_and_what_they_say() {
     let mut router = Router::start();
     let backend = Backend::start(0);
     let text = config(&router, backend.port, TWO, "0s").replace("[daemon]", ONE_SECOND);
-    let mut herald = Daemon::new(&text);
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let herald = announcing(&text, &mut router);
 
     let drain = ["drain", "192.0.2.1", "--reason", "new certificates"];
     let done = "vip 192.0.2.1/32 is drained: GRACEFUL_SHUTDOWN on its route for 1s, then withdrawn";
@@ -67,9 +65,7 @@ fn the_commands_and_what_they_say() {
 fn drains_outlive_the_daemon() {
     let mut router = Router::start();
     let backend = Backend::start(0);
-    let mut herald = Daemon::new(&config(&router, backend.port, TWO, "0s").replace("[daemon]", ONE_SECOND));
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let mut herald = announcing(&config(&router, backend.port, TWO, "0s").replace("[daemon]", ONE_SECOND), &mut router);
     assert_eq!(herald.says(&["drain", "192.0.2.1", "--reason", "new certificates"]).0, Some(0));
     let since = herald.status().unwrap()["drains"][0]["since"].clone();
     // The file is written by another thread.

@@ -24,9 +24,7 @@ impl Daemon {
 
 fn started() -> (Router, Daemon) {
     let router = Router::start();
-    let mut herald = Daemon::new(&config(&router, 9, ONE, "0s"));
-    herald.start();
-    herald.wait_for_status("answer", |_| true);
+    let herald = answering(&config(&router, 9, ONE, "0s"));
     (router, herald)
 }
 
@@ -146,9 +144,7 @@ fn a_stop_answers_those_who_wait_for_a_reload() {
     let mut router = Router::start();
     let backend = Backend::start(0);
     let text = config(&router, backend.port, ONE, "5s");
-    let mut herald = Daemon::new(&text);
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let herald = announcing(&text, &mut router);
     let service = |number: u32| {
         let (high, low) = (number / 250, number % 250);
         format!("[[service]]\nname = \"s{number}\"\nvips = [\"198.18.{high}.{low}\"]\nport = 80\nrequired = 0\n")

@@ -70,6 +70,22 @@ const VIP: &str = "192.0.2.1/32";
 const ONE: &str = r#""192.0.2.1""#;
 const TWO: &str = r#""192.0.2.1", "192.0.2.2""#;
 
+/// A daemon that runs with this configuration, whose backend is not there.
+fn answering(text: &str) -> Daemon {
+    let mut herald = Daemon::new(text);
+    herald.start();
+    herald.wait_for_status("answer", |_| true);
+    herald
+}
+
+/// One that has announced all it has.
+fn announcing(text: &str, router: &mut Router) -> Daemon {
+    let mut herald = Daemon::new(text);
+    herald.start();
+    router.wait_for(&Seen::EndOfRib);
+    herald
+}
+
 #[test]
 fn from_start_to_stop() {
     let mut router = Router::start();
@@ -126,9 +142,7 @@ fn from_start_to_stop() {
 fn status_has_the_promised_shape() {
     let mut router = Router::start();
     let backend = Backend::start(0);
-    let mut herald = Daemon::new(&config(&router, backend.port, ONE, "0s"));
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let herald = announcing(&config(&router, backend.port, ONE, "0s"), &mut router);
     let status = herald.wait_for_status("VIP with its peer", |status| status["vips"][0]["peers"][0] == "tor-a");
     let is = |path: &str, wanted: Value| assert_eq!(status.pointer(path), Some(&wanted), "{path} of {status}");
     is("/vips/0/address", VIP.into());
@@ -212,9 +226,7 @@ fn one_bad_router_does_not_keep_the_others_waiting() {
 fn a_second_signal_does_not_wait_for_the_drain() {
     let mut router = Router::start();
     let backend = Backend::start(0);
-    let mut herald = Daemon::new(&config(&router, backend.port, ONE, "1h"));
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let mut herald = announcing(&config(&router, backend.port, ONE, "1h"), &mut router);
     herald.signal(Signal::TERM);
     // The route is announced once more, with GRACEFUL_SHUTDOWN.
     router.expect(&announce(VIP));
@@ -228,9 +240,7 @@ fn a_second_signal_does_not_wait_for_the_drain() {
 fn signals_that_do_not_stop() {
     let mut router = Router::start();
     let backend = Backend::start(0);
-    let mut herald = Daemon::new(&config(&router, backend.port, ONE, "0s"));
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let herald = announcing(&config(&router, backend.port, ONE, "0s"), &mut router);
     herald.signal(Signal::USR1);
     herald.wait_for_log("SIGUSR1: running every check now");
     assert!(herald.status().is_some());
@@ -288,9 +298,7 @@ fn without_a_daemon_status_says_so() {
 #[test]
 fn bad_clients_of_the_control_socket_cost_nothing() {
     let router = Router::start();
-    let mut herald = Daemon::new(&config(&router, 9, ONE, "0s"));
-    herald.start();
-    herald.wait_for_status("answer", |_| true);
+    let herald = answering(&config(&router, 9, ONE, "0s"));
     let connect = || UnixStream::connect(herald.socket()).unwrap();
     let reply = |request: &[u8]| {
         let mut stream = connect();

@@ -87,9 +87,7 @@ fn what_cannot_be_taken_changes_nothing() {
     let mut router = Router::start();
     let backend = Backend::start(0);
     let text = config(&router, backend.port, ONE, "0s");
-    let mut herald = Daemon::new(&text);
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let herald = announcing(&text, &mut router);
 
     let elsewhere = herald.path("candidate.toml");
     fs::write(&elsewhere, "[[service]]\nnme = 1\n").unwrap();
@@ -125,9 +123,7 @@ fn everybody_who_waits_for_a_reload_is_answered() {
     let mut router = Router::start();
     let backend = Backend::start(0);
     let text = config(&router, backend.port, ONE, "0s");
-    let mut herald = Daemon::new(&text);
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let herald = announcing(&text, &mut router);
     let herald = &herald;
     for round in 0..5 {
         herald.configure(&text.replace("port = 80\n", &format!("port = {}\n", 81 + round)));
@@ -198,9 +194,7 @@ fn a_flush_says_nothing_of_files_that_do_not_name_gobgpd() {
 fn who_asks_during_a_reload_waits_for_the_next() {
     let router = Router::start();
     let text = config(&router, 9, ONE, "0s");
-    let mut herald = Daemon::new(&text);
-    herald.start();
-    herald.wait_for_status("answer", |_| true);
+    let herald = answering(&text);
     let large = |port: u16| {
         let service = |number: u32| {
             let (high, low) = (number / 250, number % 250);
@@ -230,9 +224,7 @@ fn who_asks_during_a_reload_waits_for_the_next() {
 fn a_large_configuration_is_compared() {
     let router = Router::start();
     let text = config(&router, 9, ONE, "0s");
-    let mut herald = Daemon::new(&text);
-    herald.start();
-    herald.wait_for_status("answer", |_| true);
+    let herald = answering(&text);
     let mut large = herald_text(&herald, &text);
     for number in 0..20_000 {
         let (high, low) = (number / 250, number % 250);

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::daemon::{Backend, Daemon};
 use super::router::{PATIENCE, Router, Seen};
-use super::{ONE, TWO, VIP, announce, config, withdraw};
+use super::{ONE, TWO, VIP, announce, announcing, config, withdraw};
 
 fn graceful(router: &Router, port: u16, vips: &str) -> String {
     config(router, port, vips, "0s")
@@ -19,9 +19,7 @@ fn sigusr2_leaves_the_routes_and_the_next_start_goes_on() {
     let mut router = Router::start();
     let backend = Backend::start(0);
     let port = backend.port;
-    let mut herald = Daemon::new(&graceful(&router, port, TWO));
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let mut herald = announcing(&graceful(&router, port, TWO), &mut router);
     let peer =
         herald.wait_for_status("peer", |status| status["peers"][0]["state"] == "established")["peers"][0].clone();
     assert_eq!(peer["graceful_restart"]["notification"], false, "{peer}");
@@ -74,9 +72,7 @@ fn sigusr2_leaves_the_routes_and_the_next_start_goes_on() {
 fn who_keeps_nothing_is_named_and_a_second_signal_ends_it_at_once() {
     let mut router = Router::start();
     let backend = Backend::start(0);
-    let mut herald = Daemon::new(&config(&router, backend.port, ONE, "0s"));
-    herald.start();
-    router.wait_for(&Seen::EndOfRib);
+    let mut herald = announcing(&config(&router, backend.port, ONE, "0s"), &mut router);
     herald.signal(Signal::USR2);
     router.expect(&Seen::Closed);
     assert_eq!(herald.wait_for_end(PATIENCE).code(), Some(0));

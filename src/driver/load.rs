@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,15 @@ pub(crate) struct Configured {
     pub(crate) origin: Arc<Origin>,
     /// GLB's tables as they were before they were read.
     pub(crate) stamp: Option<Stamp>,
+}
+
+/// Who is told what is wrong with a configuration, and so with the files that it names: findings repeat what is in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Whoever may have it put in force.
+    Owner,
+    /// Anybody: no file is read that not everybody may read.
+    Anybody,
 }
 
 /// The texts of a configuration but for GLB's tables, which may change without it.
@@ -84,7 +94,7 @@ pub(crate) fn read_all(path: &Path) -> Result<Configured, Vec<Diagnostic>> {
         errors.sort();
         return Err(errors);
     }
-    read_texts(sources)
+    read_texts(sources, Audience::Owner)
 }
 
 /// The texts of the main file and the drop-ins; what cannot be read is empty, and among the errors.
@@ -127,9 +137,9 @@ pub(crate) fn look_at_sizes(sources: &[Source]) -> Result<(), Vec<Diagnostic>> {
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn read_texts(sources: Vec<Source>) -> Result<Configured, Vec<Diagnostic>> {
+pub(crate) fn read_texts(sources: Vec<Source>, audience: Audience) -> Result<Configured, Vec<Diagnostic>> {
     let (mut texts, mut stamps) = (Texts::new(), BTreeMap::new());
-    let config = read_named(&sources, &mut texts, &mut stamps)?;
+    let config = read_named(&sources, &mut texts, &mut stamps, audience)?;
     let tables = config.glb.as_ref().map(|glb| glb.source.clone());
     let stamp = tables.as_ref().and_then(|path| stamps.remove(path)).flatten();
     texts.retain(|path, _| tables.as_ref() != Some(path));
@@ -142,7 +152,7 @@ pub(crate) fn find_gobgp(path: &Path) -> Option<Arc<Gobgp>> {
     let mut texts = Texts::new();
     // The first file that it names is that which may say more about gobgpd; the tables do not.
     for named in config::wanted_files(std::slice::from_ref(&main), &texts) {
-        texts.insert(named.clone(), read_text(&named));
+        texts.insert(named.clone(), read_text(&named, Audience::Owner));
     }
     config::find_gobgp(&main, &texts)
 }
@@ -169,7 +179,7 @@ pub(crate) fn load_text(sources: &[Source]) -> Result<Config, Vec<Diagnostic>> {
 /// As [`load`].
 pub(crate) fn read_tables(origin: &Arc<Origin>) -> Result<Configured, Vec<Diagnostic>> {
     let (mut texts, mut stamps) = (origin.texts.clone(), BTreeMap::new());
-    let config = read_named(&origin.sources, &mut texts, &mut stamps)?;
+    let config = read_named(&origin.sources, &mut texts, &mut stamps, Audience::Owner)?;
     let stamp = config.glb.as_ref().and_then(|glb| stamps.remove(&glb.source)).flatten();
     Ok(Configured { config, origin: origin.clone(), stamp })
 }
@@ -179,6 +189,7 @@ fn read_named(
     sources: &[Source],
     texts: &mut Texts,
     stamps: &mut BTreeMap<PathBuf, Option<Stamp>>,
+    audience: Audience,
 ) -> Result<Config, Vec<Diagnostic>> {
     loop {
         let wanted = config::wanted_files(sources, texts);
@@ -188,20 +199,35 @@ fn read_named(
         }
         for path in missing {
             stamps.insert(path.clone(), Stamp::of(&path));
-            let text = read_text(&path);
+            let text = read_text(&path, audience);
             texts.insert(path, text);
         }
     }
 }
 
 /// A text that the configuration names.
-fn read_text(path: &Path) -> Result<Source, String> {
-    let (name, bytes) = (display(path), read(path, MAX_TEXT)?);
+fn read_text(path: &Path, audience: Audience) -> Result<Source, String> {
+    let (file, metadata) = open_at_most(path, MAX_TEXT)?;
+    if audience == Audience::Anybody && !is_public(&file, &metadata).unwrap_or(false) {
+        return Err("is not for everybody to read: it takes somebody who may reload to name it".to_owned());
+    }
+    let (name, bytes) = (display(path), content_at_most(path, file, MAX_TEXT)?);
     let text = String::from_utf8(bytes).map_err(|error| {
         let fault = not_utf8(path, error.as_bytes(), error.utf8_error().valid_up_to());
         format!("{} (line {}, column {})", fault.message, fault.position.line, fault.position.column)
     })?;
     Ok(Source { name, text })
+}
+
+/// Whether everybody may read this file where it is.
+fn is_public(file: &File, metadata: &fs::Metadata) -> io::Result<bool> {
+    // Where it is by now, whatever led there.
+    let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let mut is_public = metadata.mode() & 0o004 != 0;
+    for directory in path.ancestors().skip(1) {
+        is_public &= fs::metadata(directory)?.mode() & 0o001 != 0;
+    }
+    Ok(is_public)
 }
 
 fn validate(sources: &[Source], texts: &Texts) -> Result<Config, Vec<Diagnostic>> {

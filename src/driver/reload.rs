@@ -7,7 +7,7 @@ use std::{io, thread};
 
 use super::control::Access;
 use super::hook::Plan;
-use super::load::{self, Configured, Origin, Stamp};
+use super::load::{self, Audience, Configured, Origin, Stamp};
 use super::notice::Subjects;
 use super::probe::Prober;
 use super::watch::Watch;
@@ -67,13 +67,13 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
     take(load::read_all(path)?)
 }
 
-/// The same of texts that somebody else has read, to see what would come of it.
+/// The same of texts that somebody else has read, to tell them what would come of it.
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn load_texts(sources: Vec<Source>) -> Result<Loaded, Vec<Diagnostic>> {
+pub(crate) fn load_texts(sources: Vec<Source>, audience: Audience) -> Result<Loaded, Vec<Diagnostic>> {
     load::look_at_sizes(&sources)?;
-    load::read_texts(sources).and_then(take)
+    load::read_texts(sources, audience).and_then(take)
 }
 
 fn take(configured: Configured) -> Result<Loaded, Vec<Diagnostic>> {

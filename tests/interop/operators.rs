@@ -90,6 +90,29 @@ fn some_look_some_act_and_others_get_no_answer() {
     }
 }
 
+/// What is wrong with a file is told by what is in it: not to those who may not read it, be it private itself or in a private place.
+#[test]
+fn who_may_only_look_is_not_read_to() {
+    let host = Host::new("");
+    let dir = Path::new(&host.program).parent().unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let place = dir.join("place");
+    fs::create_dir(&place).unwrap();
+    let (secret, candidate) = (place.join("secret"), dir.join("candidate.toml"));
+    fs::write(&secret, "12345678\n").unwrap();
+    fs::write(&candidate, format!("[glb]\nsource = \"{}\"\n", secret.display())).unwrap();
+    let diff = ["diff", "--config", candidate.to_str().unwrap()];
+    for (of_place, of_secret, is_told) in [(0o755, 0o640, false), (0o750, 0o644, false), (0o755, 0o644, true)] {
+        mode(&place, of_place);
+        mode(&secret, of_secret);
+        let (code, text) = host.nobody(&[LOOK], &diff);
+        assert!(code == Some(1) && text.contains("12345678") == is_told, "{of_place:o} {of_secret:o}: {text}");
+        assert!(is_told || text.contains("is not for everybody to read"), "{of_place:o} {of_secret:o}: {text}");
+        let (code, text) = host.nobody(&[ACT], &diff);
+        assert!(code == Some(1) && text.contains("12345678"), "{text}");
+    }
+}
+
 /// Those who may not use it take no place from those who may, and those who look none from those who act.
 #[test]
 fn a_crowd_keeps_nobody_out() {

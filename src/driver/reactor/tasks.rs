@@ -14,6 +14,7 @@ use crate::config::Source;
 use crate::config::diff::Diff;
 use crate::driver::changes::Changes;
 use crate::driver::control::{Rank, Refusal, Task, Text};
+use crate::driver::load::Audience;
 use crate::driver::notice::Notice;
 use crate::driver::reload::{self, Loaded, What};
 use crate::driver::{clock, trial};
@@ -93,7 +94,7 @@ impl Reactor {
 
     fn differ(&mut self, client: usize, files: Option<Vec<Text>>, rank: Rank) -> Result<(), Refusal> {
         let [lookers, all] = DIFFS;
-        let most = if rank == Rank::Act { all } else { lookers };
+        let (most, audience) = if rank == Rank::Act { (all, Audience::Owner) } else { (lookers, Audience::Anybody) };
         look_for_room(self.tasks.diffs, most)?;
         let now = clock();
         let path = self.loader.path().to_owned();
@@ -102,7 +103,7 @@ impl Reactor {
             // A large configuration takes a while: checks and sessions go first.
             let _as_well_without = rustix::process::setpriority_process(None, NICE);
             let loaded = match files {
-                Some(files) => reload::load_texts(files.into_iter().map(source).collect()),
+                Some(files) => reload::load_texts(files.into_iter().map(source).collect(), audience),
                 None => reload::load(&path),
             };
             match loaded {

@@ -16,7 +16,7 @@ use super::reactor::{Doorways, Reactor};
 use super::reload::{self, Loader};
 use super::scribe::Scribe;
 use super::signal::Signals;
-use super::wall_clock;
+use super::{sys, wall_clock};
 use crate::config::Diagnostic;
 
 /// How long the last lines of the log may take.
@@ -64,6 +64,7 @@ impl From<io::Error> for Failure {
 /// # Errors
 /// See [`Failure`].
 pub fn run(path: &Path, socket: Option<&Path>, format: LogFormat) -> Result<(), Failure> {
+    sys::give_back_large_blocks();
     // Before any thread or file: a signal that comes early is obeyed later, not lost.
     let signals = Signals::catch()?;
     let first = reload::load(path).map_err(Failure::Config)?;

@@ -1,5 +1,6 @@
-//! Socket options that no library of ours sets or reads. The only unsafe code of the tree is in this file.
-#![expect(unsafe_code, reason = "setsockopt and getsockopt with what socket2 and rustix do not know")]
+//! What no library of ours asks of the system: socket options, and one of the allocator's. The only unsafe code of the tree is
+//! in this file.
+#![expect(unsafe_code, reason = "setsockopt, getsockopt and mallopt with what socket2, rustix and nix do not know")]
 
 use std::ffi::c_int;
 use std::io;
@@ -147,6 +148,18 @@ pub(super) fn peer_groups(socket: &impl AsFd) -> io::Result<Vec<libc::gid_t>> {
         }
     }
     Err(io::Error::from_raw_os_error(libc::ERANGE))
+}
+
+/// Has large blocks, such as the text of a status, given back to the system as soon as they are free. Left to itself, the
+/// C library keeps blocks of the size that has been freed last, and of all sizes what is between others. Elsewhere than in
+/// GNU's there is nothing to be done.
+pub(super) fn give_back_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: c_int = 1 << 20;
+        // SAFETY: it takes the allocator's own locks, and a value that is not wanted changes nothing.
+        let _as_well_without = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+    }
 }
 
 /// `T` must have no padding.

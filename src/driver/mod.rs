@@ -37,6 +37,7 @@ pub mod status;
 mod sys;
 mod timer;
 pub(crate) mod trial;
+mod unread;
 mod watch;
 mod watchdog;
 mod wires;

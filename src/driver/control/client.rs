@@ -94,6 +94,11 @@ impl Client {
         self.inbox.len()
     }
 
+    /// What it has been replied and has not taken, and since when.
+    pub(super) fn held(&self) -> Option<(Instant, &Arc<[u8]>)> {
+        self.reply.as_ref().map(|(reply, _)| (self.replied, reply))
+    }
+
     /// A large request of it is on its way, or what came of one.
     pub(super) fn is_occupied(&self) -> bool {
         self.waiting || self.reply.is_some() || self.inbox.len() > REQUEST

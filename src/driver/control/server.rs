@@ -23,6 +23,7 @@ use super::socket::{self, Socket};
 use super::{Answer, Ask, Audience, Change, Order, Refusal, Reply, Task, VERSION};
 use crate::driver::clock;
 use crate::driver::status::Status;
+use crate::driver::unread;
 
 const LISTENER: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -350,6 +351,7 @@ impl Server {
     fn publish(&mut self, now: Instant, status: &Status, took: Duration) {
         self.not_before = Some(now + took * REST);
         let reply = line(&Reply::Result { ok: true, result: status });
+        self.make_room(&reply);
         for token in self.snapshot.current.take().unwrap_or_default() {
             if let Some(client) = self.clients.get_mut(&token) {
                 client.reply(now, reply.clone(), false);
@@ -415,13 +417,23 @@ impl Server {
     }
 
     fn answer(&mut self, now: Instant, token: usize, result: Result<Value, Refusal>) {
-        match (result, self.clients.get_mut(&token)) {
-            (Err(refusal), _) => self.hang_up(now, token, &error(refusal)),
-            (Ok(answer), Some(client)) => {
-                client.reply(now, line(&Reply::Result { ok: true, result: answer }), false);
-                self.ready.insert(token);
+        match result {
+            Err(refusal) => self.hang_up(now, token, &error(refusal)),
+            Ok(answer) => {
+                let reply = line(&Reply::Result { ok: true, result: answer });
+                self.make_room(&reply);
+                if let Some(client) = self.clients.get_mut(&token) {
+                    client.reply(now, reply, false);
+                    self.ready.insert(token);
+                }
             }
-            (Ok(_), None) => {}
+        }
+    }
+
+    /// Gives up those who have not taken theirs for longest.
+    fn make_room(&mut self, reply: &Arc<[u8]>) {
+        for given_up in unread::too_old(reply, self.clients.values().filter_map(Client::held)) {
+            self.clients.retain(|_, client| client.held().is_none_or(|(_, held)| !Arc::ptr_eq(held, &given_up)));
         }
     }
 

@@ -16,6 +16,8 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const STUCK: Duration = Duration::from_secs(10);
 /// ... and how long it may take altogether.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// Who has had an answer for so long, and not all of it, makes room for others.
+const TAKEN: Duration = Duration::from_secs(1);
 /// An event loop that has said nothing for so long does not answer this one any more.
 const LOST: Duration = Duration::from_secs(15);
 /// How long its end is waited for.
@@ -103,13 +105,25 @@ impl Client {
         matches!(self.phase, Phase::Waiting(_))
     }
 
+    /// What it is answered and has not taken, and since when.
+    pub(super) fn held(&self) -> Option<(Instant, &Arc<[u8]>)> {
+        // Behind the head of the answer, while there is some left of that.
+        let Phase::Answering(since) = self.phase else { return None };
+        self.outbox.back().map(|body| (since, body))
+    }
+
     pub(super) fn is_streaming(&self) -> bool {
         self.phase == Phase::Streaming
     }
 
-    /// Nothing is lost if it goes: it has asked for nothing yet. Since when.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        if let Phase::Reading(since) | Phase::Lingering(since) = self.phase { Some(since) } else { None }
+    /// Who goes first where there is no room, if anybody does: those who have asked for nothing yet, then those who have an
+    /// answer and do not take it; of either the one that has had the longest time.
+    pub(super) fn spare(&self, now: Instant) -> Option<(bool, Instant)> {
+        match self.phase {
+            Phase::Reading(since) | Phase::Lingering(since) => Some((false, since)),
+            Phase::Answering(since) if now >= since + TAKEN => Some((true, since)),
+            Phase::Waiting(_) | Phase::Answering(_) | Phase::Streaming => None,
+        }
     }
 
     /// It may do more without a word from the system.

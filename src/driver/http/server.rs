@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use mio::{Events, Interest, Poll, Token, Waker};
 use serde_json::{Value, json};
+use socket2::SockRef;
 
 use super::client::{Client, Turn};
 use super::doors::Doors;
@@ -18,6 +19,7 @@ use super::route::{Refusal, Request, Route};
 use super::{Ask, Audience, Word};
 use crate::driver::clock;
 use crate::driver::status::{ListenLine, Status};
+use crate::driver::unread;
 
 const WAKE: Token = Token(0);
 const FIRST_DOOR: usize = 1;
@@ -33,6 +35,8 @@ const FRESH: Duration = Duration::from_millis(250);
 const REST: u32 = 10;
 /// Within this the loop answers, or is not well.
 const ANSWERS: Duration = Duration::from_secs(5);
+/// What the system may hold for a connection, in octets.
+const SEND_BUFFER: usize = 128 * 1024;
 /// After the system had no descriptor to spare.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -48,8 +52,9 @@ const PAGE_HEADERS: &str = "Content-Type: text/html; charset=utf-8\r\nContent-Se
 struct Snapshot {
     at: Instant,
     status: Arc<Status>,
-    /// As JSON, once somebody has asked for that.
+    /// As JSON, and as metrics of either format, once somebody has asked for that.
     json: Option<Arc<[u8]>>,
+    metrics: BTreeMap<bool, Arc<[u8]>>,
 }
 
 pub(super) struct Server {
@@ -242,11 +247,13 @@ impl Server {
                     return;
                 }
             };
-            if self.clients.len() >= CLIENTS && !self.make_room() {
+            if self.clients.len() >= CLIENTS && !self.make_room(now) {
                 continue; // dropped, and thereby closed
             }
             // Answers are short, and wait for nothing.
             let _as_well_without = stream.set_nodelay(true);
+            // Those who do not take their answers hold the system's memory, too.
+            let _as_well_without = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
             let token = self.next_client;
             self.next_client += 1;
             if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE).is_ok()
@@ -257,10 +264,10 @@ impl Server {
         }
     }
 
-    /// Who has rested longest without asking for anything goes.
-    fn make_room(&mut self) -> bool {
-        let idle = self.clients.iter().filter_map(|(token, client)| Some((client.idle_since()?, *token)));
-        idle.min().is_some_and(|(_, token)| self.clients.remove(&token).is_some())
+    /// Who can be spared goes.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let spare = self.clients.iter().filter_map(|(token, client)| Some((client.spare(now)?, *token)));
+        spare.min().is_some_and(|(_, token)| self.clients.remove(&token).is_some())
     }
 
     /// One request of one client at most, so that all get their turn.
@@ -348,7 +355,7 @@ impl Server {
     fn publish(&mut self, now: Instant, status: Box<Status>, took: Duration) {
         self.asked = None;
         self.not_before = Some(now + took * REST);
-        self.snapshot = Some(Snapshot { at: now, status: Arc::from(status), json: None });
+        self.snapshot = Some(Snapshot { at: now, status: Arc::from(status), json: None, metrics: BTreeMap::new() });
         for (token, route) in std::mem::take(&mut self.waiting) {
             self.show(now, token, &route);
         }
@@ -363,8 +370,9 @@ impl Server {
                 Some(why) => ("503 Service Unavailable", TEXT, format!("{why}\n").into_bytes().into()),
             },
             Route::Metrics { open } => {
-                let text = metrics::text(&snapshot.status, &self.meters, *open);
-                ("200 OK", metrics::content_type(*open), text.into_bytes().into())
+                let text = || metrics::text(&snapshot.status, &self.meters, *open).into_bytes().into();
+                let text = snapshot.metrics.entry(*open).or_insert_with(text);
+                ("200 OK", metrics::content_type(*open), text.clone())
             }
             _ => ("200 OK", JSON, snapshot.json.get_or_insert_with(|| body(&snapshot.status)).clone()),
         };
@@ -372,6 +380,9 @@ impl Server {
     }
 
     fn answer(&mut self, now: Instant, token: usize, status: &str, headers: &str, content: Arc<[u8]>) {
+        for given_up in unread::too_old(&content, self.clients.values().filter_map(Client::held)) {
+            self.clients.retain(|_, client| client.held().is_none_or(|(_, held)| !Arc::ptr_eq(held, &given_up)));
+        }
         // It may have gone.
         if let Some(client) = self.clients.get_mut(&token) {
             client.answer(now, status, headers, content);

@@ -1,5 +1,9 @@
 //! Clients of the control socket that ask for more than they should get, and what that costs.
 
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+
+use super::http::free_port;
 use super::*;
 
 impl Daemon {
@@ -82,6 +86,78 @@ fn small_pieces_take_bounded_memory() {
             .as_bytes(),
     );
     assert!(reply.contains("f:1:1: is larger than 8388608 bytes"), "{}", &reply[..reply.len().min(500)]);
+}
+
+/// Thousands of VIPs that need no checks, and a status of some megabytes.
+fn large_site(router: &Router, more: &str) -> String {
+    let service = |number: u32| {
+        let (high, low) = (number / 250, number % 250);
+        format!("[[service]]\nname = \"s{number}\"\nvips = [\"198.18.{high}.{low}\"]\nport = 80\nrequired = 0\n")
+    };
+    let small = config(router, 9, ONE, "0s").replace("[daemon]", &format!("[daemon]\n{more}"));
+    (0..8000).map(service).fold(small, |text, service| text + &service)
+}
+
+/// Those who ask for much and do not take it are given up when it is too much together: the first of them first.
+#[test]
+fn replies_that_nobody_takes_have_bounded_memory() {
+    let router = Router::start();
+    let herald = answering(&large_site(&router, ""));
+    let size = herald.reply(b"{\"command\":\"status\"}\n").len();
+    let mut slow: Vec<UnixStream> = Vec::new();
+    for _ in 0..2 * (32 << 20) / size {
+        let mut stream = UnixStream::connect(herald.socket()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"{\"command\":\"status\"}\n").unwrap();
+        slow.push(stream);
+        // So much that the daemon does not lose patience.
+        for stream in &mut slow {
+            let _given_up = stream.read_exact(&mut [0; 64 << 10]);
+        }
+    }
+    let mut rest = String::new();
+    slow[0].read_to_string(&mut rest).unwrap();
+    assert!(!rest.ends_with('\n'), "the first has been given up");
+    // A status, its text and what waits; twice as much has been replied.
+    assert!(herald.peak() < 32 + 100, "{} MiB", herald.peak());
+    let mut last = std::io::BufReader::new(slow.pop().unwrap());
+    rest.clear();
+    std::io::BufRead::read_line(&mut last, &mut rest).unwrap();
+    assert!(rest.ends_with('\n'), "the last has had no time yet");
+}
+
+/// However many ask for metrics at a time, and do not take them: they are written once for all, and the others are answered.
+#[test]
+fn metrics_that_nobody_takes_keep_nobody_waiting() {
+    let router = Router::start();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let herald = answering(&large_site(&router, &format!("http_listen = \"{address}\"")));
+    let connect = || {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let deaf: Vec<TcpStream> = (0..1024)
+        .map(|_| {
+            let mut stream = connect();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    for path in ["/healthz", "/api/v1/status", "/metrics"] {
+        let begun = clock();
+        let mut text = String::new();
+        // Those who are there have a second to take what they have asked for; until then there is no room.
+        while text.is_empty() {
+            let mut stream = connect();
+            let asked = stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+            let _turned_away = asked.and_then(|()| stream.read_to_string(&mut text));
+            assert!(clock() - begun < Duration::from_secs(5), "{path}: no answer");
+        }
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{path}: {text:.100}");
+    }
+    assert!(herald.peak() < 32 + 100, "{} MiB", herald.peak());
+    drop(deaf);
 }
 
 /// A name that is much too long is compared with none of ten thousand services, and not repeated.

@@ -14,7 +14,7 @@ use super::{ONE, announce, config, withdraw};
 use crate::VIP;
 
 /// A port that nobody has now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

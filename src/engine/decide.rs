@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::status::ServiceReasons;
 use super::{Engine, Notice, Output};
 use crate::announce::{ServiceHealth, Share};
 use crate::health::{self, HealthEvent, ServiceState};
@@ -14,10 +15,10 @@ impl Engine {
             let words = self.guard_words(event);
             self.outputs.push(Output::Notice(Notice::Guard(event, words)));
         }
-        let mut outputs = std::mem::take(&mut self.outputs);
+        let (mut outputs, mut known) = (std::mem::take(&mut self.outputs), ServiceReasons::new());
         while let Some(event) = self.announce.poll_event() {
             self.vip_decided(event.vip, event.to);
-            outputs.push_vip(event, || self.reason(event.cause, &event.vip));
+            outputs.push_vip(event, || self.reason(event.cause, &event.vip, &mut known));
         }
         self.outputs = outputs;
         while let Some(event) = self.announce.poll_aggregate_event() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::aggregate::aggregate_state;
-use super::status::vip_state;
+use super::status::{ServiceReasons, vip_state};
 use super::{Engine, Input};
 use crate::config::{Attributes, Config};
 use crate::prefix::Prefix;
@@ -70,6 +70,7 @@ impl Engine {
         let (before, after) = (&before.0, &self.routes().0);
         let prefixes: BTreeSet<&Prefix> = before.keys().chain(after.keys()).collect();
         let differing = prefixes.into_iter().filter(|prefix| before.get(prefix) != after.get(prefix));
+        let mut known = ServiceReasons::new();
         let foreseen = differing.map(|prefix| {
             let state = |routes: &BTreeMap<_, (&'static str, _)>| Some(routes.get(prefix)?.0.to_owned());
             let route =
@@ -77,7 +78,7 @@ impl Engine {
             let (from, to) = (state(before), state(after));
             Foreseen {
                 prefix: prefix.to_string(),
-                reason: if from == to { None } else { self.why_so(prefix) },
+                reason: if from == to { None } else { self.why_so(prefix, &mut known) },
                 from,
                 to,
                 route_before: route(before),
@@ -87,9 +88,9 @@ impl Engine {
         foreseen.collect()
     }
 
-    fn why_so(&self, prefix: &Prefix) -> Option<String> {
+    fn why_so(&self, prefix: &Prefix, known: &mut ServiceReasons) -> Option<String> {
         if let Some(status) = self.announce.vip(prefix) {
-            return Some(self.reason(status.cause, prefix).to_string());
+            return Some(self.reason(status.cause, prefix, known).to_string());
         }
         let status = self.announce.aggregate(prefix)?;
         Some(self.aggregate_reason(status.cause, status.tally, None, prefix).to_string())

@@ -132,6 +132,9 @@ impl Reason {
     }
 }
 
+/// What has been found at this moment, by the services' numbers: many VIPs may be of one service, which may have many checks.
+pub(super) type ServiceReasons = BTreeMap<usize, Option<ServiceReason>>;
+
 impl ServiceReason {
     fn new(index: usize, engine: &Engine) -> Option<ServiceReason> {
         let Engine { config, health, .. } = engine;
@@ -198,11 +201,13 @@ impl fmt::Display for ServiceReason {
 
 impl Engine {
     /// Looks up what `cause` means for `vip`.
-    pub(super) fn reason(&self, cause: VipCause, vip: &Prefix) -> Reason {
+    pub(super) fn reason(&self, cause: VipCause, vip: &Prefix, known: &mut ServiceReasons) -> Reason {
         let service = match cause {
             VipCause::ServiceDown(service)
             | VipCause::ServiceUndecided(service)
-            | VipCause::Doubted(_, Fault::Service(service)) => ServiceReason::new(service, self),
+            | VipCause::Doubted(_, Fault::Service(service)) => {
+                known.entry(service).or_insert_with(|| ServiceReason::new(service, self)).clone()
+            }
             _ => None,
         };
         let drain = match cause {
@@ -219,8 +224,10 @@ impl Engine {
         let in_order = self.config.bgp.iter().flat_map(|bgp| &bgp.peers);
         let in_order = in_order.filter_map(|peer| by_name.get(&peer.name).copied());
         let peers: Vec<&Peer> = in_order.chain(self.speaker.members()).collect();
+        let mut known = ServiceReasons::new();
+        let vips = self.config.vips.iter();
         Status {
-            vips: self.config.vips.iter().filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, clock)).collect(),
+            vips: vips.filter_map(|(vip, entry)| self.vip_line(vip, entry, &peers, &mut known, clock)).collect(),
             aggregates: self.aggregate_lines(&peers, clock),
             services: (0..self.config.services.len()).map(|index| self.service_line(index, clock)).collect(),
             peers: peers.iter().map(|peer| self.peer_line(peer, clock)).chain(self.gobgp_line(clock)).collect(),
@@ -242,6 +249,7 @@ impl Engine {
         vip: &Prefix,
         entry: &config::Vip,
         peers: &[&Peer],
+        known: &mut ServiceReasons,
         clock: &WallClock,
     ) -> Option<VipLine> {
         let status = self.announce.vip(vip)?;
@@ -249,7 +257,7 @@ impl Engine {
             address: vip.to_string(),
             state: vip_state(status.state).to_owned(),
             since: clock.timestamp(status.since),
-            reason: self.reason(status.cause, vip).to_string(),
+            reason: self.reason(status.cause, vip, known).to_string(),
             until: status.cause.until().map(|at| clock.timestamp(at)),
             services: entry.services.iter().map(|index| self.config.services[*index].name.to_string()).collect(),
             peers: self.told(vip, peers),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::drain::{DrainLine, Target};
-use super::status::{ServiceLine, VipLine, service_state, vip_state};
+use super::status::{ServiceLine, ServiceReasons, VipLine, service_state, vip_state};
 use crate::announce::VipState;
 use crate::bgp::as_path::Segment;
 use crate::bgp::attribute::PathAttributes;
@@ -91,7 +91,8 @@ impl Engine {
         }
         let Some(config) = self.config.vips.get(&prefix) else { return Err(self.no_such_vip(text)) };
         let peers: Vec<&Peer> = self.speaker.peers().map(|(_, peer)| peer).collect();
-        let vip = self.vip_line(&prefix, config, &peers, clock).ok_or_else(|| self.no_such_vip(text))?;
+        let vip = self.vip_line(&prefix, config, &peers, &mut ServiceReasons::new(), clock);
+        let vip = vip.ok_or_else(|| self.no_such_vip(text))?;
         let wanted = self.announce.wanted(&prefix);
         let mut services: Vec<ServiceLine> =
             config.services.iter().map(|index| self.service_line(*index, clock)).collect();
@@ -120,10 +121,12 @@ impl Engine {
         let peers: Vec<&Peer> = self.speaker.peers().map(|(_, peer)| peer).collect();
         let line = self.aggregate_line(prefix, &peers, clock)?;
         let wanted = self.announce.wanted(prefix);
+        let mut known = ServiceReasons::new();
         let member = |vip: &Prefix| {
             let status = self.announce.vip(vip)?;
             let state = vip_state(status.state).to_owned();
-            let reason = (status.state != VipState::Announced).then(|| self.reason(status.cause, vip).to_string());
+            let is_announced = status.state == VipState::Announced;
+            let reason = (!is_announced).then(|| self.reason(status.cause, vip, &mut known).to_string());
             Some(WhyMember { address: vip.to_string(), state, reason })
         };
         let mut members: Vec<WhyMember> = config.members.iter().filter_map(member).collect();

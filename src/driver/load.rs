@@ -23,6 +23,8 @@ use crate::config::{
 const MAX_FILE: u64 = 8 << 20;
 /// The most that all files may have together.
 const MAX_TOTAL: u64 = 32 << 20;
+/// The most values, keys and commas of texts that anybody may have understood: some 20,000 services.
+const MAX_VALUES: usize = 300_000;
 /// The largest text that a configuration names: GLB's tables, which programs write.
 const MAX_TEXT: u64 = 64 << 20;
 
@@ -114,12 +116,13 @@ pub(crate) fn read_sources(path: &Path, errors: &mut Vec<Diagnostic>) -> Vec<Sou
     sources
 }
 
-/// Whether texts that somebody else has read are as small as [`read_sources`] wants them.
+/// Whether texts that somebody else has read are as small as [`read_sources`] wants them; those of anybody must not be much
+/// larger once they are understood, either.
 ///
 /// # Errors
 /// The first that is too large, or too much.
-pub(crate) fn look_at_sizes(sources: &[Source]) -> Result<(), Vec<Diagnostic>> {
-    let mut total = 0;
+pub(crate) fn look_at_sizes(sources: &[Source], audience: Audience) -> Result<(), Vec<Diagnostic>> {
+    let (mut total, mut values) = (0, 0);
     for source in sources {
         let (size, path) = (source.text.len() as u64, Path::new(&*source.name));
         total += size;
@@ -128,6 +131,13 @@ pub(crate) fn look_at_sizes(sources: &[Source]) -> Result<(), Vec<Diagnostic>> {
         }
         if total > MAX_TOTAL {
             return Err(vec![at_start(path, too_much())]);
+        }
+        // Each value has one of these before it.
+        values += source.text.bytes().filter(|octet| b"=,[{".contains(octet)).count();
+        if audience == Audience::Anybody && values > MAX_VALUES {
+            let fault =
+                format!("with this file there are more than {MAX_VALUES} values: it takes somebody who may reload");
+            return Err(vec![at_start(path, fault)]);
         }
     }
     Ok(())

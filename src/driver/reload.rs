@@ -72,7 +72,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
 /// # Errors
 /// As [`load`].
 pub(crate) fn load_texts(sources: Vec<Source>, audience: Audience) -> Result<Loaded, Vec<Diagnostic>> {
-    load::look_at_sizes(&sources)?;
+    load::look_at_sizes(&sources, audience)?;
     load::read_texts(sources, audience).and_then(take)
 }
 

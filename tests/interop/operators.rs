@@ -113,6 +113,19 @@ fn who_may_only_look_is_not_read_to() {
     }
 }
 
+/// What is short as text and long once it is understood is not understood for everybody.
+#[test]
+fn who_may_only_look_does_not_fill_the_memory() {
+    let host = Host::new("");
+    let candidate = Path::new(&host.program).with_file_name("candidate.toml");
+    fs::write(&candidate, format!("x = [{}]\n", "[],".repeat(1 << 20))).unwrap();
+    let diff = ["diff", "--config", candidate.to_str().unwrap()];
+    let (code, text) = host.nobody(&[LOOK], &diff);
+    assert!(code == Some(1) && text.contains("more than 300000 values: it takes somebody who may reload"), "{text}");
+    let (code, text) = host.nobody(&[ACT], &diff);
+    assert!(code == Some(1) && text.contains("unknown key `x`"), "{text}");
+}
+
 /// Those who may not use it take no place from those who may, and those who look none from those who act.
 #[test]
 fn a_crowd_keeps_nobody_out() {

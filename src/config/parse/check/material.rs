@@ -11,6 +11,10 @@ use crate::config::{FileReference, FileRole, Pattern};
 
 /// For a compiled expression, in bytes.
 const MAX_REGEX: usize = 1 << 20;
+/// What is larger than this is a large one, ...
+const LARGE_REGEX: usize = 128 * 1024;
+/// ... and there are not so many of these.
+const MAX_LARGE: usize = 256;
 /// Different expressions in one configuration: compiling them takes time and memory.
 const MAX_REGEXES: usize = 4096;
 /// The longest text that is sent or expected, in octets.
@@ -20,6 +24,7 @@ const MAX_OCTETS: usize = 65_536;
 #[derive(Default)]
 pub(super) struct Material {
     regexes: BTreeMap<String, Result<regex::bytes::Regex, String>>,
+    large: usize,
     references: BTreeSet<(FileRole, PathBuf, Place)>,
 }
 
@@ -56,14 +61,8 @@ impl Material {
             findings.error(item.place, format!("there are more than {MAX_REGEXES} different expressions"));
             return None;
         }
-        let compile = || {
-            let regex = regex::bytes::RegexBuilder::new(text).size_limit(MAX_REGEX).build();
-            // The last line of the message says what is wrong; those before draw it.
-            regex.map_err(|error| {
-                error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-            })
-        };
-        match self.regexes.entry(text.to_owned()).or_insert_with(compile) {
+        let large = &mut self.large;
+        match self.regexes.entry(text.to_owned()).or_insert_with(|| compile(text, large)) {
             Ok(regex) => Some(Pattern::Regex(regex.clone())),
             Err(error) => {
                 findings.error(item.place, format!("`{}` is not a regular expression: {error}", item.name));
@@ -89,6 +88,24 @@ impl Material {
             }
         }
     }
+}
+
+/// `large` counts those that are.
+fn compile(text: &str, large: &mut usize) -> Result<regex::bytes::Regex, String> {
+    let within = |size| regex::bytes::RegexBuilder::new(text).size_limit(size).build();
+    let compiled = match within(LARGE_REGEX) {
+        Err(regex::Error::CompiledTooBig(_)) if *large >= MAX_LARGE => {
+            return Err(format!("it takes more than {LARGE_REGEX} bytes, and {MAX_LARGE} others do"));
+        }
+        Err(regex::Error::CompiledTooBig(_)) => {
+            *large += 1;
+            within(MAX_REGEX)
+        }
+        compiled => compiled,
+    };
+    // The last line of the message says what is wrong; those before draw it.
+    compiled
+        .map_err(|error| error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
 }
 
 /// A text that is found anywhere.
@@ -137,4 +154,19 @@ fn sane(item: &Item, octets: Vec<u8>, findings: &mut Findings) -> Option<Vec<u8>
     };
     findings.error(item.place, fault);
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_expressions_are_few() {
+        let mut large = MAX_LARGE - 1;
+        assert!(compile("^[a-z]+$", &mut large).is_ok() && large == MAX_LARGE - 1);
+        let text = "[a-z]{3000}";
+        assert!(compile(text, &mut large).is_ok() && large == MAX_LARGE);
+        assert_eq!(compile(text, &mut large).unwrap_err(), "it takes more than 131072 bytes, and 256 others do");
+        assert!(compile("^[a-z]+$", &mut large).is_ok(), "others are not concerned");
+    }
 }

@@ -140,7 +140,7 @@ fn metrics_that_nobody_takes_keep_nobody_waiting() {
     let deaf: Vec<TcpStream> = (0..1024)
         .map(|_| {
             let mut stream = connect();
-            stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             stream
         })
         .collect();

@@ -1,7 +1,7 @@
 //! The HTTP server: what it answers, and what becomes of those who behave badly.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use herald::driver::clock;
@@ -111,13 +111,27 @@ fn what_is_served() {
     assert!(missing.body.contains("there is no VIP"), "{}", missing.body);
     assert_eq!(get("/etc/passwd").status, 404);
     // Without a body to HEAD, with its length.
-    let head = ask(scene.address, b"HEAD /healthz HTTP/1.1\r\nConnection: close\r\n\r\n");
+    let head = ask(scene.address, b"HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(head.status == 200 && head.body.is_empty() && head.head.contains("Content-Length: 3"), "{}", head.head);
     // Two requests at once on one connection, in order.
-    let two = ask(scene.address, b"GET /healthz HTTP/1.1\r\n\r\nGET /readyz HTTP/1.1\r\nConnection: close\r\n\r\n");
+    let two = ask(
+        scene.address,
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
     assert!(two.body.starts_with("ok\nHTTP/1.1 200 OK\r\n") && two.body.ends_with("\r\n\r\nready\n"), "{}", two.body);
+    // More than fit into the daemon's hands, and from one that says nothing more but listens.
+    for path in ["/healthz", "/metrics", "/", "/api/v1/why/192.0.2.1"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let mut stream = connect(scene.address);
+        stream.write_all(request.repeat(600).as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), 600, "{path}");
+    }
     for (request, status) in [
         (&b"POST / HTTP/1.1\r\n\r\n"[..], 405),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", 400),
         (b"GET / HTTP/9.9\r\n\r\n", 505),
         (&[b'x'; 20_000], 431),
@@ -131,7 +145,10 @@ fn what_is_served() {
 fn metrics_tell_what_has_happened() {
     let mut scene = Scene::start();
     let metrics = |accept: &str| {
-        ask(scene.address, format!("GET /metrics HTTP/1.1\r\nAccept: {accept}\r\nConnection: close\r\n\r\n").as_bytes())
+        ask(
+            scene.address,
+            format!("GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
     };
     let plain = metrics("*/*");
     assert!(plain.head.contains("text/plain; version=0.0.4"), "{}", plain.head);
@@ -190,7 +207,7 @@ fn metrics_tell_what_has_happened() {
 fn events_are_streamed() {
     let mut scene = Scene::start();
     let mut stream = connect(scene.address);
-    stream.write_all(b"GET /api/v1/events HTTP/1.1\r\n\r\n").unwrap();
+    stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
     assert_eq!(
         lines.by_ref().find(|line| line.starts_with("Content-Type")).unwrap(),
@@ -214,7 +231,7 @@ fn those_who_behave_badly_cost_nothing() {
     let mut deaf: Vec<TcpStream> = (0..50).map(|_| connect(scene.address)).collect();
     for stream in &mut deaf {
         // Far more answers than fit into anything.
-        let _until_it_is_full = stream.write_all(&b"GET / HTTP/1.1\r\n\r\n".repeat(500));
+        let _until_it_is_full = stream.write_all(&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500));
     }
     let begun = clock();
     assert_eq!(get(scene.address, "/healthz").status, 200);

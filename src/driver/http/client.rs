@@ -122,6 +122,8 @@ impl Client {
         match self.phase {
             Phase::Reading(since) | Phase::Lingering(since) => Some((false, since)),
             Phase::Answering(since) if now >= since + TAKEN => Some((true, since)),
+            // It has nothing more to say, and is perhaps not there any more.
+            Phase::Waiting(since) if self.ended && now >= since + TAKEN => Some((true, since)),
             Phase::Waiting(_) | Phase::Answering(_) | Phase::Streaming => None,
         }
     }
@@ -163,6 +165,9 @@ impl Client {
             return Turn::Gone;
         }
         if matches!(self.phase, Phase::Answering(_)) && self.outbox.is_empty() {
+            if self.ended && !self.keep {
+                return Turn::Gone;
+            }
             self.phase = if self.keep { Phase::Reading(now) } else { Phase::Lingering(now) };
             if !self.keep && self.stream.shutdown(Shutdown::Write).is_err() {
                 return Turn::Gone;
@@ -211,17 +216,20 @@ impl Client {
         }
     }
 
-    /// What is sent while an answer is awaited: a next request, for later, or the end.
+    /// What is sent while an answer is awaited: a next request, for later, or the end of them.
     fn discard(&mut self) -> io::Result<()> {
         let mut buffer = [0; READ];
         loop {
+            // More of them than this wait with the system.
+            if self.waits() && (self.ended || self.inbox.len() >= route::HEAD) {
+                return Ok(());
+            }
             match self.stream.read(&mut buffer) {
+                // It may still listen.
+                Ok(0) if self.waits() => self.ended = true,
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) if self.waits() && self.inbox.len() + count <= route::HEAD => {
-                    self.inbox.extend_from_slice(&buffer[..count]);
-                }
-                Ok(_) if !self.waits() => {}
-                Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
+                Ok(count) if self.waits() => self.inbox.extend_from_slice(&buffer[..count]),
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.readable = false;
                     return Ok(());

@@ -91,14 +91,21 @@ pub(super) fn read(octets: &[u8]) -> Result<Option<Request>, Refusal> {
         let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
         found.and_then(|header| str::from_utf8(header.value).ok()).map(str::trim)
     };
+    let hosts = head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host")).count();
+    // RFC 9112 §3.2
+    if hosts > 1 || (hosts == 0 && head.version == Some(1)) {
+        return Err(Refusal::Malformed);
+    }
     // What is read has no body; one that has one is answered, and what comes then is not looked at.
-    let has_body =
-        header("content-length").is_some_and(|length| length != "0") || header("transfer-encoding").is_some();
+    let has_body = head.headers.iter().any(|header| {
+        let is_length = header.name.eq_ignore_ascii_case("content-length") && header.value != b"0";
+        is_length || header.name.eq_ignore_ascii_case("transfer-encoding")
+    });
     let says = |word: &str| {
         header("connection").is_some_and(|value| value.split(',').any(|it| it.trim().eq_ignore_ascii_case(word)))
     };
     let keep = !has_body && if head.version == Some(1) { !says("close") } else { says("keep-alive") };
-    let path = head.path.unwrap_or_default().split('?').next().unwrap_or_default();
+    let path = origin_form(head.path.unwrap_or_default()).split('?').next().unwrap_or_default();
     let route = match path {
         "/" | "/index.html" => Route::Page,
         "/healthz" => Route::Health,
@@ -114,6 +121,13 @@ pub(super) fn read(octets: &[u8]) -> Result<Option<Request>, Refusal> {
         },
     };
     Ok(Some(Request { route, head_only, keep, length }))
+}
+
+/// A target without the host that a proxy would have gone to (RFC 9112 §3.2.2).
+fn origin_form(target: &str) -> &str {
+    let absolute = target.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http"));
+    let Some((_, rest)) = absolute else { return target };
+    rest.find(['/', '?']).and_then(|at| rest.get(at..)).filter(|path| path.starts_with('/')).unwrap_or("/")
 }
 
 /// Without percent-encoding (RFC 3986 §2.1).
@@ -160,6 +174,10 @@ mod tests {
             ("/api/v1/why/%ff", Route::Missing),
             ("/api/v1/why/%+1", Route::Missing),
             ("/../etc/passwd", Route::Missing),
+            ("http://herald:9179/healthz?x", Route::Health),
+            ("HTTP://herald", Route::Page),
+            ("http://herald?x=/metrics", Route::Page),
+            ("ftp://herald/", Route::Missing),
         ] {
             assert_eq!(get(path, "").route, route, "{path}");
         }
@@ -173,11 +191,12 @@ mod tests {
         assert!(!get("/", "Content-Length: 5\r\n").keep && get("/", "content-length: 0\r\n").keep);
         let old = |headers: &str| read(format!("HEAD / HTTP/1.0\r\n{headers}\r\n").as_bytes()).unwrap().unwrap();
         assert!(!old("").keep && old("Connection: keep-alive\r\n").keep && old("").head_only);
+        assert!(!get("/", "Content-Length: 0\r\nContent-Length: 40\r\n").keep);
         // Two at once: each has its length.
-        let two = b"GET /healthz HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n";
+        let two = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let first = read(two).unwrap().unwrap();
-        assert_eq!((first.route, first.length), (Route::Health, 25));
-        assert_eq!(read(&two[25..]).unwrap().unwrap().route, Route::Page);
+        assert_eq!((first.route, first.length), (Route::Health, 34));
+        assert_eq!(read(&two[34..]).unwrap().unwrap().route, Route::Page);
     }
 
     #[test]
@@ -187,6 +206,8 @@ mod tests {
             (b"GET / HTTP/3.0\r\n\r\n", Refusal::Version),
             (b"\x16\x03\x01\x02\x00\x01\x00", Refusal::Malformed),
             (b"GET /\r\n\r\n", Refusal::Malformed),
+            (b"GET / HTTP/1.1\r\n\r\n", Refusal::Malformed),
+            (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", Refusal::Malformed),
             (&[b'A'; HEAD], Refusal::TooLarge),
         ] {
             assert_eq!(read(octets), Err(refusal), "{:?}", String::from_utf8_lossy(octets));

@@ -74,8 +74,9 @@ pub(super) struct Server {
     asked: Option<Instant>,
     /// Who waits for it, and for what.
     waiting: BTreeMap<usize, Route>,
-    /// Which VIPs are asked about, by whom; one of each connection at most.
-    questions: VecDeque<(usize, String)>,
+    /// Which VIPs are asked about, by whom; and in which order.
+    questions: BTreeMap<usize, String>,
+    turns: VecDeque<usize>,
     /// When the loop may be bothered again.
     not_before: Option<Instant>,
 }
@@ -110,7 +111,8 @@ impl Server {
             snapshot: None,
             asked: None,
             waiting: BTreeMap::new(),
-            questions: VecDeque::new(),
+            questions: BTreeMap::new(),
+            turns: VecDeque::new(),
             not_before: None,
         };
         server.show_doors();
@@ -210,6 +212,7 @@ impl Server {
             stays
         });
         self.ready.extend(told.into_iter().filter(|token| self.clients.contains_key(token)));
+        self.questions.retain(|token, _| self.clients.contains_key(token));
         let streams = self.clients.values().filter(|client| client.is_streaming()).count();
         self.audience.watchers.store(streams, Ordering::Relaxed);
         if self.doors.deadline().is_some_and(|at| at <= now) {
@@ -302,7 +305,8 @@ impl Server {
             }
             Route::Events => self.stream(now, token),
             Route::Why(vip) => {
-                self.questions.push_back((token, vip));
+                self.questions.insert(token, vip);
+                self.turns.push_back(token);
                 self.ask_why(now);
             }
             route => self.wants(now, token, route),
@@ -312,9 +316,9 @@ impl Server {
     /// Asks the loop the next question, if it may be bothered.
     fn ask_why(&mut self, now: Instant) {
         while self.not_before.is_none_or(|at| at <= now)
-            && let Some((token, vip)) = self.questions.pop_front()
+            && let Some(token) = self.turns.pop_front()
         {
-            if self.clients.contains_key(&token) {
+            if let Some(vip) = self.questions.remove(&token) {
                 // Until its answer is there, and says when the next one may be asked.
                 self.not_before = Some(now + ANSWERS);
                 (self.ask)(Ask::Why(token, vip));
@@ -338,9 +342,7 @@ impl Server {
         let is_early = self.not_before.is_some_and(|at| at > now);
         match &self.snapshot {
             // Whether the loop is well only the loop can say.
-            Some(snapshot) if route != Route::Health && (is_early || now < snapshot.at + FRESH) => {
-                self.show(now, token, &route);
-            }
+            Some(snapshot) if route != Route::Health && now < snapshot.at + FRESH => self.show(now, token, &route),
             Some(snapshot) if is_early && now < snapshot.at + ANSWERS => self.show(now, token, &route),
             _ => {
                 self.waiting.insert(token, route);

@@ -130,17 +130,22 @@ fn who_may_only_look_does_not_fill_the_memory() {
 #[test]
 fn a_crowd_keeps_nobody_out() {
     let host = Host::new("");
-    let crowd = |groups: &str, count: usize| {
+    // `told` of them are told that it is done.
+    let crowd = |groups: &str, count: usize, words: &str, told: usize| {
         let program = "import os, socket, sys\n\
-             sockets = []\n\
+             sockets, told = [], 0\n\
              for _ in range(int(sys.argv[2])):\n\
              \x20   s = socket.socket(socket.AF_UNIX)\n\
              \x20   s.connect(sys.argv[1])\n\
+             \x20   if sys.argv[3]:\n\
+             \x20       s.sendall((sys.argv[3] + '\\n').encode())\n\
+             \x20       told += b'true' in s.recv(100)\n\
              \x20   sockets.append(s)\n\
-             print('there', flush=True)\n\
+             print(told, flush=True)\n\
              sys.stdin.read()\n";
         let (socket, count) = (host.socket.clone(), count.to_string());
-        let user = ["--reuid=nobody", "--regid=nogroup", groups, "/usr/bin/python3", "-c", program, &socket, &count];
+        let python = ["/usr/bin/python3", "-c", program, &socket, &count, words];
+        let user = [&["--reuid=nobody", "--regid=nogroup", groups][..], &python].concat();
         let mut child = std::process::Command::new("setpriv")
             .args(user)
             .stdin(std::process::Stdio::piped())
@@ -149,17 +154,22 @@ fn a_crowd_keeps_nobody_out() {
             .unwrap();
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
-        assert_eq!(line, "there\n");
+        assert_eq!(line, format!("{told}\n"));
         child
     };
     let end = |mut child: std::process::Child| {
         drop(child.stdin.take());
         assert!(child.wait().unwrap().success());
     };
-    let strangers = crowd("--clear-groups", 200);
+    let strangers = crowd("--clear-groups", 200, "", 0);
     assert!(host.nobody(&[LOOK], &["status"]).1.contains("192.0.2.1/32"));
     end(strangers);
-    let lookers = crowd(&format!("--groups={}", id(LOOK)), 100);
+    let watchers = crowd(&format!("--groups={}", id(LOOK)), 20, "{\"command\":\"watch\"}", 12);
+    let (code, text) = host.nobody(&[LOOK], &["watch"]);
+    assert!(code == Some(2) && text.contains("12 watch already"), "{code:?} {text}");
+    end(crowd(&format!("--groups={}", id(ACT)), 5, "{\"command\":\"watch\"}", 4));
+    end(watchers);
+    let lookers = crowd(&format!("--groups={}", id(LOOK)), 100, "", 0);
     let (code, text) = host.nobody(&[ACT], &["drain", "192.0.2.1"]);
     assert_eq!(code, Some(0), "{text}");
     end(lookers);

@@ -311,6 +311,12 @@ fn bad_clients_of_the_control_socket_cost_nothing() {
     let unknown = reply(b"{\"command\":\"dance\"}\n");
     assert!(unknown.contains("unknown command") && unknown.contains("status"), "{unknown}");
     assert!(reply(&vec![b'x'; 70 << 20]).contains("too long"));
+    // The end ends a line, too.
+    let mut last = connect();
+    last.write_all(b"{\"command\":\"status\"}").unwrap();
+    last.shutdown(std::net::Shutdown::Write).unwrap();
+    let octets = read_to_end(last).recv_timeout(PATIENCE).expect("the daemon hangs up");
+    assert!(octets.starts_with(b"{\"ok\":true,") && octets.ends_with(b"\n"));
 
     // Some only connect, some ask without reading, some ask for ever; the next one still gets its answer.
     let idle: Vec<_> = (0..30).map(|_| connect()).collect();

@@ -290,7 +290,10 @@ impl Client {
             match self.stream.read(&mut buffer) {
                 Ok(0) => {
                     self.ended = true;
-                    return Request::Gone;
+                    // The end ends a line, too.
+                    self.looked_at = 0;
+                    let rest = std::mem::take(&mut self.inbox);
+                    return if rest.is_empty() { Request::Gone } else { Request::Line(rest) };
                 }
                 Ok(count) => {
                     // A request that drips in has no more time than one that does not come.

@@ -43,8 +43,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The loop's time is worth so many times what a snapshot takes of it.
 const REST: u32 = 10;
 
-/// Clients that watch at a time.
+/// Clients that watch at a time, ...
 const WATCHERS: usize = 16;
+/// ... and of these those who may only look.
+const LOOKING_ON: usize = 12;
 
 /// A request, as far as it is looked into before its command is known.
 #[derive(Deserialize)]
@@ -320,8 +322,10 @@ impl Server {
 
     /// From now on this client is told events, and is asked nothing any more.
     fn watch(&mut self, now: Instant, token: usize, _arguments: &str) {
-        if self.clients.values().filter(|client| client.is_watching()).count() >= WATCHERS {
-            return self.hang_up(now, token, &error(Refusal::busy(format!("{WATCHERS} watch already"))));
+        let watching = self.clients.values().filter(|client| client.is_watching()).count();
+        let rank = self.clients.get(&token).map_or(Rank::Look, Client::rank);
+        if watching >= if rank == Rank::Act { WATCHERS } else { LOOKING_ON } {
+            return self.hang_up(now, token, &error(Refusal::busy(format!("{watching} watch already"))));
         }
         if let Some(client) = self.clients.get_mut(&token) {
             client.watch(&line(&Reply::Result { ok: true, result: "watching" }));

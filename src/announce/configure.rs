@@ -41,7 +41,6 @@ impl Announce {
         self.grounds.configure(now, config);
         self.configure_vips(config);
         self.configure_aggregates(now, config);
-        self.release_if_ready();
         self.touch_all();
         self.settle(now);
     }
@@ -75,6 +74,7 @@ impl Announce {
         }
         self.rank();
         self.undecided = self.vips.iter().filter(|vip| !vip.is_decided()).count();
+        self.waiting = self.vips.iter().filter(|vip| vip.waits).count();
         for vip in before.into_values() {
             self.remove(&vip);
         }

@@ -22,9 +22,10 @@ impl Announce {
     }
 
     /// Ends the start-up wait when nothing is left to wait for.
-    pub(super) fn release_if_ready(&mut self) {
-        // Who keeps a route over our restart shall not be told that this is all while one is being readied.
-        let ready = self.stage == Stage::StartUp || self.waiting == 0;
+    fn release_if_ready(&mut self) {
+        // Who keeps a route over our restart shall not be told that this is all while one is being readied, or while it is not
+        // known yet whether it has to be.
+        let ready = self.stage == Stage::StartUp || (self.waiting == 0 && self.touched_vips.is_empty());
         if !self.is_released() && self.began.is_some() && self.undecided == 0 && ready {
             self.stage = Stage::Released;
             self.stage_ends = None;

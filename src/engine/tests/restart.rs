@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::announce::Remembered;
 use crate::bgp::update::Update;
+use crate::engine::data_plane_job::DataPlaneOutcome;
 use crate::engine::saved::Saved;
 use crate::health::ProbeOutcome;
 use crate::wall::WallClock;
@@ -34,11 +35,15 @@ fn vip(n: u8) -> Prefix {
 
 /// A daemon that announced 192.0.2.1 to .3, .4 as degraded, and .9, which is configured no more.
 fn resumed() -> World {
+    resumed_with(config())
+}
+
+fn resumed_with(config: Arc<Config>) -> World {
     let now = crate::timers::origin();
     let state = |n| if n == 4 { VipState::Degraded } else { VipState::Announced };
     let remembered = |n| (vip(n), Remembered { state: state(n), since: now.checked_sub(n as u32 * SECOND) });
     let remembered: BTreeMap<_, _> = [1, 2, 3, 4, 9].map(remembered).into();
-    let mut world = World::begin(now, Engine::resume(now, 1, remembered), config());
+    let mut world = World::begin(now, Engine::resume(now, 1, remembered), config);
     world.input(Input::CheckNow);
     world
 }
@@ -162,6 +167,37 @@ fn a_reload_during_the_wait_changes_what_is_waited_for() {
     fewer.vips.retain(|prefix, _| *prefix < vip(3));
     world.input(Input::Configure(Arc::new(fewer)));
     assert_eq!(world.told(), ["-192.0.2.3/32", "-192.0.2.4/32", "end"]);
+}
+
+/// Routers keep the routes while the data plane is being readied, also those of VIPs that depend on such a one.
+#[test]
+fn end_of_rib_waits_for_the_data_plane() {
+    let mut config = Config::clone(&config());
+    let vips = config.vips.iter_mut().filter(|(prefix, _)| **prefix >= vip(3));
+    vips.for_each(|(_, on)| on.depends_on.push(config::Dependency::Vip(vip(2))));
+    let hook =
+        "[hooks]\ndata_plane = \"/bin/lb\"\n[[service]]\nname = \"x\"\nvips = [\"192.0.2.1\"]\nport = 1\nchecks = []\n";
+    let hook = [Source { name: "test".into(), text: hook.to_owned() }];
+    config.hooks = config::parse(&hook).unwrap().hooks;
+    for reloaded in [false, true] {
+        let mut world = resumed_with(Arc::new(config.clone()));
+        world.establish_with(&helper(false));
+        assert_eq!(world.told(), ["-192.0.2.9/32"]);
+        (1..=4).for_each(|n| world.verdict(n, true));
+        assert_eq!(world.told(), [""; 0], "the data plane is not ready for any of them");
+        let mut told = Vec::new();
+        while told.last().is_none_or(|last| last != "end") {
+            if reloaded {
+                world.input(Input::Configure(Arc::new(config.clone())));
+            }
+            let ground::Step::DataPlane(job) = world.steps.remove(0) else { continue };
+            let (id, vip) = (job.id, job.vip);
+            world.input(Input::DataPlaneDone(DataPlaneOutcome { id, vip, result: Ok(()), took: SECOND }));
+            told.extend(world.told());
+        }
+        let expected = ["+192.0.2.1/32", "+192.0.2.2/32", "+192.0.2.3/32", "+192.0.2.4/32 med 7", "end"];
+        assert_eq!(told, expected);
+    }
 }
 
 /// A covering prefix is decided upon when what is known of its members will do, whichever way.

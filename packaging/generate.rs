@@ -81,8 +81,9 @@ fn key(section: &str, line: &str) -> String {
     let default = if default.starts_with("required") { capital(default) } else { format!("Default: {default}") };
     let mut item =
         format!(".It Cm {key}\n{}.br\n{}.\n{}.\n", sentences(text), capital(&escaped(kind)), escaped(&default));
-    // Of a table the section about it is the example.
-    match example.first().map(|example| (*example).to_owned()).or_else(|| shown(section, key)) {
+    let is_table = ["table", "tables by name", "list of tables"].contains(&kind);
+    let header = || header(section, key).filter(|_| is_table);
+    match example.first().map(|example| (*example).to_owned()).or_else(header).or_else(|| shown(section, key)) {
         // A quotation mark would group arguments.
         Some(example) => {
             let _infallible = writeln!(item, ".Dl {}", escaped(&example).replace('"', "\\(dq"));
@@ -92,9 +93,21 @@ fn key(section: &str, line: &str) -> String {
     item
 }
 
+fn table_names() -> Regex {
+    Regex::new(r"\[+([a-z_.]+?)(?:\.?NAME)?\]+").expect("a pattern")
+}
+
+/// A table as the complete example begins it.
+fn header(section: &str, key: &str) -> Option<String> {
+    let path = table_names().captures(section).map_or(String::new(), |found| format!("{}.", &found[1]));
+    let path = regex::escape(&path);
+    let header = Regex::new(&format!(r"(?m)^#?(\[+{path}{key}(?:\.[a-z0-9-]+)?\]+)")).expect("a pattern");
+    header.captures(EXAMPLE).and_then(|found| Some(found.get(1)?.as_str().to_owned()))
+}
+
 /// A key as the complete example has it: in one of the tables that the section is about, or within some line.
 fn shown(section: &str, key: &str) -> Option<String> {
-    let headers = Regex::new(r"\[+([a-z_.]+?)(?:\.?NAME)?\]+").expect("a pattern");
+    let headers = table_names();
     let tables: Vec<&str> = headers.captures_iter(section).filter_map(|found| Some(found.get(1)?.as_str())).collect();
     let own = Regex::new(&format!(r"^#? ?({key}(?:\.[a-z]+)? *= *(?:{VALUE}))")).expect("a pattern");
     let inline = Regex::new(&format!(r"[{{,] *({key} = (?:{VALUE}))")).expect("a pattern");

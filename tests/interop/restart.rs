@@ -3,6 +3,7 @@
 //! Witness is a record of every route that the router removes, not a look at its table now and then.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::harness::herald::Herald;
@@ -199,3 +200,37 @@ fn a_session_reset_by_a_reload_moves_no_traffic(kind: Kind) {
 }
 
 with_routers!(a_reset, a_session_reset_by_a_reload_moves_no_traffic);
+
+/// Routers keep what the data plane is being readied for, and what depends on it.
+fn a_data_plane_that_takes_its_time_moves_no_traffic(kind: Kind) {
+    let site = Site::new();
+    let neighbour = site::neighbour(false, 65000, 65001);
+    let (router, watch) = helper(kind, &site, &neighbour);
+    let services = ["stays", "dies"];
+    services.iter().for_each(|service| script(&site, service, "exit 0"));
+    let program = site.lab().dir().join("ready");
+    fs::write(&program, "#!/bin/sh\nexec sleep 1\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let hook = format!("[hooks]\ndata_plane = \"{}\"\n", program.display());
+    let dependent = "[[vip]]\naddress = \"192.0.2.2\"\ndepends_on = [\"192.0.2.1\"]\n";
+    let config = config(&site, &neighbour, &services) + dependent + &hook;
+    let mut herald = Herald::start(&site.herald, &config);
+    holds(&*router, &neighbour, &services);
+    for round in 0..2 {
+        synchronised(&herald, 2 * round);
+        if round == 0 {
+            herald.kill()
+        } else {
+            herald.leave()
+        }
+        herald.run();
+        synchronised(&herald, 2 * (round + 1));
+        holds(&*router, &neighbour, &services);
+    }
+    for vip in services.iter().flat_map(|service| vips(service)) {
+        assert_eq!(watch.gone(&vip), 0, "{vip} left the router, if only for a moment");
+    }
+    content(&*router);
+}
+
+with_routers!(slow_data_plane, a_data_plane_that_takes_its_time_moves_no_traffic);

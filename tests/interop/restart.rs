@@ -212,17 +212,16 @@ fn a_data_plane_that_takes_its_time_moves_no_traffic(kind: Kind) {
     fs::write(&program, "#!/bin/sh\nexec sleep 1\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let hook = format!("[hooks]\ndata_plane = \"{}\"\n", program.display());
-    let dependent = "[[vip]]\naddress = \"192.0.2.2\"\ndepends_on = [\"192.0.2.1\"]\n";
-    let config = config(&site, &neighbour, &services) + dependent + &hook;
+    // The last verdict that is waited for is theirs, and then they have to be readied, too.
+    let on = |vip: &&str| format!("[[vip]]\naddress = \"{vip}\"\ndepends_on = [\"192.0.2.1\", \"2001:db8::1\"]\n");
+    let dependent: String = ["192.0.2.2", "2001:db8::2"].iter().map(on).collect();
+    let config = config(&site, &neighbour, &services) + &dependent + &hook;
     let mut herald = Herald::start(&site.herald, &config);
     holds(&*router, &neighbour, &services);
     for round in 0..2 {
         synchronised(&herald, 2 * round);
-        if round == 0 {
-            herald.kill()
-        } else {
-            herald.leave()
-        }
+        let end = if round == 0 { Herald::kill } else { Herald::leave };
+        end(&mut herald);
         herald.run();
         synchronised(&herald, 2 * (round + 1));
         holds(&*router, &neighbour, &services);

@@ -216,8 +216,9 @@ impl<'a> Page<'a> {
             let state = self.paint(mood, &format!("{:<9}", vip.state));
             let why = match (vip.state.as_str(), vip.peers.as_slice()) {
                 ("announced" | "degraded" | "frozen", []) => "no peer has it".to_owned(),
-                ("announced", peers) => format!("to {}", peers.join(", ")),
-                ("degraded" | "frozen", peers) => format!("to {}: {}", peers.join(", "), vip.reason),
+                // It will not stay so.
+                ("announced", peers) if vip.until.is_none() => format!("to {}", peers.join(", ")),
+                ("announced" | "degraded" | "frozen", peers) => format!("to {}: {}", peers.join(", "), vip.reason),
                 _ => vip.reason.clone(),
             };
             // The reason of a suppression has it in its words.

@@ -162,6 +162,23 @@ fn doubts_and_holds_are_in_plain_sight() {
     }
 }
 
+/// One that is still announced and will not be says why.
+#[test]
+fn what_will_go_says_why() {
+    let json = JSON.replacen(
+        r#""state": "announced", "since": "2026-01-01T00:56:48.000Z","#,
+        r#""state": "announced", "since": "2026-01-01T00:56:48.000Z", "until": "2026-01-01T01:00:05.000Z","#,
+        1,
+    );
+    let json = json.replacen("all services are up", "drained: new kernel", 1);
+    let status: Status = serde_json::from_str(&json).unwrap();
+    let page = Page::new(&status, &Filter::default(), false, None).text();
+    assert!(
+        page.contains("  192.0.2.1/32     announced   3m12s  to tor-a, tor-b: drained: new kernel; for 5s more\n"),
+        "{page}"
+    );
+}
+
 #[test]
 fn aligned_with_what_needs_attention_first() {
     let status: Status = serde_json::from_str(JSON).unwrap();

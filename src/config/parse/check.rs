@@ -250,7 +250,7 @@ impl Checks {
     pub(super) fn finish(self, findings: &mut Findings) -> (Vec<Check>, Vec<FileReference>, BTreeMap<Need, Position>) {
         for (name, named) in &self.named {
             if !named.used && !findings.is_incomplete() {
-                findings.error(named.place, format!("no service or backend uses check {}", quote(name)));
+                findings.warning(named.place, format!("no service or backend uses check {}", quote(name)));
             }
         }
         let references = self.material.finish(findings);

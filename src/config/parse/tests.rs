@@ -102,6 +102,7 @@ fn warnings_say_what_is_probably_not_meant() {
         (with("port", "required = 2"), "f:10:1: service `web` requires 2 backends, but only 1 can count: it is always down".to_owned()),
         (changed("\"10.1.0.1\"", "\"10.1.0.1\"\nweight = 0"), "f:10:1: service `web` requires 1 backends, but only 0 can count: it is always down".to_owned()),
         (changed("[[service.backend]]\naddress = \"10.1.0.1\"\n", ""), "f:10:1: service `web` has no backends: it is always down".to_owned()),
+        (with("type", "[checks.unused]\ntype = 'tcp'"), "f:10:9: no service or backend uses check `unused`".to_owned()),
         (with("type", "timeout = '2s'"), "f:10:11: `timeout` is longer than `interval`: a check that times out delays the next run of its own".to_owned()),
         (v6(BASE.to_owned()), format!("{NO_IPV6} runs over IPv4 and `next_hop_ipv6` is not set to an address").replace("warning: ", "")),
         (v6(with("peer_as", "next_hop_ipv4 = '10.0.0.1'").replace("10.0.0.2", "fe80::1%eth0").replace("65000", "65001")), format!("{NO_IPV6} runs over link-local addresses and `next_hop_ipv6` is not set to an address").replace("warning: ", "")),

@@ -83,7 +83,6 @@ fn check_errors() {
         (exec("command = ['true']"), "10:12: `command` must be an absolute path"),
         (exec("command = ['/bin/true', 1]"), "10:25: `command` must be a string, not the integer 1"),
         (exec("command = ['/bin/true', \"a\\u0000\"]"), "10:25: `command` must not hold a zero byte"),
-        (with("type", "[checks.unused]\ntype = 'tcp'"), "10:9: no service or backend uses check `unused`"),
         (changed("[\"web\"]", "[\"web\", \"web\"]"), "14:18: check `web` is listed twice"),
         (changed("[\"web\"]", "[\"web\", \"wbe\"]"), "14:18: there is no check `wbe`; did you mean `web`?"),
         (changed("[\"web\"]", "[\"web\", \"something\"]"), "14:18: there is no check `something`"),

@@ -93,7 +93,7 @@ pub(super) struct Messenger(Option<Sender<Word>>);
 enum Word {
     Ready,
     Reloading,
-    Stopping,
+    Stopping(Duration),
     Watchdog,
     Status(String),
 }
@@ -113,7 +113,10 @@ impl Messenger {
                     // From systemd 253 on it wants to know when (sd_notify(3)).
                     Word::Reloading => NotifyState::monotonic_usec_now()
                         .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-                    Word::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+                    Word::Stopping(within) => {
+                        let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
+                        sd_notify::notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(within)])
+                    }
                     Word::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
                     Word::Status(text) => sd_notify::notify(&[NotifyState::Status(text)]),
                 };
@@ -143,9 +146,11 @@ impl Messenger {
         self.0.is_some()
     }
 
-    /// The end begins.
-    pub(super) fn stopping(&self) {
-        self.say(Word::Stopping);
+    /// The end begins, and will be there within this time.
+    pub(super) fn stopping(&self, within: Duration) {
+        // What has been said before the end is said, too.
+        const SLACK: Duration = Duration::from_secs(5);
+        self.say(Word::Stopping(within + SLACK));
     }
 
     fn say(&self, word: Word) {

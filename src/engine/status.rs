@@ -56,6 +56,9 @@ pub struct Status {
     pub self_checks: Vec<SelfCheckLine>,
     /// What End-of-RIB still waits for after a start; `null` when that is over.
     pub wait: Option<WaitLine>,
+    /// Whether the daemon is stopping: nothing is announced anew.
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 /// One VIP.
@@ -241,6 +244,7 @@ impl Engine {
                 undecided: wait.undecided,
                 vips: self.announce.undecided().take(WAITING_SHOWN).map(|vip| vip.to_string()).collect(),
             }),
+            stopping: self.stopping.is_some(),
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::daemon::{Backend, Daemon};
 use super::router::{PATIENCE, Router};
-use super::{ONE, announce, config, withdraw};
+use super::{ONE, announce, announcing, config, withdraw};
 use crate::VIP;
 
 /// A port that nobody has now.
@@ -201,6 +201,22 @@ fn metrics_tell_what_has_happened() {
             && says(&format!("herald_backend_up{{service=\"web\",backend=\"127.0.0.1:{port}\"}} 0")))
         .then_some(())
     });
+}
+
+/// Who stops is well, and not ready.
+#[test]
+fn who_stops_is_not_ready() {
+    let mut router = Router::start();
+    let backend = Backend::start(0);
+    let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let text = with_http(&config(&router, backend.port, ONE, "1h"), &format!("\"{address}\""));
+    let herald = announcing(&text, &mut router);
+    herald.signal(Signal::TERM);
+    wait_for("the end of readiness", || (get(address, "/readyz").status == 503).then_some(()));
+    assert_eq!(get(address, "/readyz").body, "not ready: herald is stopping\n");
+    assert_eq!(get(address, "/healthz").status, 200);
+    let page = String::from_utf8(herald.ask(&["status"]).stdout).unwrap();
+    assert!(page.contains("Herald is stopping: "), "{page}");
 }
 
 #[test]

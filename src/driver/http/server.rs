@@ -393,8 +393,11 @@ impl Server {
     }
 }
 
-/// What there is still to be waited for after a start.
+/// What there is still to be waited for after a start, or that it ends.
 fn not_ready(status: &Status) -> Option<String> {
+    if status.engine.stopping {
+        return Some("not ready: herald is stopping".to_owned());
+    }
     let wait = status.engine.wait.as_ref()?;
     Some(format!("not ready: {} VIPs have no first verdict yet", wait.undecided))
 }

@@ -111,11 +111,11 @@ impl Reactor {
         let now = clock();
         match (request, self.stop) {
             (Request::Stop(signal), Stop::No) => {
-                self.oversight.watchdog.messenger.stopping();
+                let patience = self.config.daemon.shutdown_drain + self.config.longest_unbind_delay() + STOP_PATIENCE;
+                self.oversight.watchdog.messenger.stopping(patience);
                 self.scribe.note(Notice::Stopping(signal));
                 self.doors.close_all();
-                let patience = self.config.longest_unbind_delay() + STOP_PATIENCE;
-                self.stop = Stop::Withdrawing(now + self.config.daemon.shutdown_drain + patience);
+                self.stop = Stop::Withdrawing(now + patience);
                 self.feed(now, Input::Stop(format!("herald stopped by {signal}")));
             }
             (Request::GracefulRestart, Stop::No) => self.leave(now),
@@ -134,7 +134,7 @@ impl Reactor {
 
     /// Stops for a restart.
     fn leave(&mut self, now: Instant) {
-        self.oversight.watchdog.messenger.stopping();
+        self.oversight.watchdog.messenger.stopping(STOP_PATIENCE);
         self.scribe.note(Notice::Restart(Restart::Leaving(self.engine.heirs())));
         self.legacy = Some(self.engine.saved(&wall_clock(), self.keeper.boot_id()));
         self.feed(now, Input::Leave);

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::client::{self, AskError};
 use crate::engine::drain::DrainAnswer;
 
-/// What `--help` says at the end of both.
+/// What `--help` says at the end.
 pub(super) const HELP: &str = "\
 TARGET is a VIP or aggregate, `all`, `peer/NAME`, the name of a service, or a
 backend as `service/address:port`. Routes get GRACEFUL_SHUTDOWN (RFC 8326;
 towards our own AS also LOCAL_PREF 0) for daemon.drain_time, then they are
 withdrawn. Sessions stay up. A drain survives reloads and restarts. A drained
 backend does not count; when its service needs it, the VIPs of the service are
-drained.
+drained. What is drained already gets this reason and this end, or none.
 
 Exit codes: 0 done, 1 refused (there is no such target), 2 the daemon cannot be
 reached.
@@ -27,8 +27,21 @@ Examples:
   herald drain 192.0.2.1 --for 30m --reason \"new certificates\"
   herald drain web/10.1.0.11:8080
   herald drain peer/tor-a --reason \"line card swap\"
-  herald undrain peer/tor-a
   herald status --json | jq .drains";
+
+/// The same of the other one.
+pub(super) const HELP_BACK: &str = "\
+TARGET is what has been drained, as it was named then: `all` undoes `drain all`,
+and no drain of a single thing. `herald status` lists what is drained. Routes
+come back as the checks have it, without GRACEFUL_SHUTDOWN.
+
+Exit codes: 0 done, 1 refused (there is no such target), 2 the daemon cannot be
+reached.
+
+Examples:
+  herald undrain 192.0.2.1
+  herald undrain web/10.1.0.11:8080
+  herald undrain peer/tor-a";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DrainArgs {

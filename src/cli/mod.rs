@@ -61,7 +61,7 @@ enum Command {
     #[command(after_help = drain::HELP)]
     Drain(drain::DrainArgs),
     /// Bring back what `drain` has taken out of service
-    #[command(after_help = drain::HELP)]
+    #[command(after_help = drain::HELP_BACK)]
     Undrain(drain::UndrainArgs),
     /// Show what a reload would change: sessions, services, announcements
     #[command(after_help = diff::HELP)]

@@ -30,7 +30,7 @@ pub(super) use services::share;
 /// What `--help` says at its end.
 pub(super) const HELP: &str = "\
 Exit codes: 0 every VIP that is shown is announced, 1 one is not (or no peer has it), 2 the
-daemon cannot be reached.
+daemon cannot be reached, or nothing has one of the NAMEs.
 
 Examples:
   herald status
@@ -68,6 +68,10 @@ pub(super) fn run(args: &Args, socket: &Path) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if !args.filter.has_found(&status) {
+        super::complain("herald: nothing has this in its name or address; see `herald status`");
+        return ExitCode::from(2);
+    }
     // A reader that has gone away (`| head`) does not change the answer.
     let _read_or_not = io::stdout().lock().write_all(text.as_bytes());
     if status.engine.vips.iter().all(is_announced) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -151,6 +155,10 @@ impl<'a> Page<'a> {
         let Status { version, started_at, config, pool, .. } = self.status;
         let line = format!("herald {version}, up {}, {}", self.since(*started_at), config.path.display());
         self.line(&line);
+        if self.status.engine.stopping {
+            let head = self.paint(Mood::Bad, "Herald is stopping");
+            self.line(&format!("{head}: routes go, with GRACEFUL_SHUTDOWN first where shutdown_drain says so"));
+        }
         if config.stale {
             let when = config.failed_at.map(|at| format!(" {} ago", self.since(at))).unwrap_or_default();
             let head = self.paint(Mood::Bad, "configuration is STALE");

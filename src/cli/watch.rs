@@ -4,9 +4,11 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
 use serde_json::Value;
 
 use super::client;
+use crate::config::EventKind;
 
 /// What `--help` says at the end.
 pub(super) const HELP: &str = "\
@@ -20,12 +22,17 @@ chain from the result of a check upwards. The first line is
 what it has missed: {\"event\":\"dropped\",\"count\":N}.
 
 Exit codes: 0 interrupted, or the daemon has ended; 2 the daemon cannot be
-reached.
+reached, or there is no such kind of event.
 
 Examples:
   herald watch
   herald watch --event vip --event peer
   herald watch --json | jq 'select(.event == \"vip\" and .to == \"withdrawn\")'";
+
+/// Those that hooks may ask for, and two that only those hear who watch.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    EventKind::ALL.into_iter().map(EventKind::name).chain(["routes", "daemon"])
+}
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -33,7 +40,7 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     /// Only events of this kind; may be given several times
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(kinds()), hide_possible_values = true)]
     event: Vec<String>,
 }
 

@@ -209,6 +209,10 @@ fn no_such_service(config: &Config, name: &str) -> String {
     const MOST: usize = 2;
     let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     let names = config.services.iter().take(COMPARED).map(|service| &*service.name);
+    let half = shown.split_once('/').and_then(|(service, _)| names.clone().find(|known| *known == service));
+    if let Some(service) = half {
+        return format!("{shown:?} is no backend: write {service}/ADDRESS:PORT, with IPv6 in brackets");
+    }
     let alike = names.filter(|known| known.len().abs_diff(shown.len()) <= MOST);
     let near = alike.map(|known| (strsim::osa_distance(known, &shown), known)).min();
     let hint = near.filter(|(distance, _)| *distance <= MOST).map(|(_, known)| format!("; is it {known}?"));

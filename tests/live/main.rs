@@ -96,6 +96,12 @@ fn from_start_to_stop() {
     for wanted in [Seen::Established, announce(VIP), Seen::EndOfRib] {
         router.expect(&wanted);
     }
+    let typo = herald.ask(&["status", "wbe"]);
+    assert!(
+        typo.status.code() == Some(2) && String::from_utf8_lossy(&typo.stderr).contains("nothing has this"),
+        "{typo:?}"
+    );
+    assert_eq!(herald.ask(&["status", "web", "--trouble"]).status.code(), Some(0), "there may be none");
     let announced = herald.ask(&["status"]);
     assert!(announced.status.success(), "{announced:?}");
     assert!(String::from_utf8_lossy(&announced.stdout).contains("VIPs: 1 of 1 announced"), "{announced:?}");

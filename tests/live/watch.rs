@@ -147,6 +147,8 @@ fn watchers_that_behave_badly() {
             stream
         })
         .collect();
+    let typo = daemon.ask(&["watch", "--event", "vipp"]);
+    assert!(typo.status.code() == Some(2) && String::from_utf8_lossy(&typo.stderr).contains("'vip'"), "{typo:?}");
     let refused = herald().arg("watch").arg("--socket").arg(daemon.socket()).output().unwrap();
     let error = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(2) && error.contains("16 watch already"), "{error}");

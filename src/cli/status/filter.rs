@@ -39,6 +39,18 @@ impl Filter {
         self.only.is_empty() || self.only.contains(&section)
     }
 
+    /// Whether something has a name that was asked for, in what has been left; where only trouble is, there may be none.
+    pub(super) fn has_found(&self, status: &Status) -> bool {
+        let engine = &status.engine;
+        let is_empty = engine.vips.is_empty()
+            && engine.aggregates.is_empty()
+            && engine.services.is_empty()
+            && engine.peers.is_empty()
+            && engine.drains.is_empty()
+            && status.hooks.is_empty();
+        self.names.is_empty() || self.trouble || !is_empty
+    }
+
     /// Leaves what is to be shown.
     pub(super) fn apply(&self, status: &mut Status) {
         let engine = &mut status.engine;

@@ -69,6 +69,11 @@ impl fmt::Display for Cause {
             Cause::GivenUp(why) => f.write_str(why),
             Cause::Closed(None) => f.write_str("peer closed the connection"),
             Cause::Closed(Some(error)) => write!(f, "connection lost: {error}"),
+            // Some routers add our AS in octets, which says less.
+            Cause::Received(Notification { code: 2, subcode: 2, .. }) => {
+                let plain = Notification { code: 2, subcode: 2, data: Vec::new() };
+                write!(f, "peer sent {plain} (the router has another AS for us than local_as)")
+            }
             Cause::Received(notification) => write!(f, "peer sent {notification}"),
             // These codes have no subcodes and their name is the reason: naming them again would say nothing.
             Cause::Sent(Notification { code: 4 | 8, .. }, why) => f.write_str(why),
@@ -105,6 +110,8 @@ mod tests {
         let cease = Cause::Received(Notification { code: 6, subcode: 2, data: b"\x04bye!".to_vec() });
         let words = cease.to_string();
         assert!(words.starts_with("peer sent Cease") && words.contains("bye!"), "{words}");
+        let words = Cause::Received(Notification { code: 2, subcode: 2, data: vec![0xfd, 0xe9] }).to_string();
+        assert_eq!(words, "peer sent OPEN Message Error/Bad Peer AS (the router has another AS for us than local_as)");
         let words = Cause::Sent(notification(2, 2), "peer AS is 1, expected 2".into()).to_string();
         assert!(words.starts_with("peer AS is 1, expected 2 (sent ") && words.contains("Bad Peer AS"), "{words}");
     }

@@ -50,6 +50,12 @@ fn summary(changes: &Changes, done: bool) -> String {
         (kept, all) if kept == all => "; every session is kept".to_owned(),
         (kept, all) => format!("; {kept} of {all} sessions are kept as they are"),
     };
+    let is_reset = changes.diff.peers.iter().any(|entry| entry.change == Kind::Reset);
+    let reset = if is_reset {
+        "; a router has none of our routes while its session is reset, unless it keeps them (graceful restart)"
+    } else {
+        ""
+    };
     let counts = changes.diff.count();
     let gone = changes.announcements.iter().filter(|route| route.route_before.is_some() && route.route_after.is_none());
     let gone = match gone.count() {
@@ -60,8 +66,10 @@ fn summary(changes: &Changes, done: bool) -> String {
     match (counts.is_empty(), done) {
         (true, true) => format!("Reloaded: nothing is different{sessions}{gone}."),
         (true, false) => format!("Nothing is different{sessions}{gone}."),
-        (false, true) => format!("Reloaded: {}{sessions}{gone}.", counts.join(", ")),
-        (false, false) => format!("A reload means: {}{sessions}{gone}. Nothing has changed yet.", counts.join(", ")),
+        (false, true) => format!("Reloaded: {}{sessions}{reset}{gone}.", counts.join(", ")),
+        (false, false) => {
+            format!("A reload means: {}{sessions}{reset}{gone}. Nothing has changed yet.", counts.join(", "))
+        }
     }
 }
 

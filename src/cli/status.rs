@@ -353,7 +353,11 @@ impl<'a> Page<'a> {
 
     fn heading(&mut self, what: &str, good: usize, all: usize, state: &str) {
         let mood = if good == all { Mood::Good } else { Mood::Bad };
-        let count = self.paint(mood, &format!("{good} of {all} {state}"));
+        let count = match self.filter.is_for_trouble() {
+            // The others are not shown.
+            true => self.paint(Mood::Bad, &format!("{all} in need of attention")),
+            false => self.paint(mood, &format!("{good} of {all} {state}")),
+        };
         self.line("");
         self.line(&format!("{what}: {count}"));
     }

@@ -29,6 +29,11 @@ pub(super) enum Section {
 }
 
 impl Filter {
+    /// Whether only what needs attention is shown.
+    pub(super) fn is_for_trouble(&self) -> bool {
+        self.trouble
+    }
+
     /// Whether all is shown.
     pub(super) fn is_open(&self) -> bool {
         self.names.is_empty() && !self.trouble && self.only.is_empty()
@@ -69,6 +74,7 @@ impl Filter {
             let is_well = peer.state == "established" && peer.without_next_hop.is_empty() && !peer.drained;
             all(Section::Peers) && is_named && self.shows(is_well)
         });
+        engine.self_checks.retain(|own| self.shows(Mood::of(&own.state) == Mood::Good));
         engine.drains.retain(|drain| all(Section::Drains) && self.names(&drain.target));
         status.hooks.retain(|hook| all(Section::Hooks) && self.names(&hook.name) && self.shows(!hook.failing));
     }

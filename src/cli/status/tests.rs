@@ -162,6 +162,17 @@ fn doubts_and_holds_are_in_plain_sight() {
     }
 }
 
+/// The well are left out, and not counted either.
+#[test]
+fn of_trouble_no_share_is_told() {
+    let mut status: Status = serde_json::from_str(JSON).unwrap();
+    let line = <Line as clap::Parser>::parse_from(["status", "--trouble"]);
+    line.args.filter.apply(&mut status);
+    let page = Page::new(&status, &line.args.filter, false, None).text();
+    assert!(page.contains("\nServices: 1 in need of attention\n  mail  down"), "{page}");
+    assert!(!page.contains(" of 2 up"), "{page}");
+}
+
 /// One that is still announced and will not be says why.
 #[test]
 fn what_will_go_says_why() {

@@ -182,7 +182,10 @@ impl Engine {
         let what = self.describe(target);
         let mut text = match &known {
             Some(known) if !changed => format!("{what} is drained already, since {}", known.since),
-            Some(known) => format!("{what} is drained already, since {}; its reason and end are new", known.since),
+            Some(known) => {
+                let end = if known.until.is_some() && drain.until.is_none() { ", and there is no end" } else { "" };
+                format!("{what} is drained already, since {}; its reason and end are new{end}", known.since)
+            }
             None => format!("{what} is drained: {}", self.consequence(target)),
         };
         text += &drain.until.map(|until| format!("; until {until}")).unwrap_or_default();
@@ -209,7 +212,11 @@ impl Engine {
             self.outputs.push(Output::Notice(Notice::Drain(DrainNotice::Ended(target.clone()))));
             self.decide(now);
         }
-        let mut text = if changed { format!("{what} is no longer drained") } else { format!("{what} was not drained") };
+        let mut text = match (changed, target) {
+            (true, _) => format!("{what} is no longer drained"),
+            (false, Target::All) => "`drain all` was not in force".to_owned(),
+            (false, _) => format!("{what} was not drained"),
+        };
         let others: Vec<String> = self.drains.0.keys().take(5).map(Target::to_string).collect();
         if !others.is_empty() {
             let more = self.drains.0.len() - others.len();

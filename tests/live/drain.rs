@@ -40,6 +40,11 @@ fn the_commands_and_what_they_say() {
     assert!(code == Some(1) && page.contains("Drains:") && page.contains("new certificates"), "{page}");
     let (code, again) = herald.says(&drain);
     assert!(code == Some(0) && again.starts_with("vip 192.0.2.1/32 is drained already, since 20"), "{again}");
+    herald.says(&["drain", "192.0.2.1", "--for", "1h"]);
+    let (_, again) = herald.says(&drain);
+    assert!(again.ends_with("; its reason and end are new, and there is no end"), "{again}");
+    let (_, others) = herald.says(&["undrain", "all"]);
+    assert_eq!(others, "`drain all` was not in force; still drained: 192.0.2.1/32");
 
     // It survives a reload, and one that takes its VIP away.
     herald.configure(&text.replace(TWO, r#""192.0.2.2""#));
@@ -119,7 +124,10 @@ fn services_backends_peers_and_all() {
                 assert_eq!((state("/peers/0/drained"), state("/vips/0/state")), (true.into(), "announced".into()));
             }
             "all" => assert_eq!(state("/vips/0/reason"), "everything is drained"),
-            _ => assert_eq!(state("/services/0/backends/0/state"), "drained"),
+            _ => {
+                assert_eq!(state("/services/0/backends/0/state"), "drained");
+                assert_eq!(state("/services/0/backends/0/since"), state("/drains/0/since"));
+            }
         }
         assert_eq!(state("/peers/0/state"), "established");
         assert_eq!(herald.says(&["undrain", target]).0, Some(0));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::Engine;
+use super::super::drain::Target;
 use crate::config::{self, Backend, Probe, ProbeKind};
 use crate::health::{BackendStatus, CheckStatus, ServiceState, WireState, WireStatus};
 use crate::wall::{Timestamp, WallClock};
@@ -58,7 +59,7 @@ pub struct BackendLine {
     /// `up`, `degraded` when a check leaves it less than its weight, `down`, `undecided`, `drained` (also by its own checks,
     /// with a weight of 0), or `disabled`.
     pub state: String,
-    /// Since when it passes or fails its checks.
+    /// Since when it passes or fails its checks, or is drained by an operator.
     pub since: Timestamp,
     /// It counts only when no regular backend does.
     #[serde(default)]
@@ -166,15 +167,20 @@ impl Engine {
             total: Some(status.share.total),
             on_sorry: status.on_sorry,
             disabled_by: self.service_disabled_by(index),
-            backends: backends.map(|(backend, status)| self.backend_line(backend, status, clock)).collect(),
+            backends: backends
+                .map(|(backend, status)| self.backend_line(&service.name, backend, status, clock))
+                .collect(),
         }
     }
 
-    fn backend_line(&self, backend: &Backend, status: &BackendStatus, clock: &WallClock) -> BackendLine {
+    fn backend_line(&self, service: &str, backend: &Backend, status: &BackendStatus, clock: &WallClock) -> BackendLine {
+        let since = clock.timestamp(status.since);
+        let target = || Target::Backend(service.to_owned(), backend.address);
+        let drain = status.drained.then(|| self.drains.get(&target()).map(|drain| drain.since)).flatten();
         BackendLine {
             address: backend.address.to_string(),
             state: backend_state(backend, status).to_owned(),
-            since: clock.timestamp(status.since),
+            since: drain.map_or(since, |drain| drain.max(since)),
             sorry: backend.sorry,
             weight: backend.weight,
             effective_weight: Some(status.weight),

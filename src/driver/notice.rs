@@ -314,9 +314,13 @@ fn vip(event: &VipEvent, reason: &Reason) -> Option<(Level, String)> {
         }
         (_, Some(VipState::Announced)) => (Level::Info, format!("vip {vip} announced: {reason}")),
         (_, Some(VipState::Degraded)) => (Level::Warn, format!("vip {vip} announced as degraded: {reason}")),
-        // Not yet announced, and not to be announced yet: nothing has changed for its clients.
         (_, Some(VipState::Frozen)) => (Level::Warn, format!("vip {vip} kept announced: {reason}")),
         (_, Some(VipState::Suppressed)) => (Level::Warn, format!("vip {vip} suppressed: {reason}")),
+        // It is on its way back, and somebody waits for it.
+        (Some(VipState::Withdrawn | VipState::Suppressed), Some(VipState::Holding)) => {
+            (Level::Info, format!("vip {vip} holding: {reason}"))
+        }
+        // Not yet announced, and not to be announced yet: nothing has changed for its clients.
         (_, Some(VipState::Holding)) => (Level::Debug, format!("vip {vip} holding: {reason}")),
         (Some(VipState::Announced | VipState::Degraded | VipState::Frozen), Some(VipState::Withdrawn)) => {
             (Level::Warn, format!("vip {vip} withdrawn: {reason}"))
@@ -576,6 +580,11 @@ port = 8080
             assert_eq!(vip(from, to, down, Some(service.clone())), format!("{text}: {why}"));
         }
         assert_eq!(vip(announced, None, VipCause::AllUp, None), "INFO vip 192.0.2.1/32 removed");
+        let held = VipCause::HoldUp(crate::driver::clock());
+        for (from, level) in [(None, "DEBUG"), (withdrawn, "INFO"), (Some(VipState::Suppressed), "INFO")] {
+            let text = vip(from, Some(VipState::Holding), held, None);
+            assert_eq!(text, format!("{level} vip 192.0.2.1/32 holding: healthy; waiting for hold_up to pass"));
+        }
     }
 
     #[test]

@@ -160,6 +160,11 @@ fn rungs_are_skipped(kind: Kind) {
     let _herald = scene.start(&scene.switches.service("web", BOTH, "", &switches(&FOUR)), LADDER);
     let whole = scene.table(|route| route.med = Some(10));
     scene.wait("all four", &whole);
+    // The record is of the kernel's table, which FRR is slower with than with its own.
+    wait::until("the kernel's route", || {
+        let route = scene.site.router.output("ip", &["route", "show", "192.0.2.1"]).stdout;
+        if route.is_empty() { Err("there is none".to_owned()) } else { Ok(()) }
+    });
     // It falls, is back before `hold_up` is over, and falls again: the hold begins anew.
     FOUR.iter().for_each(|switch| scene.switches.off(switch));
     scene.wait_for_none();

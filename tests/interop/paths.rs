@@ -36,9 +36,12 @@ fn a_link_that_goes_down_is_not_waited_for() {
         wait::until_equal("the route", &announced, || bird.table());
         site.herald.ip(&["link", "set", "to-servers", "down"]);
         wait::until_equal("the withdrawal", &Table::new(), || bird.table());
-        let log = herald.log();
+        // Routers are told before anybody reads of it.
         let failing = "check slow of 10.98.0.11:8080 failing";
-        assert!(log.contains("checking 1 target now") && log.contains(failing), "{log}");
+        wait::until("the words", || match herald.log() {
+            log if log.contains("checking 1 target now") && log.contains(failing) => Ok(()),
+            log => Err(log),
+        });
     }
 }
 

@@ -37,6 +37,8 @@ const REST: u32 = 10;
 const ANSWERS: Duration = Duration::from_secs(5);
 /// What the system may hold for a connection, in octets.
 const SEND_BUFFER: usize = 128 * 1024;
+/// So many are let in before anything else is done.
+const ARRIVALS: usize = 64;
 /// After the system had no descriptor to spare.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -239,7 +241,7 @@ impl Server {
     }
 
     fn accept(&mut self, now: Instant, door: Token) {
-        loop {
+        for _ in 0..ARRIVALS {
             let mut stream = match self.doors.accept(door) {
                 Ok(stream) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -265,6 +267,8 @@ impl Server {
                 self.ready.insert(token);
             }
         }
+        // More may be waiting: after the others.
+        self.accept_at = Some(now);
     }
 
     /// Who can be spared goes.

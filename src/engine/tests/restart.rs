@@ -169,16 +169,42 @@ fn a_reload_during_the_wait_changes_what_is_waited_for() {
     assert_eq!(world.told(), ["-192.0.2.3/32", "-192.0.2.4/32", "end"]);
 }
 
+/// What waits for its data plane, and is configured no more, is not waited for.
+#[test]
+fn end_of_rib_does_not_wait_for_what_is_removed() {
+    let mut config = Config::clone(&config());
+    config.hooks = hooks();
+    let mut world = resumed_with(Arc::new(config.clone()));
+    world.establish_with(&helper(false));
+    (1..=4).for_each(|n| world.verdict(n, true));
+    config.services.truncate(1);
+    config.vips.retain(|prefix, _| *prefix == vip(1));
+    world.input(Input::Configure(Arc::new(config)));
+    assert_eq!(world.told(), ["-192.0.2.9/32", "-192.0.2.2/32", "-192.0.2.3/32", "-192.0.2.4/32"]);
+    let job = world.steps.iter().find_map(|step| match step {
+        ground::Step::DataPlane(job) => Some((job.id, job.vip)),
+        _ => None,
+    });
+    let (id, of) = job.unwrap();
+    assert_eq!(of, vip(1));
+    world.input(Input::DataPlaneDone(DataPlaneOutcome { id, vip: of, result: Ok(()), took: SECOND }));
+    assert_eq!(world.told(), ["+192.0.2.1/32", "end"]);
+}
+
+/// With a data plane.
+fn hooks() -> config::Hooks {
+    let text =
+        "[hooks]\ndata_plane = \"/bin/lb\"\n[[service]]\nname = \"x\"\nvips = [\"192.0.2.1\"]\nport = 1\nchecks = []\n";
+    config::parse(&[Source { name: "test".into(), text: text.to_owned() }]).unwrap().hooks
+}
+
 /// Routers keep the routes while the data plane is being readied, also those of VIPs that depend on such a one.
 #[test]
 fn end_of_rib_waits_for_the_data_plane() {
     let mut config = Config::clone(&config());
     let vips = config.vips.iter_mut().filter(|(prefix, _)| **prefix >= vip(3));
     vips.for_each(|(_, on)| on.depends_on.push(config::Dependency::Vip(vip(2))));
-    let hook =
-        "[hooks]\ndata_plane = \"/bin/lb\"\n[[service]]\nname = \"x\"\nvips = [\"192.0.2.1\"]\nport = 1\nchecks = []\n";
-    let hook = [Source { name: "test".into(), text: hook.to_owned() }];
-    config.hooks = config::parse(&hook).unwrap().hooks;
+    config.hooks = hooks();
     for reloaded in [false, true] {
         let mut world = resumed_with(Arc::new(config.clone()));
         world.establish_with(&helper(false));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -23,6 +24,8 @@ pub(crate) struct Browser {
     complaints: Vec<String>,
     /// Everything that the page has asked for.
     requests: Vec<String>,
+    /// The navigation whose document is there with all that belongs to it.
+    loaded: Value,
     /// Where pictures go, if anybody wants some.
     pictures: Option<PathBuf>,
     /// It holds the lab until the browser has ended.
@@ -71,6 +74,7 @@ impl Browser {
             serial: 0,
             complaints: Vec::new(),
             requests: Vec::new(),
+            loaded: Value::Null,
             pictures,
             _namespace: namespace.clone(),
         };
@@ -80,6 +84,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.ask(&format!("{domain}.enable"), &json!({}));
         }
+        browser.ask("Page.setLifecycleEventsEnabled", &json!({ "enabled": true }));
         browser.resize(width, height, false);
         browser
     }
@@ -95,15 +100,22 @@ impl Browser {
         self.commands.write_all(format!("{command}\0").as_bytes()).unwrap();
         let begun = wait::now();
         loop {
-            match self.messages.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
-                Ok(message) if message["id"] == self.serial => {
-                    assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                    return message["result"].clone();
-                }
-                Ok(message) => self.hear(&message),
-                Err(RecvTimeoutError::Timeout) => panic!("the browser does not answer {method}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("the browser has ended before it answered {method}"),
+            let message = self.next(begun, method);
+            if message["id"] == self.serial {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].clone();
             }
+            self.hear(&message);
+        }
+    }
+
+    /// What the browser says next, while somebody waits for something since a moment.
+    #[track_caller]
+    fn next(&mut self, begun: Instant, awaited: &str) -> Value {
+        match self.messages.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => panic!("the browser does not answer {awaited}"),
+            Err(RecvTimeoutError::Disconnected) => panic!("the browser has ended before it answered {awaited}"),
         }
     }
 
@@ -114,6 +126,7 @@ impl Browser {
                 self.requests.push(parameters["request"]["url"].as_str().unwrap_or_default().to_owned());
             }
             "Runtime.consoleAPICalled" | "Runtime.exceptionThrown" => self.complaints.push(parameters.to_string()),
+            "Page.lifecycleEvent" if parameters["name"] == "load" => self.loaded = parameters["loaderId"].clone(),
             "Log.entryAdded" => self.complaints.push(parameters["entry"].to_string()),
             _ => {}
         }
@@ -132,8 +145,16 @@ impl Browser {
         self.ask("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
+    /// Goes to a page, and waits until it is there: before that there is no body to look at.
+    #[track_caller]
     pub(crate) fn open(&mut self, url: &str) {
-        self.ask("Page.navigate", &json!({ "url": url }));
+        let begun = wait::now();
+        let navigation = self.ask("Page.navigate", &json!({ "url": url }));
+        assert!(navigation["errorText"].is_null(), "{url}: {navigation}");
+        while self.loaded != navigation["loaderId"] {
+            let message = self.next(begun, url);
+            self.hear(&message);
+        }
     }
 
     /// What an expression comes to in the page.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::caller;
 use super::client::{self, AskError};
 use crate::engine::drain::DrainAnswer;
 
@@ -67,11 +68,15 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {
     let time = args.time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-    change(socket, "drain", json!({ "target": args.target, "for_ms": time, "reason": args.reason }))
+    change(
+        socket,
+        "drain",
+        json!({ "target": args.target, "for_ms": time, "reason": args.reason, "by": caller::name() }),
+    )
 }
 
 pub(super) fn undrain(args: &UndrainArgs, socket: &Path) -> ExitCode {
-    change(socket, "undrain", json!({ "target": args.target }))
+    change(socket, "undrain", json!({ "target": args.target, "by": caller::name() }))
 }
 
 fn change(socket: &Path, command: &str, arguments: Value) -> ExitCode {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the answer is no, 2 could not be carried out (usage, no daemon).
 
 mod age;
+mod caller;
 mod changes;
 mod check_config;
 mod client;

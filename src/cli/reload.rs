@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde_json::json;
 
-use super::diff;
+use super::{caller, diff};
 
 /// What `--help` says at the end.
 pub(super) const HELP: &str = "\
@@ -28,5 +28,5 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, socket: &Path) -> ExitCode {
-    diff::tell("reload", Value::Null, args.json, socket)
+    diff::tell("reload", json!({ "by": caller::name() }), args.json, socket)
 }

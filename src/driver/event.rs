@@ -218,10 +218,12 @@ fn guard(config: &Config, event: GuardEvent, words: &str) -> Fields {
 
 fn drain(notice: &DrainNotice) -> Fields {
     let (target, to, more) = match notice {
-        DrainNotice::Begun(target, drain) => {
-            (target, "drained", vec![("reason", json!(drain.reason)), ("until", json!(drain.until))])
-        }
-        DrainNotice::Ended(target) => (target, "undrained", Vec::new()),
+        DrainNotice::Begun(target, drain) => (
+            target,
+            "drained",
+            vec![("reason", json!(drain.reason)), ("by", json!(drain.by)), ("until", json!(drain.until))],
+        ),
+        DrainNotice::Ended(target, by) => (target, "undrained", vec![("by", json!(by))]),
         DrainNotice::Expired(target) => (target, "undrained", vec![("reason", json!("its time has passed"))]),
     };
     let target = target.to_string();

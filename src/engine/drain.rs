@@ -88,6 +88,9 @@ impl<'de> Deserialize<'de> for Target {
 pub struct Drain {
     /// In the operator's words.
     pub reason: Option<String>,
+    /// Who has asked for it, as far as is known.
+    #[serde(default)]
+    pub by: Option<String>,
     /// Since when.
     pub since: Timestamp,
     /// When it ends by itself.
@@ -120,6 +123,8 @@ pub struct DrainLine {
     pub configured: bool,
     /// In the operator's words.
     pub reason: Option<String>,
+    /// Who has asked for it, as far as is known: `alice (uid 1000)`.
+    pub by: Option<String>,
     /// Since when.
     pub since: Timestamp,
     /// When it ends by itself; `null` for never.
@@ -142,8 +147,8 @@ pub struct DrainAnswer {
 pub enum DrainNotice {
     /// An operator began it, or gave it another end or reason.
     Begun(Target, Drain),
-    /// An operator ended it.
-    Ended(Target),
+    /// An operator ended it; who that was, as far as is known.
+    Ended(Target, Option<String>),
     /// Its time has passed.
     Expired(Target),
 }
@@ -178,7 +183,7 @@ impl Engine {
             ));
         }
         let drain = Drain { since: known.as_ref().map_or(drain.since, |known| known.since), ..drain };
-        let changed = known.as_ref() != Some(&drain);
+        let changed = known.as_ref().is_none_or(|known| (&known.reason, known.until) != (&drain.reason, drain.until));
         let what = self.describe(target);
         let mut text = match &known {
             Some(known) if !changed => format!("{what} is drained already, since {}", known.since),
@@ -195,11 +200,11 @@ impl Engine {
         Ok(DrainAnswer { target: target.to_string(), changed, text })
     }
 
-    /// Ends a drain.
+    /// Ends a drain, for whom it may concern.
     ///
     /// # Errors
     /// When there is no such target, in words.
-    pub fn undrain(&mut self, now: Instant, target: &Target) -> Result<DrainAnswer, String> {
+    pub fn undrain(&mut self, now: Instant, target: &Target, by: Option<String>) -> Result<DrainAnswer, String> {
         self.now = now;
         self.refuse_while_stopping()?;
         let changed = self.drains.0.contains_key(target);
@@ -209,7 +214,7 @@ impl Engine {
         let what = self.describe(target);
         if changed {
             self.lift(now, target);
-            self.outputs.push(Output::Notice(Notice::Drain(DrainNotice::Ended(target.clone()))));
+            self.outputs.push(Output::Notice(Notice::Drain(DrainNotice::Ended(target.clone(), by))));
             self.decide(now);
         }
         let mut text = match (changed, target) {
@@ -241,6 +246,7 @@ impl Engine {
             target: target.to_string(),
             configured: self.is_configured(target),
             reason: drain.reason.clone(),
+            by: drain.by.clone(),
             since: drain.since,
             until: drain.until,
         };

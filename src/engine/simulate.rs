@@ -148,10 +148,11 @@ impl Simulation {
                 let since = self.clock.timestamp(self.now);
                 let until = time.map(|time| since.after(time));
                 // That there is such a target has been seen when the scenario was read.
-                let _drained = self.engine.drain(self.now, &self.clock, &target, Drain { reason, since, until });
+                let _drained =
+                    self.engine.drain(self.now, &self.clock, &target, Drain { reason, by: None, since, until });
             }
             Action::Undrain(target) => {
-                let _undrained = self.engine.undrain(self.now, &target);
+                let _undrained = self.engine.undrain(self.now, &target, None);
             }
             Action::Address { vip, present } => {
                 let _changed = if present { self.addresses_gone.remove(&vip) } else { self.addresses_gone.insert(vip) };

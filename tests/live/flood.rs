@@ -228,7 +228,7 @@ fn a_stop_answers_those_who_wait_for_a_reload() {
     herald.configure(&(0..10_000).map(service).fold(text.clone(), |text, service| text + &service));
     std::thread::scope(|scope| {
         let client = scope.spawn(|| herald.ask(&["reload"]));
-        herald.wait_for_log("herald reload: reloading");
+        herald.wait_for_log("herald reload by ");
         herald.signal(Signal::TERM);
         let output = client.join().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();

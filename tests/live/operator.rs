@@ -53,7 +53,7 @@ fn a_reload_does_what_diff_has_said() {
     for wanted in [withdraw("192.0.2.2/32"), announce("192.0.2.3/32"), announce(VIP)] {
         router.expect(&wanted);
     }
-    herald.wait_for_log("herald reload: reloading");
+    herald.wait_for_log("herald reload by ");
     herald.wait_for_log("; 1 VIP removed, 1 VIP added, 1 service changed, 1 VIP changed");
 
     // Too much is required: the withdrawal is foretold, with its reason.
@@ -207,7 +207,7 @@ fn who_asks_during_a_reload_waits_for_the_next() {
     herald.configure(&large(1));
     std::thread::scope(|scope| {
         let first = scope.spawn(|| herald.json(&["reload"]));
-        herald.wait_for_log("herald reload: reloading");
+        herald.wait_for_log("herald reload by ");
         herald.configure(&large(2));
         let second = herald.json(&["reload"]);
         let of = |said: &Value| {

@@ -106,11 +106,11 @@ fn story(seed: u64) -> World {
         let at = rng.below(TARGETS.len() as u64) as usize;
         let target: Target = TARGETS[at].0.parse().unwrap();
         if drained.remove(&at) {
-            world.engine.undrain(world.now, &target).unwrap();
+            world.engine.undrain(world.now, &target, None).unwrap();
             world.drained.remove(&target);
         } else {
             world.drained.insert(target.clone());
-            let drain = Drain { reason: None, since: clock.timestamp(world.now), until: None };
+            let drain = Drain { reason: None, by: None, since: clock.timestamp(world.now), until: None };
             world.engine.drain(world.now, &clock, &target, drain).unwrap();
             drained.insert(at);
         }

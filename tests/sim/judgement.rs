@@ -335,10 +335,10 @@ fn act(world: &mut World, mind: &mut Mind, clock: &WallClock, rng: &mut Rng, eve
             let prefix: Prefix = format!("192.0.2.{}", 1 + rng.below(VIPS as u64)).parse().unwrap();
             let target = Target::Prefix(prefix);
             if mind.drained.remove(&prefix).is_some() {
-                world.engine.undrain(world.now, &target).unwrap();
+                world.engine.undrain(world.now, &target, None).unwrap();
                 writeln!(events, "{{\"at\": \"{at}\", \"undrain\": \"{prefix}\"}}").unwrap();
             } else {
-                let drain = Drain { reason: None, since: clock.timestamp(world.now), until: None };
+                let drain = Drain { reason: None, by: None, since: clock.timestamp(world.now), until: None };
                 world.engine.drain(world.now, clock, &target, drain).unwrap();
                 mind.drained.insert(prefix, world.now);
                 writeln!(events, "{{\"at\": \"{at}\", \"drain\": \"{prefix}\"}}").unwrap();

@@ -16,6 +16,25 @@ pub(in crate::driver) enum Rank {
     Act,
 }
 
+/// The process at the other end, by the system's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// What it may do.
+    pub(super) rank: Rank,
+    uid: u32,
+}
+
+impl Caller {
+    /// Who it is: by the name that it gives, which is its own affair, and by the number that is certain.
+    pub(super) fn called(self, name: Option<&str>) -> String {
+        let uid = self.uid;
+        match name.unwrap_or_default() {
+            "" => format!("uid {uid}"),
+            name => format!("{name} (uid {uid})"),
+        }
+    }
+}
+
 /// The rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::driver) struct Access {
@@ -45,14 +64,15 @@ impl Access {
         Access { mode: daemon.control_mode, look, act, owner }
     }
 
-    /// What the process at the other end may do; or who it is, and what it takes.
-    pub(super) fn rank(&self, stream: &impl AsFd) -> Result<Rank, String> {
+    /// Who the process at the other end is, and what it may do; or what it takes.
+    pub(super) fn caller(&self, stream: &impl AsFd) -> Result<Caller, String> {
         let who = rustix::net::sockopt::socket_peercred(stream.as_fd());
         let who = who.map_err(|error| format!("the system does not tell who you are: {error}"))?;
         let (uid, gid) = (who.uid.as_raw(), who.gid.as_raw());
         // A kernel that does not tell them leaves root, the daemon's user and who has the group as the first of theirs.
         let groups = sys::peer_groups(stream).unwrap_or_default();
-        self.judge(uid, &[&[gid], groups.as_slice()].concat(), rustix::process::geteuid().as_raw())
+        let rank = self.judge(uid, &[&[gid], groups.as_slice()].concat(), rustix::process::geteuid().as_raw())?;
+        Ok(Caller { rank, uid })
     }
 
     fn judge(&self, uid: u32, groups: &[u32], own: u32) -> Result<Rank, String> {
@@ -95,6 +115,13 @@ pub(in crate::driver) fn look(name: &str) -> Result<(), String> {
 fn find(name: &str) -> Option<Known> {
     let named = Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
     Some(Known { name: name.to_owned(), gid: named.or_else(|| name.parse().ok())? })
+}
+
+#[cfg(test)]
+impl Caller {
+    pub(super) fn looker() -> Caller {
+        Caller { rank: Rank::Look, uid: 1000 }
+    }
 }
 
 #[cfg(test)]

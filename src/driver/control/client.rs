@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::UnixStream;
 
-use super::access::Rank;
+use super::access::Caller;
 
 /// What every request may have; for a longer one there is room for few.
 pub(super) const REQUEST: usize = 64 * 1024;
@@ -43,7 +43,7 @@ struct Watch {
 /// A connection that asks one thing at a time, or watches.
 pub(super) struct Client {
     stream: UnixStream,
-    rank: Rank,
+    caller: Caller,
     inbox: Vec<u8>,
     /// So much of it has no line feed.
     looked_at: usize,
@@ -62,10 +62,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(stream: UnixStream, rank: Rank, now: Instant) -> Client {
+    pub(super) fn new(stream: UnixStream, caller: Caller, now: Instant) -> Client {
         Client {
             stream,
-            rank,
+            caller,
             inbox: Vec::new(),
             looked_at: 0,
             reply: None,
@@ -85,8 +85,8 @@ impl Client {
     }
 
     /// What it may do.
-    pub(super) fn rank(&self) -> Rank {
-        self.rank
+    pub(super) fn caller(&self) -> Caller {
+        self.caller
     }
 
     /// Octets of requests that have come and are not taken.
@@ -346,7 +346,7 @@ mod tests {
     fn a_watcher_that_talks() {
         let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
-        let mut client = Client::new(UnixStream::from_std(near), Rank::Look, clock());
+        let mut client = Client::new(UnixStream::from_std(near), Caller::looker(), clock());
         client.watch(&b"first\n"[..].into());
         far.write_all(&[b'x'; 100 << 10]).unwrap();
         client.readable = true;
@@ -371,7 +371,7 @@ mod tests {
     fn a_reply_is_not_kept_for_ever() {
         let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
         let (now, patience) = (clock(), Duration::from_secs(10));
-        let mut client = Client::new(UnixStream::from_std(near), Rank::Look, now);
+        let mut client = Client::new(UnixStream::from_std(near), Caller::looker(), now);
         client.wait_for_answer();
         assert_eq!(client.stuck_at(patience), None, "time is not the client's");
         client.reply(now, b"{}\n"[..].into(), false);
@@ -386,7 +386,7 @@ mod tests {
     fn a_watcher_that_does_not_read() {
         let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
-        let mut client = Client::new(UnixStream::from_std(near), Rank::Look, clock());
+        let mut client = Client::new(UnixStream::from_std(near), Caller::looker(), clock());
         let line: Arc<[u8]> = format!("{}\n", "x".repeat(999)).into_bytes().into();
         client.watch(&line);
         client.writable = true;

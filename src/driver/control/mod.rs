@@ -28,7 +28,7 @@ use serde_json::Value;
 
 use super::status::Status;
 pub(super) use access::{Access, Rank};
-pub(super) use change::{Change, Order, Task, Text};
+pub(super) use change::{Change, Order, Task, Terms, Text};
 use server::Server;
 pub(super) use socket::{Socket, SocketError};
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::access::{Access, Rank};
+use super::access::{Access, Caller, Rank};
 use super::client::{Client, REQUEST, Request};
 use super::large::Large;
 use super::socket::{self, Socket};
@@ -64,7 +64,8 @@ fn first_version() -> u32 {
 }
 
 /// What a command does for the client that sent it, with its arguments in JSON.
-type Handler = fn(&mut Server, Instant, usize, &str);
+type Handler = fn(&mut Server, Instant, Asker, &str);
+type Asker = (usize, Caller);
 
 /// Everything that can be asked for.
 const COMMANDS: &[(&str, Rank, Handler)] = &[
@@ -228,8 +229,8 @@ impl Server {
                     return;
                 }
             };
-            let rank = match self.access.rank(&stream) {
-                Ok(rank) if self.clients.len() < if rank == Rank::Act { CLIENTS } else { LOOKERS } => rank,
+            let caller = match self.access.caller(&stream) {
+                Ok(caller) if self.clients.len() < if caller.rank == Rank::Act { CLIENTS } else { LOOKERS } => caller,
                 turned_away => {
                     let reply = match turned_away {
                         Ok(_) => error(Refusal::busy("too many clients at a time; try again")),
@@ -244,7 +245,7 @@ impl Server {
             self.next_client += 1;
             if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE).is_ok()
             {
-                self.clients.insert(token, Client::new(stream, rank, now));
+                self.clients.insert(token, Client::new(stream, caller, now));
             }
         }
         // More may be waiting: after the others.
@@ -256,17 +257,18 @@ impl Server {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
-        let (rank, most) = (client.rank(), self.large.room(token, client.rank()));
+        let caller = client.caller();
+        let most = self.large.room(token, caller.rank);
         let request = client.turn(now, most);
         let length = if let Request::Line(line) = &request { line.len() } else { client.pending() };
         if length > REQUEST && most > REQUEST {
-            self.large.take(token, rank);
+            self.large.take(token, caller.rank);
         }
         match request {
             Request::None => {}
             // All at once, and there was no room.
             Request::Line(line) if line.len() > most => self.turn_down(now, token, most),
-            Request::Line(line) => self.dispatch(now, token, rank, &line),
+            Request::Line(line) => self.dispatch(now, token, caller, &line),
             Request::TooLong => self.turn_down(now, token, most),
             Request::Gone => {
                 self.clients.remove(&token);
@@ -285,7 +287,7 @@ impl Server {
         self.hang_up(now, token, &reply);
     }
 
-    fn dispatch(&mut self, now: Instant, token: usize, rank: Rank, line: &[u8]) {
+    fn dispatch(&mut self, now: Instant, token: usize, caller: Caller, line: &[u8]) {
         let asked = match serde_json::from_slice::<Asked<'_>>(line) {
             Ok(asked) if asked.version == VERSION => asked,
             Ok(asked) => {
@@ -296,14 +298,14 @@ impl Server {
         };
         let Asked { command, arguments, .. } = asked;
         match COMMANDS.iter().find(|(name, ..)| *name == command) {
-            Some((_, needed, _)) if rank < *needed => {
+            Some((_, needed, _)) if caller.rank < *needed => {
                 let reply = denied(self.access.too_low());
                 self.hang_up(now, token, &reply);
             }
             Some((name, ..)) if *name != "diff" && line.len() > REQUEST => {
                 self.refuse(now, token, "the request is too long");
             }
-            Some((.., handler)) => handler(self, now, token, arguments.map_or("null", RawValue::get)),
+            Some((.., handler)) => handler(self, now, (token, caller), arguments.map_or("null", RawValue::get)),
             None => {
                 let known: Vec<_> = COMMANDS.iter().map(|(name, ..)| *name).collect();
                 let command: String = command.chars().take(REPEATED).collect();
@@ -313,7 +315,7 @@ impl Server {
         }
     }
 
-    fn status(&mut self, _now: Instant, token: usize, _arguments: &str) {
+    fn status(&mut self, _now: Instant, (token, _): Asker, _arguments: &str) {
         if let Some(client) = self.clients.get_mut(&token) {
             client.wait_for_answer();
             self.snapshot.next.insert(token);
@@ -321,10 +323,9 @@ impl Server {
     }
 
     /// From now on this client is told events, and is asked nothing any more.
-    fn watch(&mut self, now: Instant, token: usize, _arguments: &str) {
+    fn watch(&mut self, now: Instant, (token, caller): Asker, _arguments: &str) {
         let watching = self.clients.values().filter(|client| client.is_watching()).count();
-        let rank = self.clients.get(&token).map_or(Rank::Look, Client::rank);
-        if watching >= if rank == Rank::Act { WATCHERS } else { LOOKING_ON } {
+        if watching >= if caller.rank == Rank::Act { WATCHERS } else { LOOKING_ON } {
             return self.hang_up(now, token, &error(Refusal::busy(format!("{watching} watch already"))));
         }
         if let Some(client) = self.clients.get_mut(&token) {
@@ -364,28 +365,27 @@ impl Server {
         }
     }
 
-    fn drain(&mut self, now: Instant, token: usize, arguments: &str) {
-        self.order(now, token, Change::drain(arguments).map(Order::Change));
+    fn drain(&mut self, now: Instant, (token, caller): Asker, arguments: &str) {
+        self.order(now, token, Change::drain(arguments, caller).map(Order::Change));
     }
 
-    fn undrain(&mut self, now: Instant, token: usize, arguments: &str) {
-        self.order(now, token, Change::undrain(arguments).map(Order::Change));
+    fn undrain(&mut self, now: Instant, (token, caller): Asker, arguments: &str) {
+        self.order(now, token, Change::undrain(arguments, caller).map(Order::Change));
     }
 
-    fn why(&mut self, now: Instant, token: usize, arguments: &str) {
+    fn why(&mut self, now: Instant, (token, _): Asker, arguments: &str) {
         self.order(now, token, Change::why(arguments).map(Order::Change));
     }
 
-    fn reload(&mut self, now: Instant, token: usize, arguments: &str) {
-        self.order(now, token, Task::reload(arguments).map(Order::Task));
+    fn reload(&mut self, now: Instant, (token, caller): Asker, arguments: &str) {
+        self.order(now, token, Task::reload(arguments, caller).map(Order::Task));
     }
 
-    fn diff(&mut self, now: Instant, token: usize, arguments: &str) {
-        let rank = self.clients.get(&token).map_or(Rank::Look, Client::rank);
-        self.order(now, token, Task::diff(arguments, rank).map(Order::Task));
+    fn diff(&mut self, now: Instant, (token, caller): Asker, arguments: &str) {
+        self.order(now, token, Task::diff(arguments, caller.rank).map(Order::Task));
     }
 
-    fn probe(&mut self, now: Instant, token: usize, arguments: &str) {
+    fn probe(&mut self, now: Instant, (token, _): Asker, arguments: &str) {
         self.order(now, token, Task::probe(arguments).map(Order::Task));
     }
 

@@ -230,13 +230,13 @@ impl Work {
             Command::Frontends(reply) => drop(reply.send(self.engine.frontends())),
             Command::Drain(target, time, reason, reply) => {
                 let since = wall.timestamp(now);
-                let drain = Drain { reason, since, until: time.map(|time| since.after(time)) };
+                let drain = Drain { reason, by: None, since, until: time.map(|time| since.after(time)) };
                 let answer = self.engine.drain(now, &wall, &target, drain);
                 self.drain_outputs();
                 let _gone = reply.send(answer);
             }
             Command::Undrain(target, reply) => {
-                let answer = self.engine.undrain(now, &target);
+                let answer = self.engine.undrain(now, &target, None);
                 self.drain_outputs();
                 let _gone = reply.send(answer);
             }

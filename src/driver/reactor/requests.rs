@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Mail, Reactor, STOP_PATIENCE, Stop, poster};
 use crate::config::{Config, Diagnostic};
 use crate::driver::changes::Changes;
-use crate::driver::control::{Ask, Change, Order, Refusal};
+use crate::driver::control::{Ask, Change, Order, Refusal, Terms};
 use crate::driver::notice::Notice;
 use crate::driver::notice::restart::Restart;
 use crate::driver::notice::workers::Workers;
@@ -68,12 +68,12 @@ impl Reactor {
         let now = clock();
         let wall = wall_clock();
         let result = match change {
-            Change::Drain(target, time, reason) => {
+            Change::Drain(target, Terms { time, reason, by }) => {
                 let since = wall.timestamp(now);
-                let drain = Drain { reason, since, until: time.map(|time| since.after(time)) };
+                let drain = Drain { reason, by: Some(by), since, until: time.map(|time| since.after(time)) };
                 self.engine.drain(now, &wall, &target, drain).map(as_value)
             }
-            Change::Undrain(target) => self.engine.undrain(now, &target).map(as_value),
+            Change::Undrain(target, by) => self.engine.undrain(now, &target, Some(by)).map(as_value),
             Change::Why(vip) => self.engine.why(&vip, &wall).map(as_value),
         };
         self.drain(now);

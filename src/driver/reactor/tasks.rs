@@ -72,7 +72,7 @@ impl Reactor {
     pub(super) fn begin_task(&mut self, client: usize, task: Task) {
         let begun = clock();
         let refusal = match task {
-            Task::Reload => self.reload_for(client),
+            Task::Reload(by) => self.reload_for(client, &by),
             Task::Diff(files, rank) => self.differ(client, files, rank),
             Task::Probe(target) => self.try_out(client, &target),
         };
@@ -82,13 +82,13 @@ impl Reactor {
         }
     }
 
-    fn reload_for(&mut self, client: usize) -> Result<(), Refusal> {
+    fn reload_for(&mut self, client: usize, by: &str) -> Result<(), Refusal> {
         if self.stop != Stop::No {
             return Err(Refusal::busy(STOPPING));
         }
         let waits = if self.loader.is_busy() { &mut self.tasks.next } else { &mut self.tasks.now };
         waits.push(client);
-        self.begin_reload("herald reload");
+        self.begin_reload(&format!("herald reload by {by}"));
         Ok(())
     }
 
@@ -184,8 +184,8 @@ impl Reactor {
         }
     }
 
-    pub(super) fn begin_reload(&mut self, cause: &'static str) {
-        self.scribe.note(Notice::Reloading(cause, self.loader.path().to_owned()));
+    pub(super) fn begin_reload(&mut self, cause: &str) {
+        self.scribe.note(Notice::Reloading(cause.to_owned(), self.loader.path().to_owned()));
         self.oversight.watchdog.messenger.reloading();
         self.reload(What::All);
         self.tell_reloaded();

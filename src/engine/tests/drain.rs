@@ -12,7 +12,8 @@ fn clock(world: &World) -> WallClock {
 impl World {
     fn drain(&mut self, clock: &WallClock, target: &str, time: Option<Duration>) -> Result<DrainAnswer, String> {
         let since = clock.timestamp(self.now);
-        let drain = Drain { reason: Some("works".to_owned()), since, until: time.map(|time| since.after(time)) };
+        let drain =
+            Drain { reason: Some("works".to_owned()), by: None, since, until: time.map(|time| since.after(time)) };
         let answer = self.engine.drain(self.now, clock, &target.parse().unwrap(), drain);
         self.input(Input::Timeout);
         answer
@@ -115,8 +116,8 @@ fn what_is_refused() {
         world.drain(&wall, "wbe", None).unwrap_err(),
         "there is nothing called `wbe` to drain; did you mean `web`?"
     );
-    assert!(world.engine.undrain(world.now, &Target::Service("wbe".to_owned())).is_err());
-    assert!(!world.engine.undrain(world.now, &Target::All).unwrap().changed);
+    assert!(world.engine.undrain(world.now, &Target::Service("wbe".to_owned()), None).is_err());
+    assert!(!world.engine.undrain(world.now, &Target::All, None).unwrap().changed);
     world.input(Input::Stop("x".to_owned()));
     assert_eq!(world.drain(&wall, "all", None).unwrap_err(), "herald is stopping");
 }

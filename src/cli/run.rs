@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, socket: Option<&Path>) -> ExitCode {
     match daemon::run(&args.file.config, socket, format) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            super::complain(&failure.to_string());
+            super::complain(&failure.told(format));
             if matches!(failure, Failure::Config(_)) { ExitCode::FAILURE } else { ExitCode::from(2) }
         }
     }

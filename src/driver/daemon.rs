@@ -52,6 +52,13 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// In lines for stderr, which look as the log would.
+    pub fn told(&self, format: LogFormat) -> String {
+        Log::last_words(&self.to_string(), format)
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         Failure::System(error)
@@ -68,11 +75,16 @@ pub fn run(path: &Path, socket: Option<&Path>, format: LogFormat) -> Result<(), 
     // Before any thread or file: a signal that comes early is obeyed later, not lost.
     let signals = Signals::catch()?;
     let first = reload::load(path).map_err(Failure::Config)?;
-    let socket = socket.unwrap_or(&first.config.daemon.control_socket);
-    let socket = Socket::bind(socket, &first.access).map_err(Failure::Socket)?;
+    let configured = first.config.daemon.control_socket.clone();
+    let path = socket.unwrap_or(&configured);
+    let socket = Socket::bind(path, &first.access).map_err(Failure::Socket)?;
     let pages =
         http::bind(&first.config.daemon.http_listen).map_err(|(address, error)| Failure::Http(address, error))?;
     let log = Log::start(first.config.daemon.log, format)?;
+    if path != configured {
+        let (path, configured) = (path.display(), configured.display());
+        log::info!("the control socket is {path}, by --socket or HERALD_SOCKET; control_socket says {configured}");
+    }
     raise_descriptor_limit();
     let meters = Arc::<Meters>::default();
     let scribe = Scribe::start(meters.clone())?;

@@ -74,6 +74,15 @@ impl Log {
         Ok(Log { queue })
     }
 
+    /// What there is to say before the log is there, or after it: towards programs and the journal it looks as the log does.
+    pub(crate) fn last_words(lines: &str, format: LogFormat) -> String {
+        let style = Style { format, journal: to_journal() };
+        if style.format == LogFormat::Text && !style.journal {
+            return lines.to_owned();
+        }
+        lines.lines().map(|line| style.line(Level::Error, line)).collect::<Vec<_>>().join("\n")
+    }
+
     /// Waits until everything logged so far is written, but not longer than `limit`.
     pub(crate) fn flush(&self, limit: Duration) {
         let (done, flushed) = bounded(1);

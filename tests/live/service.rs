@@ -101,6 +101,41 @@ fn a_service_manager_knows_how_things_are() {
     assert!(manager.child.wait().unwrap().success());
 }
 
+fn objects(log: &[u8]) -> Vec<Value> {
+    let lines = log.split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
+    let object = |line| {
+        serde_json::from_slice(line).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(line)))
+    };
+    lines.map(object).collect()
+}
+
+/// Why it does not start is for the same reader, and in the journal an error.
+#[test]
+fn what_keeps_it_from_starting_looks_as_the_log_does() {
+    let daemon = Daemon::new("x = 1\ny = 2\n");
+    let output = daemon.run().args(["--log-format", "json"]).output().unwrap();
+    let lines = objects(&output.stderr);
+    assert_eq!((output.status.code(), lines.len()), (Some(1), 4), "{lines:#?}");
+    assert!(
+        lines.iter().all(|line| line["level"] == "error" && line["at"].as_str().unwrap().ends_with('Z')),
+        "{lines:#?}"
+    );
+    assert!(lines[0]["message"].as_str().unwrap().contains("unknown key `x`"), "{lines:#?}");
+    let output = daemon.run().output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&output.stderr).lines().all(|line| !line.starts_with('{') && !line.starts_with('<'))
+    );
+
+    // The journal, as far as the daemon can see.
+    let file = fs::File::create(daemon.state().with_file_name("journal")).unwrap();
+    let stat = rustix::fs::fstat(&file).unwrap();
+    let stream = format!("{}:{}", stat.st_dev, stat.st_ino);
+    let status = daemon.run().env("JOURNAL_STREAM", stream).stderr(file).status().unwrap();
+    let journal = fs::read_to_string(daemon.state().with_file_name("journal")).unwrap();
+    assert!(status.code() == Some(1) && journal.lines().count() == 4, "{journal}");
+    assert!(journal.lines().all(|line| line.starts_with("<3>")), "{journal}");
+}
+
 /// One object a line, whoever reads it.
 #[test]
 fn a_log_for_programs() {
@@ -110,13 +145,7 @@ fn a_log_for_programs() {
     router.wait_for(&Seen::EndOfRib);
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
     let log = read_to_end(child.stderr.take().unwrap()).recv_timeout(PATIENCE).unwrap();
-    let lines: Vec<Value> = log
-        .split(|octet| *octet == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| {
-            serde_json::from_slice(line).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(line)))
-        })
-        .collect();
+    let lines = objects(&log);
     let says = |level: &str, text: &str| {
         lines.iter().any(|line| line["level"] == level && line["message"].as_str().unwrap().contains(text))
     };

@@ -1,6 +1,7 @@
 //! Why a session ended or did not come up: as a type, and in words.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::error::Notification;
 use crate::config::Transport;
@@ -17,6 +18,8 @@ pub enum Cause {
     GivenUp(String),
     /// The peer closed TCP, or TCP broke: the system's words.
     Closed(Option<String>),
+    /// The same of a connection that the peer had taken, before it said anything on it; and our address there.
+    TurnedAway(Option<String>, IpAddr),
     /// The peer said so.
     Received(Notification),
     /// We said so, and why: an error of the peer's, a timer, a stop, a reset by reload.
@@ -38,7 +41,11 @@ impl Cause {
     pub fn notification(&self) -> Option<&Notification> {
         match self {
             Cause::Received(notification) | Cause::Sent(notification, _) => Some(notification),
-            Cause::ConnectFailed(_) | Cause::ConnectTimeout(_) | Cause::GivenUp(_) | Cause::Closed(_) => None,
+            Cause::ConnectFailed(_)
+            | Cause::ConnectTimeout(_)
+            | Cause::GivenUp(_)
+            | Cause::Closed(_)
+            | Cause::TurnedAway(..) => None,
         }
     }
 }
@@ -47,6 +54,14 @@ impl Suspects {
     /// Those in the configuration of a peer.
     pub fn of(transport: &Transport) -> Suspects {
         Suspects { password: transport.password.is_some(), ttl_security: transport.reach.ttl_security() }
+    }
+
+    /// A hint in brackets, also when none of ours is suspect: then it is something between us, or of the router's.
+    pub fn of_silence(&self) -> String {
+        if self.password || self.ttl_security.is_some() {
+            return self.to_string();
+        }
+        " (something on the way drops it, or the router wants TCP-MD5 and there is no password_file)".to_owned()
     }
 }
 
@@ -65,21 +80,38 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::ConnectFailed(error) => write!(f, "cannot connect: {error}"),
-            Cause::ConnectTimeout(suspects) => write!(f, "cannot connect: no answer{suspects}"),
+            Cause::ConnectTimeout(suspects) => write!(f, "cannot connect: no answer{}", suspects.of_silence()),
             Cause::GivenUp(why) => f.write_str(why),
             Cause::Closed(None) => f.write_str("peer closed the connection"),
             Cause::Closed(Some(error)) => write!(f, "connection lost: {error}"),
-            // Some routers add our AS in octets, which says less.
-            Cause::Received(Notification { code: 2, subcode: 2, .. }) => {
-                let plain = Notification { code: 2, subcode: 2, data: Vec::new() };
-                write!(f, "peer sent {plain} (the router has another AS for us than local_as)")
+            Cause::TurnedAway(error, local) => {
+                let how = error.as_deref().unwrap_or("closed by the peer");
+                write!(f, "connection lost: {how}, before it said anything (it may not have {local} as a neighbor)")
             }
-            Cause::Received(notification) => write!(f, "peer sent {notification}"),
+            Cause::Received(notification) => match hint(notification) {
+                Some((plain, hint)) => write!(f, "peer sent {plain} ({hint})"),
+                None => write!(f, "peer sent {notification}"),
+            },
             // These codes have no subcodes and their name is the reason: naming them again would say nothing.
             Cause::Sent(Notification { code: 4 | 8, .. }, why) => f.write_str(why),
             Cause::Sent(notification, why) => write!(f, "{why} (sent {notification})"),
         }
     }
+}
+
+/// What of ours a router does not like, where that is plain; and the NOTIFICATION without data: some routers add what it
+/// is about in octets, which says less.
+fn hint(notification: &Notification) -> Option<(Notification, &'static str)> {
+    let hint = match (notification.code, notification.subcode) {
+        (2, 2) => "the router has another AS for us than local_as",
+        (2, 3) => "the router does not take our router_id: it may be its own",
+        (2, 6) => "the router wants a longer hold_time",
+        (6, 5) => "the router may not have us as a neighbor",
+        _ => return None,
+    };
+    // That of a Cease may have words in it (RFC 9003).
+    let data = if notification.code == 6 { notification.data.clone() } else { Vec::new() };
+    Some((Notification { data, ..*notification }, hint))
 }
 
 #[cfg(test)]
@@ -91,7 +123,19 @@ mod tests {
         let notification = |code, subcode| Notification { code, subcode, data: Vec::new() };
         for (cause, words) in [
             (Cause::ConnectFailed("Connection refused".into()), "cannot connect: Connection refused"),
-            (Cause::ConnectTimeout(Suspects { password: false, ttl_security: None }), "cannot connect: no answer"),
+            (
+                Cause::ConnectTimeout(Suspects { password: false, ttl_security: None }),
+                "cannot connect: no answer (something on the way drops it, or the router wants TCP-MD5 and there is no \
+                 password_file)",
+            ),
+            (
+                Cause::TurnedAway(None, [192, 0, 2, 1].into()),
+                "connection lost: closed by the peer, before it said anything (it may not have 192.0.2.1 as a neighbor)",
+            ),
+            (
+                Cause::TurnedAway(Some("reset".into()), [192, 0, 2, 1].into()),
+                "connection lost: reset, before it said anything (it may not have 192.0.2.1 as a neighbor)",
+            ),
             (
                 Cause::ConnectTimeout(Suspects { password: true, ttl_security: None }),
                 "cannot connect: no answer (TCP-MD5 is on: the router may have another password, or none)",
@@ -112,6 +156,8 @@ mod tests {
         assert!(words.starts_with("peer sent Cease") && words.contains("bye!"), "{words}");
         let words = Cause::Received(Notification { code: 2, subcode: 2, data: vec![0xfd, 0xe9] }).to_string();
         assert_eq!(words, "peer sent OPEN Message Error/Bad Peer AS (the router has another AS for us than local_as)");
+        let words = Cause::Received(Notification { code: 2, subcode: 6, data: vec![0, 9] }).to_string();
+        assert_eq!(words, "peer sent OPEN Message Error/Unacceptable Hold Time (the router wants a longer hold_time)");
         let words = Cause::Sent(notification(2, 2), "peer AS is 1, expected 2".into()).to_string();
         assert!(words.starts_with("peer AS is 1, expected 2 (sent ") && words.contains("Bad Peer AS"), "{words}");
     }

@@ -29,7 +29,7 @@ use super::drain::Telling;
 use super::error::Notification;
 use super::fsm::{Connection, Session};
 use super::restart::GracefulRestart;
-use super::tally::Tally;
+use super::tally::{Counts, Tally};
 use super::update::Encoding;
 use crate::config;
 use crate::prefix::{Family, Prefix};
@@ -113,6 +113,8 @@ pub struct PeerStatus {
     pub extended_next_hop: bool,
     /// The peer keeps our routes over a restart, and what it said of that (RFC 4724).
     pub graceful_restart: Option<GracefulRestart>,
+    /// Families of ours that the peer did not offer, or refuses; empty unless Established.
+    pub not_offered: Vec<Family>,
     /// Families that are not announced for want of a next hop.
     pub without_next_hop: Vec<Family>,
     /// Why the last session ended or the last attempt failed; kept until the next session is up.
@@ -218,6 +220,8 @@ struct Link {
     remote: IpAddr,
     /// Since when Established, and what flows.
     feed: Option<(Instant, Feed)>,
+    /// What had been heard from the router by then.
+    heard: Counts,
     /// Too much waits for TCP.
     paused: bool,
 }
@@ -431,12 +435,15 @@ impl Peer {
     pub fn status(&self) -> PeerStatus {
         let session = self.session();
         let feed = self.feed();
+        let families = session.filter(|_| feed.is_some()).map(|session| session.families.clone());
+        let is_offered = |family: &Family| families.as_ref().is_none_or(|families| families.contains(family));
         PeerStatus {
             state: self.state,
             since: self.since,
             advertised: Family::ALL.map(|family| feed.map_or(0, |feed| feed.told().told_count(family))),
             drained: self.telling != Telling::Everything,
-            families: session.filter(|_| feed.is_some()).map(|session| session.families.clone()).unwrap_or_default(),
+            not_offered: self.config.session.families.iter().copied().filter(|family| !is_offered(family)).collect(),
+            families: families.unwrap_or_default(),
             extended_next_hop: session.is_some_and(|session| session.extended_next_hop),
             graceful_restart: self.restart().cloned(),
             without_next_hop: feed.map(|feed| feed.without_next_hop().collect()).unwrap_or_default(),

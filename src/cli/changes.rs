@@ -21,9 +21,8 @@ pub(super) fn read(value: &Value) -> Result<Changes, AskError> {
 /// All of it. `done` says whether it has happened, or would.
 pub(super) fn text(changes: &Changes, done: bool, coloured: bool, width: Option<usize>) -> String {
     let mut page = Page { text: String::new(), coloured, width };
-    for finding in changes.errors.iter().chain(&changes.warnings) {
-        page.line(finding);
-    }
+    changes.errors.iter().for_each(|error| page.line(error));
+    changes.warnings.iter().for_each(|warning| page.line(&format!("warning: {warning}")));
     if !changes.valid {
         return page.text;
     }

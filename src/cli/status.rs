@@ -30,7 +30,8 @@ pub(super) use services::share;
 /// What `--help` says at its end.
 pub(super) const HELP: &str = "\
 Exit codes: 0 every VIP that is shown is announced, 1 one is not (or no peer has it), 2 the
-daemon cannot be reached, or nothing has one of the NAMEs.
+daemon cannot be reached, or nothing has one of the NAMEs. Where only peers are shown: 0
+every one is established, 1 one is not.
 
 Examples:
   herald status
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args, socket: &Path) -> ExitCode {
     }
     // A reader that has gone away (`| head`) does not change the answer.
     let _read_or_not = io::stdout().lock().write_all(text.as_bytes());
-    if status.engine.vips.iter().all(is_announced) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_well(&status, &args.filter) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What is to be shown, and of what it is the text.
@@ -91,9 +92,23 @@ fn show(args: &Args, socket: &Path) -> Result<(String, Status), AskError> {
     Ok((text, status))
 }
 
+/// Of what is shown the VIPs; or where none were asked for the sessions: one that is down is no news while every route has a way.
+fn is_well(status: &Status, filter: &Filter) -> bool {
+    let engine = &status.engine;
+    if engine.vips.is_empty() && filter.may_be_of_peers() {
+        return engine.peers.iter().all(|peer| peer.state == "established");
+    }
+    engine.vips.iter().all(is_announced)
+}
+
 /// Announced in fact: a route that no peer has been told of attracts nobody.
 fn is_announced(vip: &VipLine) -> bool {
     vip.state == "announced" && !vip.peers.is_empty()
+}
+
+/// A session on which nothing is held back that is not meant to be.
+fn gets_everything(peer: &PeerLine) -> bool {
+    peer.state == "established" && peer.without_next_hop.is_empty() && peer.not_offered.is_empty()
 }
 
 impl Mood {
@@ -127,6 +142,7 @@ impl<'a> Page<'a> {
         let status = self.status;
         self.head();
         self.guard();
+        let empty = self.text.len();
         let engine = &status.engine;
         if self.shows(Section::Vips, engine.vips.len()) {
             self.vips();
@@ -143,6 +159,10 @@ impl<'a> Page<'a> {
         }
         self.drains();
         self.hooks();
+        if self.text.len() == empty {
+            self.line("");
+            self.line(if self.filter.is_for_trouble() { "None in need of attention" } else { "None" });
+        }
         self.text
     }
 
@@ -266,7 +286,7 @@ impl<'a> Page<'a> {
 
     fn peers(&mut self) {
         let mut peers: Vec<&PeerLine> = self.status.engine.peers.iter().collect();
-        peers.sort_by_key(|peer| (Mood::of(&peer.state), peer.without_next_hop.is_empty()));
+        peers.sort_by_key(|peer| (Mood::of(&peer.state), gets_everything(peer)));
         let good = peers.iter().filter(|peer| peer.state == "established").count();
         self.heading("Peers", good, peers.len(), "established");
         let width = widest(peers.iter().map(|peer| peer.name.as_str()));
@@ -296,6 +316,7 @@ impl<'a> Page<'a> {
             if !peer.left_out.is_empty() {
                 words.push(format!("refuses {}", peer.left_out.join(", ")));
             }
+            words.extend(peer.not_offered.iter().map(|family| format!("the router did not offer {family}")));
             words.extend(
                 peer.without_next_hop.iter().map(|family| format!("{family} has no next hop: set next_hop_{family}")),
             );
@@ -345,6 +366,7 @@ impl<'a> Page<'a> {
             let mut words: Vec<String> = Vec::new();
             words.extend(drain.until.map(|until| format!("for {} more", self.left(until))));
             words.extend((!drain.configured).then(|| "not configured".to_owned()));
+            words.extend(drain.by.as_ref().map(|by| format!("by {by}")));
             words.extend(drain.reason.clone());
             let age = self.since(drain.since);
             self.line(&format!("  {:<width$}  {age:>6}  {}", drain.target, words.join(", ")));

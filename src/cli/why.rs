@@ -96,8 +96,9 @@ fn text(why: &Why, width: Option<usize>) -> String {
     for drain in &why.drains {
         let reason = drain.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let until = drain.until.map(|until| format!(", for {} more", page.left(until))).unwrap_or_default();
+        let by = drain.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let age = page.since(drain.since);
-        page.line(1, &format!("drain {} since {} ({age}){until}{reason}", drain.target, drain.since));
+        page.line(1, &format!("drain {} since {} ({age}){until}{by}{reason}", drain.target, drain.since));
     }
     for on in &why.depends_on {
         page.line(1, &format!("depends on {}: {}", on.on, on.state));

@@ -137,9 +137,11 @@ pub(super) fn explain(error: &io::Error, peer: &Peer) -> String {
     match (error.raw_os_error(), peer.sent_ttl()) {
         // A router on the way that has a packet with no hops left says so, and the system calls that unreachable.
         (Some(libc::EHOSTUNREACH), Some(ttl @ 1..=254)) => {
-            format!("{words} (the TTL is {ttl}: a router further away needs multihop)")
+            format!(
+                "{words} (nobody on the link has this address, or the router is further away than a TTL of {ttl}: multihop)"
+            )
         }
-        (Some(libc::ETIMEDOUT), _) => format!("{words}{}", Suspects::of(&peer.session.transport)),
+        (Some(libc::ETIMEDOUT), _) => format!("{words}{}", Suspects::of(&peer.session.transport).of_silence()),
         _ => words,
     }
 }

@@ -43,7 +43,7 @@ pub(crate) enum Notice {
     /// Findings about a configuration that was taken all the same.
     Warnings(Vec<Diagnostic>),
     /// Somebody wants a reload, by this.
-    Reloading(&'static str, PathBuf),
+    Reloading(String, PathBuf),
     /// A file has changed that is read again then.
     Changed(PathBuf),
     /// A file is not seen to change, and why.
@@ -340,11 +340,15 @@ fn drain(notice: &DrainNotice) -> String {
         DrainNotice::Begun(target, drain) => {
             let until = drain.until.map(|until| format!(" until {until}")).unwrap_or_default();
             let reason = drain.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            format!("drain {target}{until}{reason}")
+            format!("drain {target}{until}{}{reason}", by(drain.by.as_ref()))
         }
-        DrainNotice::Ended(target) => format!("undrain {target}"),
+        DrainNotice::Ended(target, who) => format!("undrain {target}{}", by(who.as_ref())),
         DrainNotice::Expired(target) => format!("undrain {target}: its time has passed"),
     }
+}
+
+fn by(who: Option<&String>) -> String {
+    who.map(|who| format!(" by {who}")).unwrap_or_default()
 }
 
 fn aggregate(event: &AggregateEvent, reason: &AggregateReason) -> (Level, String) {
@@ -617,13 +621,14 @@ port = 8080
         );
         let at = crate::driver::wall_clock().timestamp(crate::driver::clock());
         let drain = |reason: Option<&str>, until| {
-            let drain = engine::drain::Drain { reason: reason.map(str::to_owned), since: at, until };
+            let by = reason.map(|_| "alice (uid 0)".to_owned());
+            let drain = engine::drain::Drain { reason: reason.map(str::to_owned), by, since: at, until };
             engine(engine::Notice::Drain(DrainNotice::Begun(engine::drain::Target::All, drain)))
         };
         assert_eq!(drain(None, None), "INFO drain all");
-        assert_eq!(drain(Some("works"), Some(at)), format!("INFO drain all until {at}: works"));
+        assert_eq!(drain(Some("works"), Some(at)), format!("INFO drain all until {at} by alice (uid 0): works"));
         let target = engine::drain::Target::Peer("tor-a".to_owned());
-        assert_eq!(engine(engine::Notice::Drain(DrainNotice::Ended(target))), "INFO undrain peer/tor-a");
+        assert_eq!(engine(engine::Notice::Drain(DrainNotice::Ended(target, None))), "INFO undrain peer/tor-a");
     }
 
     #[test]

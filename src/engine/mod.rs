@@ -421,6 +421,12 @@ impl Engine {
                 speaker::Output::Refused(refusal) => Output::Notice(Notice::Refused(refusal)),
                 speaker::Output::Send(id, conn, bytes) => Output::Send(id, conn, bytes),
                 speaker::Output::Close(id, conn) => Output::Close(id, conn),
+                speaker::Output::Notice(
+                    _,
+                    peer::Notice::NoNextHop(family) | peer::Notice::FamilyNotNegotiated(family),
+                ) if !self.has_routes_of(family) => {
+                    continue;
+                }
                 speaker::Output::Notice(peer, notice) => Output::Notice(Notice::Peer(peer, notice)),
             });
         }

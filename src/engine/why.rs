@@ -208,12 +208,16 @@ fn why_peer(peer: &Peer, prefix: &Prefix, is_wanted: bool) -> WhyPeer {
     let reason = match (attributes, status.state) {
         (Some(_), _) => None,
         (None, state) if state != State::Established => {
-            let error = status.last_error.map(|error| format!(": {error}")).unwrap_or_default();
-            Some(format!("no session ({}){error}", state.name()))
+            let error = status.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            // What the router said before it stopped answering is what the operator has to know.
+            let said = status.last_notification.filter(|said| status.last_error.as_ref() != Some(said));
+            let said = said.map(|said| format!(", before: {said}")).unwrap_or_default();
+            Some(format!("no session ({}){error}{said}", state.name()))
         }
         _ if !is_wanted => None,
         _ if status.drained => Some("the peer is drained".to_owned()),
         _ if !config.live.export.allows(prefix) => Some("its `export` rules it out".to_owned()),
+        _ if status.not_offered.contains(&family) => Some(format!("the router did not offer {family}")),
         _ if !status.families.contains(&family) => Some(format!("{family} is not in use on the session")),
         _ if status.without_next_hop.contains(&family) => {
             Some(format!("there is no next hop for {family}: set next_hop_{family}"))

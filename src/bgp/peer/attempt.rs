@@ -13,6 +13,7 @@ use crate::bgp::adj_rib_out::Written;
 use crate::bgp::drain::Telling;
 use crate::bgp::error::Notification;
 use crate::bgp::fsm::{self, Connection, Terms};
+use crate::bgp::tally::Counts;
 use crate::rib::Rib;
 
 /// UPDATEs are made until so many octets wait for TCP ...
@@ -77,8 +78,18 @@ impl Peer {
         let restart = self.offered();
         let terms = Terms { restart, ..self.refusals.terms(now, &self.config.session) };
         let connection = Connection::new(now, terms, self.rng.bits());
-        let (local, remote, state) = (local.ip(), remote.ip(), State::Active);
-        self.links.push(Link { id, dialled, lost: false, connection, state, local, remote, feed: None, paused: false });
+        self.links.push(Link {
+            id,
+            dialled,
+            lost: false,
+            connection,
+            state: State::Active,
+            local: local.ip(),
+            remote: remote.ip(),
+            feed: None,
+            heard: Counts::default(),
+            paused: false,
+        });
     }
 
     /// TCP did not come up.
@@ -189,7 +200,7 @@ impl Peer {
         let missing = self.config.session.families.iter().filter(|family| !session.families.contains(family));
         let mut notices: Vec<_> = missing.map(|family| Notice::FamilyNotNegotiated(*family)).collect();
         notices.extend(feed.without_next_hop().map(Notice::NoNextHop));
-        link.feed = Some((now, feed));
+        (link.feed, link.heard) = (Some((now, feed)), self.tally.received);
         self.established_count += 1;
         self.enter(now, State::Established, None);
         self.actions.extend(notices.into_iter().map(Action::Notice));
@@ -201,13 +212,22 @@ impl Peer {
         if !link.dialled {
             self.timers.set(Timer::Open, None);
         }
-        if let (Cause::Sent(Notification { code: 4, .. }, why), None) = (&mut cause, link.connection.session()) {
-            // Not even an OPEN came.
-            why.push_str(&Suspects::of(&self.config.session.transport).to_string());
-        }
         // What is lost is closed whatever its end was: the driver may not know of it.
         if link.lost || !matches!(cause, Cause::Closed(_)) {
             self.actions.push_back(Action::Close(link.id));
+        }
+        match (&mut cause, link.connection.session()) {
+            // Not even an OPEN came.
+            (Cause::Sent(Notification { code: 4, .. }, why), None) => {
+                why.push_str(&Suspects::of(&self.config.session.transport).to_string());
+            }
+            (Cause::Closed(error), None) if link.dialled => cause = Cause::TurnedAway(error.take(), link.local),
+            (Cause::Sent(Notification { code: 4, .. }, why), Some(_))
+                if link.feed.is_some() && link.heard == self.tally.received =>
+            {
+                why.push_str(", nothing came after the first KEEPALIVE (the router may not get what we send: it may want ttl_security)");
+            }
+            _ => {}
         }
         if let Some((established, feed)) = &link.feed {
             if now >= *established + retry::STABLE {

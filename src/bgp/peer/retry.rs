@@ -70,7 +70,11 @@ fn grow(first: Duration, failures: u32, longest: Duration) -> Duration {
 /// Reset or an Other Configuration Change the router is there again at once; §4 asks for damping after neither.
 fn passes_by_itself(cause: &Cause) -> bool {
     match cause {
-        Cause::ConnectFailed(_) | Cause::ConnectTimeout(_) | Cause::GivenUp(_) | Cause::Closed(_) => true,
+        Cause::ConnectFailed(_)
+        | Cause::ConnectTimeout(_)
+        | Cause::GivenUp(_)
+        | Cause::Closed(_)
+        | Cause::TurnedAway(..) => true,
         Cause::Received(Notification { code: 6, subcode: 4..=7, .. }) => true,
         Cause::Received(Notification { code, .. }) | Cause::Sent(Notification { code, .. }, _) => {
             matches!(code, 4 | 8)

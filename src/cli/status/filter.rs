@@ -1,6 +1,6 @@
 //! Which part of everything is shown.
 
-use super::{Mood, is_announced, services};
+use super::{Mood, gets_everything, is_announced, services};
 use crate::driver::status::Status;
 use crate::engine::status::{BackendLine, ServiceLine};
 
@@ -44,6 +44,11 @@ impl Filter {
         self.only.is_empty() || self.only.contains(&section)
     }
 
+    /// Whether peers are what was asked for, when there is no VIP in it.
+    pub(super) fn may_be_of_peers(&self) -> bool {
+        !self.has(Section::Vips) || !self.names.is_empty()
+    }
+
     /// Whether something has a name that was asked for, in what has been left; where only trouble is, there may be none.
     pub(super) fn has_found(&self, status: &Status) -> bool {
         let engine = &status.engine;
@@ -71,8 +76,7 @@ impl Filter {
         engine.services.retain_mut(|service| all(Section::Services) && self.leave_of(service));
         engine.peers.retain(|peer| {
             let is_named = self.names(&peer.name) || self.names(&peer.address);
-            let is_well = peer.state == "established" && peer.without_next_hop.is_empty() && !peer.drained;
-            all(Section::Peers) && is_named && self.shows(is_well)
+            all(Section::Peers) && is_named && self.shows(gets_everything(peer) && !peer.drained)
         });
         engine.self_checks.retain(|own| self.shows(Mood::of(&own.state) == Mood::Good));
         engine.drains.retain(|drain| all(Section::Drains) && self.names(&drain.target));

@@ -46,8 +46,8 @@ const JSON: &str = r#"{
          "hold_time_s": null, "local_address": null}
     ],
     "drains": [
-        {"target": "peer/tor-a", "configured": true, "reason": null, "since": "2026-01-01T00:56:47.000Z", "until": null},
-        {"target": "old", "configured": false, "reason": "new kernel", "since": "2026-01-01T00:59:18.000Z",
+        {"target": "peer/tor-a", "configured": true, "reason": null, "by": null, "since": "2026-01-01T00:56:47.000Z", "until": null},
+        {"target": "old", "configured": false, "reason": "new kernel", "by": "alice (uid 0)", "since": "2026-01-01T00:59:18.000Z",
          "until": "2026-01-01T01:30:00.000Z"}
     ],
     "glb": {"source": "/etc/glb/s.json", "destination": "/etc/glb/d.json", "tables": 1, "backends": 3, "healthy": 2,
@@ -101,7 +101,7 @@ Forwarding tables: 2 of 3 backends healthy
 
 Drains:
   peer/tor-a   3m13s
-  old            42s  for 30m00s more, not configured, new kernel
+  old            42s  for 30m00s more, not configured, by alice (uid 0), new kernel
 
 Hooks: 1 of 2 working
   alerts     42s  connection refused; 7 waiting, 12 told, 2 given up, 1 dropped

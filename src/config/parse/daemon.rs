@@ -42,11 +42,14 @@ pub(super) fn read(root: Option<&Section>, findings: &mut Findings) -> (Daemon, 
         if let Some(item) = table.get(key)
             && let Some(name) = command::account(&item, "group", findings)
         {
-            references.push(FileReference {
-                position: findings.position(item.place),
-                path: PathBuf::from(&name),
-                role: FileRole::Group,
-            });
+            // Where nobody has made the group of the default, nobody is in it, whether it is written or not.
+            if *name != **group {
+                references.push(FileReference {
+                    position: findings.position(item.place),
+                    path: PathBuf::from(&name),
+                    role: FileRole::Group,
+                });
+            }
             *group = name.into();
         }
     };

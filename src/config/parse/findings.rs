@@ -109,7 +109,7 @@ impl<'s> Findings<'s> {
             return None;
         }
         let near = (length / 3).max(1);
-        let mut best: Option<((usize, usize), &str)> = None;
+        let mut best: Option<((usize, bool, usize), &str)> = None;
         for name in names {
             if self.comparisons == 0 {
                 break;
@@ -119,8 +119,9 @@ impl<'s> Findings<'s> {
                 continue;
             }
             let distance = strsim::osa_distance(&word.to_lowercase(), &name.to_lowercase());
-            // Of two as near, the one of the same length: letters are swapped more often than left out.
-            let rank = (distance, name.len().abs_diff(word.len()));
+            // Of two as near, the one that begins alike: that letter is seldom wrong. Then the one of the same length: letters
+            // are swapped more often than left out.
+            let rank = (distance, name.chars().next() != word.chars().next(), name.len().abs_diff(word.len()));
             if distance <= near && best.is_none_or(|(least, _)| rank < least) {
                 best = Some((rank, name));
             }

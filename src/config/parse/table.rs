@@ -289,6 +289,12 @@ impl<'t> Item<'t> {
     /// Reports that the value is not what it must be.
     pub(super) fn wrong_type<T>(&self, must_be: &str, findings: &mut Findings) -> Option<T> {
         let is = match self.value {
+            DeValue::String(text) if must_be == "an integer" && text.parse::<i128>().is_ok() => {
+                format!("text; {text} without quotes is one")
+            }
+            DeValue::String(text) if must_be == "true or false" && text.parse::<bool>().is_ok() => {
+                format!("text; {text} without quotes is it")
+            }
             DeValue::String(text) => quote(text),
             DeValue::Integer(integer) => format!("the integer {}", shown(integer.as_str())),
             DeValue::Float(_) => "a fraction".to_owned(),

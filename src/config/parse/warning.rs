@@ -84,6 +84,10 @@ fn look_at_peers(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Fin
     for (peer, place) in peers(bgp).zip(places.peers.peers.iter().chain(&places.peers.ranges)) {
         look_at_next_hops(peer, *place, config, findings);
         look_at_mode(peer, *place, bgp, findings);
+        if config.vips.contains_key(&Prefix::host(peer.session.address)) {
+            let (name, address) = (&peer.name, peer.session.address);
+            findings.warning(*place, format!("peer `{name}`: its address {address} is a VIP, too"));
+        }
     }
     if let (false, false, Some(place)) =
         (bgp.listen.is_empty(), peers(bgp).any(|peer| peer.session.mode.accepts()), places.peers.bgp)

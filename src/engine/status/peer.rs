@@ -42,7 +42,10 @@ pub struct PeerLine {
     pub extended_next_hop: bool,
     /// What the peer said of graceful restart; `null` unless it keeps our routes over a restart (RFC 4724).
     pub graceful_restart: Option<RestartLine>,
-    /// Families not announced for want of a next hop.
+    /// Families of VIPs that the router did not offer: it does not get their routes.
+    #[serde(default)]
+    pub not_offered: Vec<Family>,
+    /// Families of VIPs that are not announced for want of a next hop.
     pub without_next_hop: Vec<Family>,
     /// Why the last session ended or the last attempt failed; `null` when all is well.
     pub last_error: Option<String>,
@@ -130,6 +133,12 @@ impl Engine {
         told.chain(self.gobgp.has_advertised(prefix).then(|| PEER_NAME.to_owned())).collect()
     }
 
+    /// Whether there are VIPs of this family: in their order IPv4 is before IPv6.
+    pub(in crate::engine) fn has_routes_of(&self, family: Family) -> bool {
+        let vips = &self.config.vips;
+        [vips.keys().next(), vips.keys().next_back()].into_iter().flatten().any(|vip| vip.family() == family)
+    }
+
     /// gobgpd as one more peer.
     pub(super) fn gobgp_line(&self, clock: &WallClock) -> Option<PeerLine> {
         let config = self.config.gobgp.as_ref()?;
@@ -175,6 +184,7 @@ impl Engine {
             remote_software: status.api.map(|api| format!("GoBGP {api}")),
             extended_next_hop: false,
             graceful_restart: None,
+            not_offered: Vec::new(),
             without_next_hop: Vec::new(),
             last_notification: None,
             last_notification_at: None,
@@ -194,7 +204,10 @@ impl Engine {
 
     pub(super) fn peer_line(&self, peer: &Peer, clock: &WallClock) -> PeerLine {
         let config = peer.config();
-        let line = peer_line(config, peer.status(), clock);
+        let mut line = peer_line(config, peer.status(), clock);
+        // What there is none of is missed by nobody.
+        line.not_offered.retain(|family| self.has_routes_of(*family));
+        line.without_next_hop.retain(|family| self.has_routes_of(*family));
         // Without its interface a router cannot be found.
         let interface = config.session.unnumbered_interface().filter(|_| config.session.address_is_unknown());
         match interface.and_then(|interface| Some((interface, self.discovery.error(interface)?))) {
@@ -224,6 +237,7 @@ pub fn peer_line(config: &config::Peer, status: PeerStatus, clock: &WallClock) -
             peer_restarted: restart.restarting,
             peer_restart_time_s: restart.restart_time,
         }),
+        not_offered: status.not_offered,
         without_next_hop: status.without_next_hop,
         last_error: status.last_error.as_ref().map(ToString::to_string),
         last_error_at: status.last_error_at.map(|at| clock.timestamp(at)),

@@ -18,8 +18,9 @@ pub enum Cause {
     GivenUp(String),
     /// The peer closed TCP, or TCP broke: the system's words.
     Closed(Option<String>),
-    /// The same of a connection that the peer had taken, before it said anything on it; and our address there.
-    TurnedAway(Option<String>, IpAddr),
+    /// The peer took a connection of ours and closed or reset it, which is chance, before it said anything; from this
+    /// address of ours.
+    TurnedAway(IpAddr),
     /// The peer said so.
     Received(Notification),
     /// We said so, and why: an error of the peer's, a timer, a stop, a reset by reload.
@@ -45,7 +46,7 @@ impl Cause {
             | Cause::ConnectTimeout(_)
             | Cause::GivenUp(_)
             | Cause::Closed(_)
-            | Cause::TurnedAway(..) => None,
+            | Cause::TurnedAway(_) => None,
         }
     }
 }
@@ -84,9 +85,8 @@ impl fmt::Display for Cause {
             Cause::GivenUp(why) => f.write_str(why),
             Cause::Closed(None) => f.write_str("peer closed the connection"),
             Cause::Closed(Some(error)) => write!(f, "connection lost: {error}"),
-            Cause::TurnedAway(error, local) => {
-                let how = error.as_deref().unwrap_or("closed by the peer");
-                write!(f, "connection lost: {how}, before it said anything (it may not have {local} as a neighbor)")
+            Cause::TurnedAway(local) => {
+                write!(f, "peer closed the connection before it said anything (it may not have {local} as a neighbor)")
             }
             Cause::Received(notification) => match hint(notification) {
                 Some((plain, hint)) => write!(f, "peer sent {plain} ({hint})"),
@@ -129,12 +129,8 @@ mod tests {
                  password_file)",
             ),
             (
-                Cause::TurnedAway(None, [192, 0, 2, 1].into()),
-                "connection lost: closed by the peer, before it said anything (it may not have 192.0.2.1 as a neighbor)",
-            ),
-            (
-                Cause::TurnedAway(Some("reset".into()), [192, 0, 2, 1].into()),
-                "connection lost: reset, before it said anything (it may not have 192.0.2.1 as a neighbor)",
+                Cause::TurnedAway([192, 0, 2, 1].into()),
+                "peer closed the connection before it said anything (it may not have 192.0.2.1 as a neighbor)",
             ),
             (
                 Cause::ConnectTimeout(Suspects { password: true, ttl_security: None }),

@@ -22,6 +22,12 @@ fn a_router_that_takes_ipv4_only_is_sent_no_ipv6(kind: Kind) {
     let table = site::plain_table(&neighbour, &*router, &["192.0.2.1/32"]);
     wait::until_equal("the IPv4 route", &table, || router.table());
     wait::stays("IPv4 alone", Duration::from_millis(300), &table, || router.table());
+    // It is told of where trouble is looked for.
+    assert_eq!(herald.peer("router").unwrap()["not_offered"], json!(["ipv6"]));
+    let (_, text) = herald.says(&["status", "--trouble", "router"]);
+    assert!(text.contains("the router did not offer ipv6"), "{text}");
+    let (_, text) = herald.says(&["why", "2001:db8::1"]);
+    assert!(text.contains("router does not have the route: the router did not offer ipv6"), "{text}");
     drop(server);
     wait::until_equal("the withdrawal", &Default::default(), || router.table());
     herald.terminate();

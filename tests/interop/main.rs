@@ -38,6 +38,7 @@ mod families;
 mod glb;
 mod gobgp_api;
 mod grpc;
+mod hints;
 mod import;
 mod judgement;
 mod links;

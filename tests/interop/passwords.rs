@@ -108,7 +108,7 @@ fn a_password_on_one_side_only(kind: Kind) {
     let mut router = kind.start(&site.router, "10.99.1.1", &Plan::new(&neighbour).password(SECRET));
     let _server = site.server(0);
     let herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
-    wait_for_reason(&herald, "");
+    wait_for_reason(&herald, "wants TCP-MD5 and there is no password_file");
     assert!(router.session().is_err());
     drop(herald);
 
@@ -130,7 +130,7 @@ fn a_password_on_one_side_only_never_gives_a_session() {
     let bird = Bird::start(&site.router, "10.99.1.1", &bird_session(&neighbour, SECRET));
     let _server = site.server(0);
     let herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
-    wait_for_reason(&herald, "");
+    wait_for_reason(&herald, "wants TCP-MD5 and there is no password_file");
 
     bird.configure(&bird::receiver(&neighbour));
     let table = site::plain_table(&neighbour, &bird, &site::VIPS);

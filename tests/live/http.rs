@@ -159,6 +159,7 @@ fn metrics_tell_what_has_happened() {
         "herald_service_up{service=\"web\"} 1",
         "herald_bgp_peer_up{peer=\"tor-a\"} 1",
         "herald_bgp_peer_prefixes{peer=\"tor-a\",family=\"ipv4\"} 1",
+        "herald_bgp_peer_family_withheld{peer=\"tor-a\",family=\"ipv6\"} 0",
         "herald_bgp_peer_established_total{peer=\"tor-a\"} 1",
         "herald_bgp_peer_messages_total{peer=\"tor-a\",type=\"open\",direction=\"sent\"} 1",
         "herald_bgp_peer_messages_total{peer=\"tor-a\",type=\"open\",direction=\"received\"} 1",

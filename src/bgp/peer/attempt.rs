@@ -221,7 +221,9 @@ impl Peer {
             (Cause::Sent(Notification { code: 4, .. }, why), None) => {
                 why.push_str(&Suspects::of(&self.config.session.transport).to_string());
             }
-            (Cause::Closed(error), None) if link.dialled => cause = Cause::TurnedAway(error.take(), link.local),
+            (Cause::Closed(error), None) if link.dialled && error.as_deref().is_none_or(is_the_peers) => {
+                cause = Cause::TurnedAway(link.local);
+            }
             (Cause::Sent(Notification { code: 4, .. }, why), Some(_))
                 if link.feed.is_some() && link.heard == self.tally.received =>
             {
@@ -380,4 +382,9 @@ impl Peer {
             assert!(idle || link.paused, "something is to be told, and nothing would tell it");
         }
     }
+}
+
+/// Whether the peer has ended a connection, by the system's words: a close with octets of ours unread is a reset.
+fn is_the_peers(error: &str) -> bool {
+    matches!(error, "connection reset by peer" | "broken pipe")
 }

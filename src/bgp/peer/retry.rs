@@ -74,7 +74,7 @@ fn passes_by_itself(cause: &Cause) -> bool {
         | Cause::ConnectTimeout(_)
         | Cause::GivenUp(_)
         | Cause::Closed(_)
-        | Cause::TurnedAway(..) => true,
+        | Cause::TurnedAway(_) => true,
         Cause::Received(Notification { code: 6, subcode: 4..=7, .. }) => true,
         Cause::Received(Notification { code, .. }) | Cause::Sent(Notification { code, .. }, _) => {
             matches!(code, 4 | 8)

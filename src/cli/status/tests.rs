@@ -32,7 +32,7 @@ const JSON: &str = r#"{
     "peers": [
         {"name": "tor-a", "address": "10.99.1.1", "port": 179, "mode": "active", "state": "established", "drained": true,
          "reason": null, "since": "2026-01-01T00:56:47.000Z", "advertised": {"ipv4": 1, "ipv6": 0}, "families": ["ipv4", "ipv6"],
-         "extended_next_hop": true, "without_next_hop": ["ipv6"], "last_error": null, "last_error_at": null,
+         "extended_next_hop": true, "not_offered": [], "without_next_hop": ["ipv6"], "last_error": null, "last_error_at": null,
           "last_notification": null, "last_notification_at": null, "retry_at": null,
          "established_count": 1, "local_as": 65001, "remote_as": 65000, "remote_id": "10.0.0.9",
          "capabilities": ["multiprotocol ipv4"], "left_out": ["role customer"], "remote_software": null, "remote_hostname": null, "hold_time_s": 9,
@@ -214,6 +214,45 @@ fn part(arguments: &[&str]) -> String {
 }
 
 #[test]
+fn the_exit_code_is_of_vips_or_else_of_peers() {
+    for (arguments, expected) in [
+        (&[][..], false),
+        (&["192.0.2.1"], true),
+        (&["192.0.2.20"], false),
+        (&["--only", "peers"], false),
+        (&["tor-a"], true),
+        (&["tor-b"], false),
+        (&["tor-b", "--trouble"], false),
+        (&["--only", "peers", "tor-a"], true),
+        (&["--only", "drains"], true),
+        // Every VIP that is shown is announced: what else is down is no outage yet.
+        (&["192.0.2.1", "tor-b"], true),
+    ] {
+        let line: Line = clap::Parser::parse_from([&["status"], arguments].concat());
+        let mut status: Status = serde_json::from_str(JSON).unwrap();
+        line.args.filter.apply(&mut status);
+        assert_eq!(is_well(&status, &line.args.filter), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_a_router_did_not_offer_is_trouble() {
+    let line: Line = clap::Parser::parse_from(["status", "--trouble"]);
+    let refused = JSON
+        .replace("\"not_offered\": []", "\"not_offered\": [\"ipv6\"]")
+        .replace("[\"ipv6\"], \"last_error\"", "[], \"last_error\"");
+    let well = refused.replace("\"not_offered\": [\"ipv6\"]", "\"not_offered\": []");
+    for (text, is_shown) in [(refused, true), (well, false)] {
+        let text = text.replace("\"drained\": true", "\"drained\": false");
+        let mut status: Status = serde_json::from_str(&text).unwrap();
+        line.args.filter.apply(&mut status);
+        let page = Page::new(&status, &line.args.filter, false, None).text();
+        assert_eq!(page.contains("the router did not offer ipv6"), is_shown, "{page}");
+        assert_eq!(page.lines().any(|line| line.starts_with("  tor-a")), is_shown, "{page}");
+    }
+}
+
+#[test]
 fn a_part_of_it_by_name_by_section_and_by_need() {
     let sections = |page: &str| -> Vec<String> {
         page.lines()
@@ -234,7 +273,8 @@ fn a_part_of_it_by_name_by_section_and_by_need() {
     assert_eq!(sections(&page), ["VIPs", "Peers", "Drains"], "{page}");
     // Sections.
     assert_eq!(sections(&part(&["--only", "peers,drains"])), ["Peers", "Drains"]);
-    assert_eq!(part(&["--only", "services", "192.0.2.1"]), "");
+    assert_eq!(part(&["--only", "services", "192.0.2.1"]), "None\n");
+    assert_eq!(part(&["--only", "services", "--trouble", "web"]), "None in need of attention\n");
     // What is well is left out.
     let page = part(&["--trouble"]);
     assert_eq!(sections(&page), ["VIPs", "Aggregates", "Services", "Peers", "Drains", "Hooks"], "{page}");

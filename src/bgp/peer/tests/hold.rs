@@ -27,6 +27,23 @@ fn hold_time_and_keepalives() {
     }
 }
 
+/// Such as one that drops what we send, since it wants TTL security: all that it says was in its hands before it did so.
+#[test]
+fn a_router_that_says_nothing_once_it_is_up_may_not_hear_us() {
+    let mut lab = Lab::new(config());
+    lab.connected();
+    lab.bytes(&router::open(65000, 90, [10, 0, 0, 1], &[MP_IPV4]));
+    lab.bytes(&keepalive());
+    assert_eq!(lab.state(), State::Established);
+    lab.advance(9 * SECOND);
+    let words = lab.last_error().to_string();
+    assert!(
+        words.starts_with("hold timer expired, nothing came after the first KEEPALIVE")
+            && words.contains("ttl_security"),
+        "{words}"
+    );
+}
+
 #[test]
 fn a_hold_time_of_zero_is_neither_timer_nor_keepalives() {
     let ours = HoldTime::OFF;

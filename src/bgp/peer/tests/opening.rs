@@ -84,6 +84,7 @@ fn only_the_families_of_both_are_announced() {
             let taken = families.contains(&family);
             assert_eq!(lab.route(text).is_some(), taken);
             assert_eq!(lab.notices.contains(&Notice::FamilyNotNegotiated(family)), !taken);
+            assert_eq!(lab.peer.status().not_offered.contains(&family), !taken);
         }
         // Also later, and also when asked.
         lab.set("2001:db8::2", with_med(1));

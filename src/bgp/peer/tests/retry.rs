@@ -140,14 +140,16 @@ fn a_black_hole_is_left_and_tried_again() {
 #[test]
 fn failures_are_told_once_until_they_differ() {
     let refused = |lab: &mut Lab| lab.event(Event::ConnectFailed("Connection refused".into()));
-    let closed = |lab: &mut Lab| {
+    // Whether the router closes or resets is chance, and no news.
+    let mut resets = [None, Some("connection reset by peer".to_owned())].into_iter().cycle();
+    let mut closed = move |lab: &mut Lab| {
         lab.connected();
-        lab.event(Event::Closed(None));
+        lab.event(Event::Closed(resets.next().unwrap()));
     };
     let mut lab = Lab::new(config());
     for _ in 0..10 {
         waits(&mut lab, 2, &mut { refused });
-        waits(&mut lab, 2, &mut { closed });
+        waits(&mut lab, 2, &mut closed);
     }
     let causes: Vec<_> = lab
         .notices
@@ -157,7 +159,7 @@ fn failures_are_told_once_until_they_differ() {
             _ => None,
         })
         .collect();
-    assert_eq!(causes, [Cause::ConnectFailed("Connection refused".into()), Cause::Closed(None)]);
+    assert_eq!(causes, [Cause::ConnectFailed("Connection refused".into()), Cause::TurnedAway([10, 0, 0, 2].into())]);
     assert_eq!(lab.notices.len(), 3, "{:?}", lab.notices);
     // A session is news, and so is its end, and then the same failure again.
     lab.notices.clear();

@@ -35,7 +35,7 @@ fn bgp_errors() {
         (changed("65001", "-1"), "2:12: `local_as` must be from 1 to 4294967295, not -1"),
         (changed("65001", "23456"), "2:12: `local_as`: 23456 is AS_TRANS, which is nobody's AS (RFC 6793)"),
         (changed("65001", "4294967296"), "2:12: `local_as` must be from 1 to 4294967295, not 4294967296"),
-        (changed("65001", "\"65001\""), "2:12: `local_as` must be an integer, not `65001`"),
+        (changed("65001", "\"65001\""), "2:12: `local_as` must be an integer, not text; 65001 without quotes is one"),
         (changed("65001", "1.5"), "2:12: `local_as` must be an integer, not a fraction"),
         (changed("10.0.0.1", "0.0.0.0"), "3:13: `router_id` must not be 0.0.0.0 (RFC 6286)"),
         (changed("10.0.0.1", "10.0.0"), "3:13: `router_id`: `10.0.0` is not of the form of an IPv4 address"),
@@ -127,6 +127,14 @@ fn peer_errors() {
             "8:13: `families` must be \"ipv4\" or \"ipv6\", not `ipv7`; did you mean `ipv4`?",
         ),
         (with("peer_as", "next_hop_ipv4 = 'fd00::1'"), "8:17: `next_hop_ipv4`: `fd00::1` is not an IPv4 address"),
+        (
+            with("peer_as", "next_hop_ipv4 = '127.0.0.1'"),
+            "8:17: `next_hop_ipv4`: `127.0.0.1` is a loopback address, which no router takes",
+        ),
+        (
+            with("peer_as", "next_hop_ipv6 = ['::1', 'fe80::2']"),
+            "8:17: `next_hop_ipv6`: `::1` is a loopback address, which no router takes",
+        ),
         (with("peer_as", "next_hop_ipv6 = '::'"), "8:17: `next_hop_ipv6`: `::` is the unspecified address"),
         (with("peer_as", "next_hop_ipv6 = 'ff02::1'"), "8:17: `next_hop_ipv6`: `ff02::1` is a multicast address"),
         (

@@ -11,7 +11,7 @@ fn check_errors() {
         (changed("type = \"http\"\n", ""), "8:1: a check needs `type`"),
         (
             changed("\"http\"", "\"htp\""),
-            "9:8: `type` must be one of tcp, http, https, grpc, tls, dns, udp, icmp, syn, ntp, smtp, redis, mysql, postgres, ldap, exec, file, agent, alias, gue, fou, not `htp`; did you mean `ntp`?",
+            "9:8: `type` must be one of tcp, http, https, grpc, tls, dns, udp, icmp, syn, ntp, smtp, redis, mysql, postgres, ldap, exec, file, agent, alias, gue, fou, not `htp`; did you mean `http`?",
         ),
         (with("type", "intervall = '1s'"), "10:1: unknown key `intervall` in a check; did you mean `interval`?"),
         (with("type", "interval = '9ms'"), "10:12: `interval` must be from 10ms to 86400s, not `9ms`"),
@@ -111,6 +111,11 @@ fn service_and_vip_errors() {
             changed("port = 80", "port = 80\nprotocol = 'tpc'"),
             "14:12: `protocol` must be \"tcp\" or \"udp\", not `tpc`; did you mean `tcp`?",
         ),
+        (
+            changed("[\"192.0.2.1\"]", "[\"192.0.2.1\", \"127.0.0.5\"]"),
+            "12:22: `vips`: `127.0.0.5/32` is a loopback address, which no router takes",
+        ),
+        (changed("port = 80", "port = '80'"), "13:8: `port` must be an integer, not text; 80 without quotes is one"),
         (changed("port = 80", "port = true"), "13:8: `port` must be an integer, not true"),
         (
             changed("[\"192.0.2.1\"]", "[\"192.0.2.1\", \"10.0.0.1/8\"]"),

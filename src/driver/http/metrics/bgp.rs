@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Page;
 use crate::engine::status::PeerLine;
+use crate::prefix::Family;
 
 impl Page<'_, '_> {
     pub(super) fn peers(&mut self) -> fmt::Result {
@@ -45,12 +46,27 @@ impl Page<'_, '_> {
     }
 
     fn prefixes(&mut self, peers: &[PeerLine]) -> fmt::Result {
-        let help = "Routes that the peer has been told of";
-        let mut family = self.encoder.encode_descriptor("bgp_peer_prefixes", help, None, MetricType::Gauge)?;
+        let told = |peer: &PeerLine, kind: Family| peer.advertised.get(&kind).map_or(0, |count| *count as u64);
+        self.by_family("bgp_peer_prefixes", "Routes that the peer has been told of", peers, told)?;
+        let withheld = |peer: &PeerLine, kind: Family| {
+            u64::from(peer.not_offered.contains(&kind) || peer.without_next_hop.contains(&kind))
+        };
+        let help = "1: the session carries no VIPs of this family: the peer did not offer it, or there is no next hop";
+        self.by_family("bgp_peer_family_withheld", help, peers, withheld)
+    }
+
+    fn by_family(
+        &mut self,
+        name: &str,
+        help: &str,
+        peers: &[PeerLine],
+        value: impl Fn(&PeerLine, Family) -> u64,
+    ) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for peer in peers {
-            for (kind, count) in &peer.advertised {
-                let labels = [("peer", peer.name.clone()), ("family", kind.to_string())];
-                ConstGauge::new(*count as u64).encode(family.encode_family(&labels)?)?;
+            for kind in peer.advertised.keys() {
+                let labels = [("peer", peer.name.as_str()), ("family", kind.name())];
+                ConstGauge::new(value(peer, *kind)).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! Writes what a package has of the program: herald(1) with a page for each command and completions, from the command
 //! line as it is defined, and herald.toml(5), herald-metrics(7) and herald-json(7), from `packaging/man`: `generate DIRECTORY`.
 
+mod synopsis;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -29,6 +31,7 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(&completions)?;
     let command = herald::cli::command();
     clap_mangen::generate_to(command.clone(), &man)?;
+    synopsis::write(&man, &command)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command.clone(), "herald", &completions)?;
     }

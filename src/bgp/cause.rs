@@ -86,7 +86,10 @@ impl fmt::Display for Cause {
             Cause::Closed(None) => f.write_str("peer closed the connection"),
             Cause::Closed(Some(error)) => write!(f, "connection lost: {error}"),
             Cause::TurnedAway(local) => {
-                write!(f, "peer closed the connection before it said anything (it may not have {local} as a neighbor)")
+                write!(
+                    f,
+                    "peer closed the connection before it said anything (it may not have {local} as a neighbor, or hold an earlier connection)"
+                )
             }
             Cause::Received(notification) => match hint(notification) {
                 Some((plain, hint)) => write!(f, "peer sent {plain} ({hint})"),
@@ -130,7 +133,7 @@ mod tests {
             ),
             (
                 Cause::TurnedAway([192, 0, 2, 1].into()),
-                "peer closed the connection before it said anything (it may not have 192.0.2.1 as a neighbor)",
+                "peer closed the connection before it said anything (it may not have 192.0.2.1 as a neighbor, or hold an earlier connection)",
             ),
             (
                 Cause::ConnectTimeout(Suspects { password: true, ttl_security: None }),

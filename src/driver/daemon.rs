@@ -76,14 +76,14 @@ pub fn run(path: &Path, socket: Option<&Path>, format: LogFormat) -> Result<(), 
     let signals = Signals::catch()?;
     let first = reload::load(path).map_err(Failure::Config)?;
     let configured = first.config.daemon.control_socket.clone();
-    let path = socket.unwrap_or(&configured);
-    let socket = Socket::bind(path, &first.access).map_err(Failure::Socket)?;
+    let chosen = socket.unwrap_or(&configured);
+    let socket = Socket::bind(chosen, &first.access).map_err(Failure::Socket)?;
     let pages =
         http::bind(&first.config.daemon.http_listen).map_err(|(address, error)| Failure::Http(address, error))?;
     let log = Log::start(first.config.daemon.log, format)?;
-    if path != configured {
-        let (path, configured) = (path.display(), configured.display());
-        log::info!("the control socket is {path}, by --socket or HERALD_SOCKET; control_socket says {configured}");
+    if chosen != configured {
+        let (chosen, configured) = (chosen.display(), configured.display());
+        log::info!("the control socket is {chosen}, by --socket or HERALD_SOCKET; control_socket says {configured}");
     }
     raise_descriptor_limit();
     let meters = Arc::<Meters>::default();

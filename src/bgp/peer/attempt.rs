@@ -206,7 +206,7 @@ impl Peer {
         self.actions.extend(notices.into_iter().map(Action::Notice));
     }
 
-    fn down(&mut self, now: Instant, id: ConnId, mut cause: Cause) {
+    fn down(&mut self, now: Instant, id: ConnId, cause: Cause) {
         let Some(at) = self.links.iter().position(|link| link.id == id) else { return };
         let link = self.links.remove(at);
         if !link.dialled {
@@ -216,21 +216,7 @@ impl Peer {
         if link.lost || !matches!(cause, Cause::Closed(_)) {
             self.actions.push_back(Action::Close(link.id));
         }
-        match (&mut cause, link.connection.session()) {
-            // Not even an OPEN came.
-            (Cause::Sent(Notification { code: 4, .. }, why), None) => {
-                why.push_str(&Suspects::of(&self.config.session.transport).to_string());
-            }
-            (Cause::Closed(error), None) if link.dialled && error.as_deref().is_none_or(is_the_peers) => {
-                cause = Cause::TurnedAway(link.local);
-            }
-            (Cause::Sent(Notification { code: 4, .. }, why), Some(_))
-                if link.feed.is_some() && link.heard == self.tally.received =>
-            {
-                why.push_str(", nothing came after the first KEEPALIVE (the router may not get what we send: it may want ttl_security)");
-            }
-            _ => {}
-        }
+        let cause = self.explained(&link, cause);
         if let Some((established, feed)) = &link.feed {
             if now >= *established + retry::STABLE {
                 self.backoff.reset();
@@ -380,6 +366,29 @@ impl Peer {
             assert!(link.state != State::Established || self.links.len() == 1, "a session, and another connection");
             let idle = link.feed.as_ref().is_none_or(|(_, feed)| feed.is_idle());
             assert!(idle || link.paused, "something is to be told, and nothing would tell it");
+        }
+    }
+
+    /// With what is likely, for operators, where a connection ended without a word.
+    fn explained(&self, link: &Link, cause: Cause) -> Cause {
+        let ours = &self.config.session.transport;
+        match (cause, link.connection.session()) {
+            // Not even an OPEN came.
+            (Cause::Sent(last @ Notification { code: 4, .. }, why), None) => {
+                Cause::Sent(last, format!("{why}{}", Suspects::of(ours)))
+            }
+            (Cause::Sent(last @ Notification { code: 4, .. }, why), Some(_))
+                if link.feed.is_none() || link.heard == self.tally.received =>
+            {
+                let what = if link.feed.is_some() { "first KEEPALIVE" } else { "OPEN" };
+                let hint = if ours.reach.ttl_security().is_none() { ": it may want ttl_security" } else { "" };
+                let text = format!("{why}, nothing came after the {what} (the router may not get what we send{hint})");
+                Cause::Sent(last, text)
+            }
+            (Cause::Closed(error), None) if link.dialled && error.as_deref().is_none_or(is_the_peers) => {
+                Cause::TurnedAway(link.local)
+            }
+            (cause, _) => cause,
         }
     }
 }

@@ -37,7 +37,8 @@ struct Service {
     vip: IpNet,
     command: Vec<String>,
     interval: String,
-    timeout: String,
+    /// In seconds, and as it is written.
+    timeout: (f64, String),
     rise: i64,
     fall: i64,
     /// `Some(true)`: no check, and announced all the same.
@@ -153,9 +154,11 @@ impl Values<'_> {
         words::truth(&value.text).ok_or_else(|| wrong(key, &value, "true nor false"))
     }
 
-    fn time(&self, key: &str, default: &str) -> Result<String, Fault> {
+    /// Seconds, of which there is a text as well.
+    fn time(&self, key: &str, default: &str) -> Result<(f64, String), Fault> {
         let value = self.text(key, default)?;
-        let time = words::number(&value.text).filter(|seconds| *seconds > 0.0).and_then(duration);
+        let seconds = words::number(&value.text).filter(|seconds| *seconds > 0.0);
+        let time = seconds.and_then(|seconds| Some((seconds, duration(seconds)?)));
         time.ok_or_else(|| wrong(key, &value, "a number of seconds"))
     }
 
@@ -198,7 +201,7 @@ impl Service {
             place: section.place.clone(),
             vip,
             command,
-            interval: values.time("check_interval", "10")?,
+            interval: values.time("check_interval", "10")?.1,
             timeout: values.time("check_timeout", "2")?,
             rise: values.count("check_rise", "2")?,
             fall: values.count("check_fail", "2")?,
@@ -211,7 +214,7 @@ impl Service {
 
     fn write(&self, names: &mut Names, draft: &mut Draft) {
         let name = names.choose(&self.name);
-        let native = program::native(&self.command);
+        let native = program::native(&self.command, self.timeout.0);
         let checked = self.disabled != Some(true);
         draft.blank();
         draft.comment(&format!("[{}] of {}.", cut(&self.name), self.place));
@@ -222,7 +225,7 @@ impl Service {
         draft.table("[[service]]");
         draft.key("name", string(&name));
         draft.key("vips", list(&[written(&self.vip)]));
-        let port = native.as_ref().and_then(|native| native.port);
+        let port = native.as_ref().and_then(program::Native::port);
         let remark = if port.is_none() { "of the service, for people: the check does not need it" } else { "" };
         draft.noted("port", port.unwrap_or(80), remark);
         match checked {
@@ -251,10 +254,10 @@ impl Service {
         draft.key("type", string("exec"));
         draft.key("command", list(&self.command));
         draft.key("interval", &self.interval);
-        draft.key("timeout", &self.timeout);
+        draft.key("timeout", &self.timeout.1);
         draft.key("rise", self.rise);
         draft.key("fall", self.fall);
-        program::remarks(&self.command, native, draft);
+        program::remarks(&self.command, native, false, draft);
     }
 
     /// What becomes of the look at the interface.

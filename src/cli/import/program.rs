@@ -1,8 +1,19 @@
 //! Check commands: as Herald runs them, and what would do the same without a program.
 
-use std::net::IpAddr;
+mod arguments;
+mod curl;
+mod dig;
+mod request;
+mod shell;
+#[cfg(test)]
+mod tests;
+mod wget;
 
-use super::draft::{Draft, string};
+use std::fmt::Write as _;
+
+use super::draft::{Draft, cut, duration};
+use super::words;
+use crate::config::{self, Source};
 
 /// The argument vector with a program that Herald takes: one by its absolute path. `None` for one in a directory that
 /// only the other program knows.
@@ -19,133 +30,144 @@ pub(super) fn with_path(mut words: Vec<String>) -> Option<Vec<String>> {
 }
 
 /// What a check of our own type would say in the place of a well-known program.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Native {
-    /// Keys of the check, as TOML.
-    keys: Vec<(&'static str, String)>,
-    /// The port that it goes to.
-    pub(super) port: Option<u16>,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Native {
+    /// This, which is the same.
+    Same(Probe),
+    /// Nothing, and why.
+    Kept(String),
 }
 
-/// What `words` asks, if that is plain to see.
-pub(super) fn native(words: &[String]) -> Option<Native> {
+impl Native {
+    /// The port that it goes to, if that is known.
+    pub(super) fn port(&self) -> Option<u16> {
+        match self {
+            Native::Same(probe) => Some(probe.port),
+            Native::Kept(_) => None,
+        }
+    }
+}
+
+/// A check of our own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Probe {
+    /// Its keys, as TOML, each with what is to be said beside it.
+    keys: Vec<(&'static str, String, &'static str)>,
+    port: u16,
+    /// In what it differs.
+    notes: Vec<String>,
+}
+
+impl Probe {
+    fn new(kind: &str, port: u16) -> Probe {
+        let mut probe = Probe { port, ..Probe::default() };
+        probe.text("type", kind);
+        probe.key("port", port.to_string());
+        probe
+    }
+
+    fn key(&mut self, name: &'static str, value: String) {
+        self.keys.push((name, value, ""));
+    }
+
+    fn text(&mut self, name: &'static str, value: &str) {
+        self.key(name, super::draft::string(value));
+    }
+
+    /// The time that the program takes at most, where it is shorter than the check's own.
+    fn timeout(&mut self, seconds: f64, limit: f64, remark: &'static str) {
+        let value = duration(seconds).filter(|_| seconds > 0.0 && seconds < limit);
+        self.keys.extend(value.map(|value| ("timeout", value, remark)));
+    }
+}
+
+/// What `words` asks, if it is a well-known program. `limit` is the time that it has, in seconds.
+pub(super) fn native(words: &[String], limit: f64) -> Option<Native> {
+    let (program, arguments) = well_known(words)?;
+    let read = match program {
+        "curl" => curl::read(arguments, limit),
+        "wget" => wget::read(arguments, limit),
+        _ => dig::read(arguments, limit),
+    };
+    let native = match read.and_then(accepted) {
+        Ok(probe) => Native::Same(probe),
+        Err(why) => Native::Kept(why),
+    };
+    Some(native)
+}
+
+/// The same of what a shell runs.
+pub(super) fn of_shell(command: &str, limit: f64) -> Option<Native> {
+    let command = shell::bare(command);
+    let words = words::split(command).ok()?;
+    well_known(&words)?;
+    match shell::sign(command) {
+        Some('\n') => Some(Native::Kept("there is more than one line for a shell".to_owned())),
+        Some(sign) => Some(Native::Kept(format!("`{sign}` is for a shell"))),
+        None => native(&words, limit),
+    }
+}
+
+fn well_known(words: &[String]) -> Option<(&str, &[String])> {
     let at = words.iter().position(|word| word != "/usr/bin/env")?;
     let program = words[at].rsplit('/').next()?;
-    let arguments = &words[at + 1..];
-    match program {
-        "curl" | "wget" => arguments.iter().find_map(|word| url(word)),
-        "dig" => dig(arguments),
-        _ => None,
+    ["curl", "wget", "dig"].contains(&program).then_some((program, &words[at + 1..]))
+}
+
+/// Why an option keeps its program.
+fn unequal(program: &str, option: &str) -> String {
+    format!("`{option}` of {program} has no equal here")
+}
+
+/// Why a name does: Herald looks up none.
+fn nameless(program: &str, name: &str) -> String {
+    format!("{program} asks whatever address {name} has, and a check has one address (`target`)")
+}
+
+/// What our own parser takes, too.
+fn accepted(probe: Probe) -> Result<Probe, String> {
+    let mut text = String::from(
+        "[bgp]\nlocal_as = 65001\nrouter_id = \"10.99.1.2\"\n[[bgp.peer]]\naddress = \"10.99.1.1\"\npeer_as = 65000\n\
+         [[service]]\nname = \"s\"\nvips = [\"192.0.2.1\"]\nport = 80\nchecks = [\"c\"]\n[[service.backend]]\n\
+         address = \"127.0.0.1\"\n[checks.c]\ninterval = \"1h\"\n",
+    );
+    for (name, value, _) in &probe.keys {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(text, "{name} = {value}");
+    }
+    match config::parse(&[Source { name: "check".into(), text }]) {
+        Ok(_) => Ok(probe),
+        Err(errors) => {
+            let first = errors.first().map_or("", |error| error.message.as_str());
+            Err(format!("Herald does not take it ({first})"))
+        }
     }
 }
 
-fn url(word: &str) -> Option<Native> {
-    let (kind, default, rest) = match word.split_once("://")? {
-        ("http", rest) => ("http", 80, rest),
-        ("https", rest) => ("https", 443, rest),
-        _ => return None,
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    // Who is named with a password is not repeated.
-    let authority = authority.rsplit('@').next()?;
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(bracketed) => bracketed.split_once(']').map(|(host, port)| (host, port.strip_prefix(':')))?,
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
-    let port = port.map_or(Some(default), |port| port.parse().ok())?;
-    let path = path.split('#').next().filter(|path| path.starts_with('/'));
-    let mut keys = vec![("type", string(kind)), ("port", port.to_string())];
-    match host.parse::<IpAddr>() {
-        Ok(address) => keys.push(("target", string(&address.to_string()))),
-        Err(_) if host == "localhost" => keys.push(("target", string("127.0.0.1"))),
-        Err(_) => keys.push(("host", string(host))),
-    }
-    keys.extend(path.filter(|path| *path != "/").map(|path| ("path", string(path))));
-    Some(Native { keys, port: Some(port) })
-}
-
-/// The types of records that somebody asks for to see whether a server answers.
-const TYPES: [&str; 7] = ["A", "AAAA", "NS", "SOA", "MX", "TXT", "SRV"];
-
-fn dig(arguments: &[String]) -> Option<Native> {
-    let server = arguments.iter().find_map(|word| word.strip_prefix('@')?.parse::<IpAddr>().ok())?;
-    let takes = |flag: &str| arguments.iter().position(|word| word == flag).and_then(|at| arguments.get(at + 1));
-    let port = takes("-p").map_or(Some(53), |port| port.parse().ok())?;
-    let is_name = |word: &&String| !word.starts_with(['@', '+', '-']) && word.contains('.');
-    let query = takes("-q").or_else(|| arguments.iter().find(is_name))?;
-    let mut keys = vec![
-        ("type", string("dns")),
-        ("port", port.to_string()),
-        ("target", string(&server.to_string())),
-        ("query", string(query.trim_end_matches('.'))),
-    ];
-    let kind = takes("-t").or_else(|| arguments.iter().find(|word| TYPES.contains(&word.as_str())));
-    keys.extend(kind.filter(|kind| *kind != "A").map(|kind| ("query_type", string(kind))));
-    Some(Native { keys, port: Some(port) })
-}
-
-/// What is to be said of a command that stays as it was.
-pub(super) fn remarks(words: &[String], native: Option<&Native>, draft: &mut Draft) {
+/// What is to be said of a command that stays as it was. `has_user`: the check says who the program runs as.
+pub(super) fn remarks(words: &[String], native: Option<&Native>, has_user: bool, draft: &mut Draft) {
     if words.iter().take(3).any(|word| word.rsplit('/').next() == Some("sudo")) {
         draft.comment("sudo has no effect in the sandbox of herald.service: say `user = …` in its place.");
     }
-    let Some(native) = native else { return };
-    draft.comment(
-        "The same without a program, in the place of type and command, costs less and says what is wrong. It may be \
-         stricter: curl without --fail takes any status, and dig any answer.",
+    let probe = match native {
+        None => return,
+        Some(Native::Kept(why)) => return draft.comment(&format!("{}, so the program stays.", cut(why))),
+        Some(Native::Same(probe)) => probe,
+    };
+    let mut replaced = vec!["type", "command"];
+    replaced.extend(probe.keys.iter().map(|(name, ..)| *name).filter(|name| *name == "timeout"));
+    replaced.extend(has_user.then_some("user"));
+    let last = replaced.pop().unwrap_or_default();
+    let mut text = format!(
+        "The same without a program, in the place of {} and {last}, costs less and says what is wrong.",
+        replaced.join(", ")
     );
-    for (key, value) in &native.keys {
-        draft.sample(&format!("{key} = {value}"));
+    for note in &probe.notes {
+        let _infallible = write!(text, " {note}.");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(text: &str) -> Vec<String> {
-        text.split(' ').map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn programs_have_absolute_paths() {
-        assert_eq!(with_path(words("/bin/x -a")), Some(words("/bin/x -a")));
-        assert_eq!(with_path(words("curl -f x")), Some(words("/usr/bin/env curl -f x")));
-        assert_eq!(with_path(words("./x")), None);
-        assert_eq!(with_path(Vec::new()), None);
-    }
-
-    #[test]
-    fn well_known_programs_are_understood() {
-        for (text, port, expected) in [
-            ("/usr/bin/curl -sf http://10.52.12.1/", 80, "type=\"http\" port=80 target=\"10.52.12.1\""),
-            (
-                "/usr/bin/env curl https://u:secret@[fd12::1]:8443/a?b#c",
-                8443,
-                "type=\"https\" port=8443 target=\"fd12::1\" path=\"/a?b\"",
-            ),
-            ("wget -q http://www.example.net:81/x", 81, "type=\"http\" port=81 host=\"www.example.net\" path=\"/x\""),
-            (
-                "dig @127.0.0.1 -p 5353 www.example.net. A +short",
-                5353,
-                "type=\"dns\" port=5353 target=\"127.0.0.1\" query=\"www.example.net\"",
-            ),
-        ] {
-            let native = native(&words(text)).unwrap();
-            let keys: Vec<String> = native.keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            assert_eq!((keys.join(" ").as_str(), native.port), (expected, Some(port)), "{text}");
-        }
-        for text in [
-            "/bin/true",
-            "curl",
-            "curl ftp://x",
-            "curl http://[::1",
-            "curl http://x:y/",
-            "dig www.example.net",
-            "/usr/bin/env",
-        ] {
-            assert_eq!(native(&words(text)), None, "{text}");
-        }
+    draft.comment(&text);
+    for (name, value, remark) in &probe.keys {
+        let remark = if remark.is_empty() { String::new() } else { format!(" # {remark}") };
+        draft.sample(&format!("{name} = {value}{remark}"));
     }
 }

@@ -12,6 +12,8 @@ use super::vip::Announcement;
 
 /// Beyond this nobody means each address of a network.
 const MAX_VIPS: usize = 1024;
+/// Seconds for a run that may take as long as it likes.
+const LONGEST: f64 = 60.0;
 
 /// A health check.
 pub(super) struct Check {
@@ -103,24 +105,31 @@ impl Check {
             draft.refuse(place, what);
         }
         let words = self.options.last("command").map(|given| shell(&given.value));
-        let native = self.options.last("command").and_then(|given| native(&given.value));
+        let limit = self.limit()?.map_or(LONGEST, f64::from);
+        let native = self.options.last("command").and_then(|given| program::of_shell(&given.value, limit));
         if let Some(words) = &words {
             self.write_check(&name, words, draft)?;
-            program::remarks(&split(&words[2]), native.as_ref(), draft);
+            program::remarks(&split(&words[2]), native.as_ref(), self.options.has("user"), draft);
             draft.blank();
         }
-        self.write_service(&name, words.is_some(), native.as_ref().and_then(|native| native.port), draft);
+        self.write_service(&name, words.is_some(), native.as_ref().and_then(program::Native::port), draft);
         self.write_vips(ground, draft)?;
         self.write_hooks(&name, draft);
         self.remarks(draft);
         Ok(())
     }
 
+    /// Seconds that a run may take; `None`: as long as it likes.
+    fn limit(&self) -> Result<Option<u32>, Fault> {
+        let timeout = self.options.integer("timeout", 5)?;
+        Ok(u32::try_from(timeout).ok().filter(|timeout| *timeout > 0))
+    }
+
     fn write_check(&self, name: &str, words: &[String], draft: &mut Draft) -> Result<(), Fault> {
         let options = &self.options;
         let interval = options.seconds("interval", 5.0)?;
         let fast = options.seconds("fast-interval", 1.0)?;
-        let timeout = options.integer("timeout", 5)?;
+        let timeout = self.limit()?;
         draft.table(&format!("[checks.{}]", header_key(name)));
         draft.key("type", string("exec"));
         draft.key("command", list(words));
@@ -138,9 +147,9 @@ impl Check {
         if fast < interval && fast > 0.0 {
             draft.key("fast_interval", time("fast-interval", fast)?);
         }
-        match u32::try_from(timeout).ok().filter(|timeout| *timeout > 0) {
+        match timeout {
             Some(timeout) => draft.key("timeout", time("timeout", timeout.into())?),
-            None => draft.noted("timeout", "\"60s\"", "--timeout 0 is none; here there is always one"),
+            None => draft.noted("timeout", time("timeout", LONGEST)?, "--timeout 0 is none; here there is always one"),
         }
         draft.key("rise", options.integer("rise", 3)?.max(1));
         draft.key("fall", options.integer("fall", 3)?.max(1));
@@ -281,14 +290,6 @@ fn shell(command: &str) -> Vec<String> {
 
 fn split(command: &str) -> Vec<String> {
     super::super::words::split(command).unwrap_or_default()
-}
-
-/// A command that is one program; several are for a shell.
-fn native(command: &str) -> Option<program::Native> {
-    if command.contains(['|', '&', ';', '`', '$', '<', '>']) {
-        return None;
-    }
-    program::native(&split(command))
 }
 
 fn address(given: &Given) -> Result<IpAddr, Fault> {

@@ -100,6 +100,30 @@ fn checks_of_the_address_itself() {
     assert!(!asked("withdraw-on-down\n"));
 }
 
+/// The check that is offered, taken as it is said, is taken by our own parser, too.
+#[test]
+fn offered_checks_take_the_place_of_programs() {
+    for command in
+        ["curl -fm 1 -H 'Host: a.b' http://127.0.0.1:8080/", "wget -qO- localhost", "dig @::1 -x ::1 +time=1"]
+    {
+        let text = format!("ip = 192.0.2.1\nuser = nobody\ntimeout = 4\ncommand = {command}\n");
+        let toml = exabgp(&[file("f", &text)], &known()).unwrap().toml;
+        let (before, after) = toml.split_once("# The same without").unwrap_or_else(|| panic!("{toml}"));
+        let replaced = &after[..after.find(" costs").unwrap()];
+        assert!(replaced.contains("user"), "{after}");
+        let stays = |line: &&str| {
+            let key = line.split(' ').next().unwrap();
+            !["type", "command", "user", "timeout"].contains(&key) || !replaced.contains(key)
+        };
+        let before: Vec<&str> = before.lines().filter(stays).collect();
+        let offered: String =
+            after.lines().map(|line| format!("{}\n", line.strip_prefix('#').unwrap_or(line))).collect();
+        let offered = offered.split_once("type = ").unwrap().1;
+        let config = config(&format!("{}\ntype = {offered}", before.join("\n")));
+        assert!(!matches!(config.checks[0].probe.kind, ProbeKind::Exec(_)), "{command}");
+    }
+}
+
 /// Nothing that is given is passed over in silence: each option changes what is printed.
 #[test]
 fn options_all_count() {

@@ -128,7 +128,12 @@ impl Request {
             Means::Source => self.source = Some(value.parse().ok()?),
             Means::Interface => match value.parse() {
                 Ok(address) => self.source = Some(address),
-                Err(_) => self.interface = Some(text()?),
+                // What has dots is a host, but for the number of a VLAN.
+                Err(_) => {
+                    let is_name =
+                        |name: &String| name.rsplit_once('.').is_none_or(|(_, end)| end.parse::<u16>().is_ok());
+                    self.interface = Some(text().filter(is_name)?);
+                }
             },
             Means::Authority => self.authority = Some(absolute()?),
             // What is behind a colon is its password.

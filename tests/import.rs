@@ -41,12 +41,14 @@ fn exit_codes_tell_how_it_went() {
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     write("good", "[a]\ncheck_cmd = /bin/true\nip_prefix = 192.0.2.1\n");
     write("odd", "[a]\ncheck_cmd = /bin/true\nip_prefix = 192.0.2.1\nodd = 1\n");
+    write("worse", "[b]\n[a]\ncheck_cmd = /bin/true\nip_prefix = 192.0.2.1\n");
     write("bad", "[a]\nnothing\n");
     fs::write(directory.path().join("binary"), [0xff, 0xfe]).unwrap();
     for (file, code, said) in [
         ("good", 0, "to be filled in: `local_as`"),
         ("odd", 1, "not translated: odd:4: `odd`"),
-        ("bad", 1, "bad:2: this is neither a section nor"),
+        ("worse", 1, "not translated: worse:1: [b] has no `ip_prefix`, so [b] is left out"),
+        ("bad", 2, "bad:2: this is neither a section nor"),
         ("missing", 2, "missing: No such file"),
         ("binary", 2, "binary: stream did not contain valid UTF-8"),
         (".", 2, ".: Is a directory"),
@@ -55,7 +57,7 @@ fn exit_codes_tell_how_it_went() {
         let stderr = text(&output.stderr);
         assert!(stderr.contains(said), "{file}: {stderr}");
         assert_eq!(output.status.code(), Some(code), "{file}: {stderr}");
-        assert_eq!(output.stdout.is_empty(), !["good", "odd"].contains(&file), "{file}");
+        assert_eq!(output.stdout.is_empty(), !["good", "odd", "worse"].contains(&file), "{file}");
     }
     fs::write(directory.path().join("large"), vec![b'#'; (1 << 20) + 1]).unwrap();
     let output = herald(directory.path(), &["import", "anycast-healthchecker", "large"]);

@@ -50,32 +50,31 @@ struct Service {
 
 /// Translates the files, which are read in the order in which they are given.
 pub(super) fn translate(files: &[File], facts: &Facts, mut draft: Draft) -> Result<Draft, Vec<Fault>> {
-    let mut ini = Ini::default();
+    let (mut ini, mut faults) = (Ini::default(), Vec::new());
     for file in files {
-        ini.read(&file.name, &file.text).map_err(|fault| vec![fault])?;
+        faults.extend(ini.read(&file.name, &file.text));
     }
-    let (mut services, mut faults) = (Vec::new(), Vec::new());
+    let (mut services, mut first): (Vec<Service>, BTreeMap<IpNet, usize>) = (Vec::new(), BTreeMap::new());
     for section in ini.sections.iter().filter(|section| section.name != DAEMON) {
-        match Service::read(section, &ini) {
-            Ok(service) => services.push(service),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    let mut first: BTreeMap<IpNet, &Service> = BTreeMap::new();
-    for service in &services {
-        if let Some(first) = first.insert(service.vip, service) {
+        let taken = |service: &Service| {
+            let first = &services[*first.get(&service.vip)?];
             let message = format!("{} is the address of [{}], too ({})", service.vip, cut(&first.name), first.place);
-            faults.push(Fault::new(&service.place, message));
+            Some(Fault::new(&service.place, message))
+        };
+        match Service::read(section, &ini).and_then(|service| taken(&service).map_or(Ok(service), Err)) {
+            Ok(service) => {
+                first.insert(service.vip, services.len());
+                services.push(service);
+            }
+            Err(fault) => faults.push(fault.without(&format!("[{}]", section.name))),
         }
     }
-    if let (true, true, Some(file)) = (services.is_empty(), faults.is_empty(), files.first()) {
+    let daemon = daemon::Daemon::read(&ini, &mut faults);
+    if let (true, Some(file)) = (services.is_empty(), files.first()) {
         let message = "there is no service in these files: name those of anycast-healthchecker.d, too";
-        faults.push(Fault::new(&Place { file: file.name.clone(), line: 1 }, message));
+        let nothing = Fault::new(&Place { file: file.name.clone(), line: 1 }, message);
+        return Err(if faults.is_empty() { vec![nothing] } else { faults });
     }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let daemon = daemon::Daemon::read(&ini).map_err(|fault| vec![fault])?;
     daemon.tables(&mut draft);
     bgp(&services, facts, &mut draft);
     let mut names = Names::default();
@@ -84,6 +83,7 @@ pub(super) fn translate(files: &[File], facts: &Facts, mut draft: Draft) -> Resu
     }
     daemon::remarks(&ini, &mut draft);
     unknown(&ini, &mut draft);
+    draft.refuse_all(&faults);
     Ok(draft)
 }
 

@@ -23,7 +23,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Why a source cannot be translated at all.
+/// Why something in a source, or all of it, cannot be translated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) place: Place,
@@ -33,6 +33,11 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn new(place: &Place, message: impl Into<String>) -> Fault {
         Fault { place: place.clone(), message: message.into() }
+    }
+
+    /// With what is left out on account of it.
+    pub(super) fn without(self, what: &str) -> Fault {
+        Fault { message: format!("{}, so {} is left out", self.message, cut(what)), ..self }
     }
 }
 
@@ -143,6 +148,14 @@ impl Draft {
         let text = printable(&format!("{place}: {text}"));
         self.comment(&format!("NOT TRANSLATED: {text}"));
         self.refused.push(text);
+    }
+
+    /// The same of several, at the end.
+    pub(super) fn refuse_all(&mut self, faults: &[Fault]) {
+        if !faults.is_empty() {
+            self.blank();
+        }
+        faults.iter().for_each(|fault| self.refuse(&fault.place, &fault.message));
     }
 
     fn flush(&mut self) {

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+
 use super::File;
 use super::draft::{Draft, Fault, Names, Place, cut, string, written};
 use super::facts::{Facts, Families};
@@ -35,8 +37,14 @@ const PROGRAMS: [&str; 5] =
 #[derive(Default)]
 struct Site {
     checks: Vec<Check>,
+    /// Those that are told of something, once [`Site::part`] has been there.
     neighbors: Vec<Neighbor>,
-    refused: Vec<(Place, String)>,
+    /// Those to which no health check speaks.
+    deaf: Vec<Neighbor>,
+    /// What cannot be translated, or is left out.
+    faults: Vec<Fault>,
+    /// Whether there is no room for more.
+    is_full: bool,
 }
 
 /// Files that the processes of exabgp.conf read: by the name that they have there, where they are.
@@ -65,24 +73,24 @@ pub(super) fn translate(
     facts: &Facts,
     mut draft: Draft,
 ) -> Result<Draft, Vec<Fault>> {
-    let (mut site, mut faults) = (Site::default(), Vec::new());
-    for file in files {
-        if let Err(fault) = site.read(file, named) {
-            faults.push(fault);
-        }
-    }
-    faults.extend(site.conflicts());
-    if let (true, true, Some(file)) = (site.checks.is_empty(), faults.is_empty(), files.first()) {
-        let message = "there is no health check in these files";
-        faults.push(Fault::new(&Place { file: file.name.clone(), line: 1 }, message));
-    }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
+    let mut site = Site::default();
+    files.iter().for_each(|file| site.read(file, named));
+    site.conflicts();
     if site.neighbors.is_empty() {
         site.neighbors = site.named_neighbors(facts);
     }
+    site.sift(facts);
+    if let (true, Some(file)) = (site.checks.is_empty(), files.first()) {
+        let message = match site.faults.is_empty() {
+            true => "there is no health check in these files",
+            false => "no health check in these files can be translated",
+        };
+        site.faults.push(Fault::new(&Place { file: file.name.clone(), line: 1 }, message));
+        return Err(site.faults);
+    }
+    site.part();
     site.write(facts, &mut draft).map_err(|fault| vec![fault])?;
+    draft.refuse_all(&site.faults);
     Ok(draft)
 }
 
@@ -106,89 +114,102 @@ fn arguments(process: &Statement) -> Option<Vec<Word>> {
 }
 
 impl Site {
-    fn read(&mut self, file: &File, named: &BTreeMap<String, File>) -> Result<(), Fault> {
+    fn read(&mut self, file: &File, named: &BTreeMap<String, File>) {
         if !is_conf(&file.text) {
             let stem = Path::new(&file.name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("check");
-            let options = options::parse(&options::of_file(&file.name, &file.text))?;
             let place = Place { file: file.name.clone(), line: 1 };
-            return self.add(Check::new(stem, None, &place, options)?);
+            let options = options::parse(&options::of_file(&file.name, &file.text));
+            return self.add(stem, options.and_then(|options| Check::new(stem, None, &place, options)));
         }
-        let statements = conf::parse(&file.name, &file.text)?;
+        let statements = match conf::parse(&file.name, &file.text) {
+            Ok(statements) => statements,
+            Err(fault) => return self.faults.push(fault.without(&file.name)),
+        };
         let templates: Vec<&Statement> = statements.iter().filter(|it| it.key() == "template").collect();
         let templates: Vec<&Statement> = templates.iter().flat_map(|it| it.block.iter().flatten()).collect();
         for statement in &statements {
             match (statement.key(), &statement.block) {
-                ("process", Some(block)) => self.process(statement, block, named)?,
-                ("neighbor", Some(block)) => self.neighbor(statement, block, &templates)?,
+                ("process", Some(block)) => self.process(statement, block, named),
+                ("neighbor", Some(block)) => self.neighbor(statement, block, &templates),
                 ("template", Some(_)) => {}
-                _ => self
-                    .refused
-                    .push((statement.place.clone(), "a statement that exabgp.conf does not have here".to_owned())),
+                _ => self.refuse(&statement.place, "a statement that exabgp.conf does not have here"),
             }
         }
-        Ok(())
     }
 
-    fn process(
-        &mut self,
-        process: &Statement,
-        block: &[Statement],
-        named: &BTreeMap<String, File>,
-    ) -> Result<(), Fault> {
+    fn refuse(&mut self, place: &Place, what: impl Into<String>) {
+        self.faults.push(Fault::new(place, what));
+    }
+
+    fn process(&mut self, process: &Statement, block: &[Statement], named: &BTreeMap<String, File>) {
         let name = process.argument();
         let Some(words) = arguments(process) else {
             let what = format!("process {} does not run the health check: Herald has no processes", cut(name));
-            self.refused.push((process.place.clone(), what));
-            return Ok(());
+            return self.refuse(&process.place, what);
         };
         for statement in block.iter().filter(|it| !["run", "encoder", "respawn"].contains(&it.key())) {
-            self.refused.push((statement.place.clone(), "a statement that process does not have".to_owned()));
+            self.refuse(&statement.place, "a statement that process does not have");
         }
-        // The file's options first, so that those of the command line go before.
-        let own = options::parse(&words)?;
-        let mut all: Vec<Word> = Vec::new();
-        for file in configs(&own).iter().filter_map(|config| named.get(config)) {
-            all.extend(options::of_file(&file.name, &file.text));
-        }
-        all.extend(words);
-        self.add(Check::new(name, Some(name), &process.place, options::parse(&all)?)?)
+        let check = || {
+            // The file's options first, so that those of the command line go before.
+            let own = options::parse(&words)?;
+            let mut all: Vec<Word> = Vec::new();
+            for file in configs(&own).iter().filter_map(|config| named.get(config)) {
+                all.extend(options::of_file(&file.name, &file.text));
+            }
+            all.extend(words);
+            Check::new(name, Some(name), &process.place, options::parse(&all)?)
+        };
+        self.add(name, check());
     }
 
-    fn add(&mut self, check: Check) -> Result<(), Fault> {
-        let place = check.place.clone();
-        self.checks.push(check);
-        self.limits(&place)
-    }
-
-    fn limits(&self, place: &Place) -> Result<(), Fault> {
-        let vips: usize = self.checks.iter().map(|check| check.vips.len()).sum();
-        if self.checks.len() <= MAX_CHECKS && self.neighbors.len() <= MAX_NEIGHBORS && vips <= MAX_VIPS {
-            return Ok(());
+    fn add(&mut self, name: &str, check: Result<Check, Fault>) {
+        match check {
+            Ok(check) if self.has_room(&check.place, [1, 0, check.vips.len()]) => self.checks.push(check),
+            Ok(_) => {}
+            Err(fault) => self.faults.push(fault.without(name)),
         }
-        let message = format!(
-            "more than {MAX_CHECKS} health checks, {MAX_NEIGHBORS} neighbors or {MAX_VIPS} addresses: translate them in parts"
-        );
-        Err(Fault::new(place, message))
     }
 
-    fn neighbor(&mut self, statement: &Statement, block: &[Statement], templates: &[&Statement]) -> Result<(), Fault> {
+    /// Whether there is room for so many checks, neighbours and addresses more. What does not fit is told once.
+    fn has_room(&mut self, place: &Place, [checks, neighbors, vips]: [usize; 3]) -> bool {
+        let vips: usize = self.checks.iter().map(|check| check.vips.len()).sum::<usize>() + vips;
+        let fits = self.checks.len() + checks <= MAX_CHECKS
+            && self.neighbors.len() + neighbors <= MAX_NEIGHBORS
+            && vips <= MAX_VIPS;
+        if !fits && !self.is_full {
+            self.is_full = true;
+            let message = format!(
+                "more than {MAX_CHECKS} health checks, {MAX_NEIGHBORS} neighbors or {MAX_VIPS} addresses: what is from here on is \
+                 left out, so translate them in parts"
+            );
+            self.refuse(place, message);
+        }
+        !self.is_full
+    }
+
+    fn neighbor(&mut self, statement: &Statement, block: &[Statement], templates: &[&Statement]) {
         let mut all = Vec::new();
         for inherit in block.iter().filter(|it| it.key() == "inherit") {
             let names = inherit.arguments().iter().filter(|word| !["[", "]", ","].contains(&word.as_str()));
             for (count, name) in names.enumerate() {
                 if count == MAX_TEMPLATES {
-                    return Err(Fault::new(&inherit.place, "there are too many templates"));
+                    self.refuse(&inherit.place, "there are too many templates");
+                    break;
                 }
                 let template = templates.iter().find(|it| it.key() == "neighbor" && it.argument() == name);
-                let Some(template) = template else {
-                    return Err(Fault::new(&inherit.place, format!("there is no template {}", cut(name))));
-                };
-                all.extend(template.block.iter().flatten());
+                match template {
+                    Some(template) => all.extend(template.block.iter().flatten()),
+                    None => self.refuse(&inherit.place, format!("there is no template {}", cut(name))),
+                }
             }
         }
         all.extend(block);
-        self.neighbors.push(Neighbor::read(statement.argument(), &statement.place, &all)?);
-        self.limits(&statement.place)
+        match Neighbor::read(statement.argument(), &statement.place, &all) {
+            Ok(neighbor) if self.has_room(&statement.place, [0, 1, 0]) => self.neighbors.push(neighbor),
+            Ok(_) => {}
+            Err(fault) => self.faults.push(fault),
+        }
     }
 
     /// Those of the command line, or else those that the checks themselves name.
@@ -205,27 +226,62 @@ impl Site {
         named.into_iter().map(|(address, place)| Neighbor::plain(address, Some(place))).collect()
     }
 
-    /// Checks that announce the same.
-    fn conflicts(&self) -> Vec<Fault> {
-        let mut seen: BTreeMap<String, &Check> = BTreeMap::new();
-        let mut faults = Vec::new();
-        for check in &self.checks {
-            for vip in &check.vips {
-                if let Some(first) = seen.insert(vip.to_string(), check) {
-                    let message = format!("{} announces {vip}, too ({})", cut(&first.name), first.place);
-                    faults.push(Fault::new(&check.place, message));
+    /// An address that another check announces is left out, and so is a check that has no other.
+    fn conflicts(&mut self) {
+        let mut seen: BTreeMap<IpNet, (String, Place)> = BTreeMap::new();
+        for check in &mut self.checks {
+            for (index, vip) in check.vips.iter().enumerate() {
+                if let Some((name, place)) = seen.get(vip) {
+                    let fault = Fault::new(&check.place, format!("{name} announces {vip}, too ({place})"));
+                    let all = check.taken.len() + 1 == check.vips.len();
+                    let what = if all { check.name.clone() } else { format!("that address of {}", check.name) };
+                    self.faults.push(fault.without(&what));
+                    check.taken.insert(index);
+                } else {
+                    seen.insert(*vip, (cut(&check.name), check.place.clone()));
                 }
             }
         }
-        faults
+        self.checks.retain(|check| check.vips.is_empty() || check.taken.len() < check.vips.len());
+    }
+
+    /// Leaves out checks of which an option has no value that can be understood.
+    fn sift(&mut self, facts: &Facts) {
+        let ground = self.ground(self.local_as(facts), facts);
+        let faults = &mut self.faults;
+        self.checks.retain(|check| {
+            let fault = check.write(ground, &mut Names::default(), &mut Draft::new(true)).err();
+            let is_good = fault.is_none();
+            faults.extend(fault.map(|fault| fault.without(&check.name)));
+            is_good
+        });
+    }
+
+    /// Tells those that no health check speaks to from the others.
+    fn part(&mut self) {
+        let all = std::mem::take(&mut self.neighbors);
+        (self.neighbors, self.deaf) = all.into_iter().partition(|neighbor| !self.heard(neighbor).is_empty());
+    }
+
+    /// The checks that speak to a neighbour.
+    fn heard(&self, neighbor: &Neighbor) -> Vec<&Check> {
+        let heard = |check: &&Check| {
+            let may = check.process.as_ref().is_none_or(|process| neighbor.listens_to(process));
+            may && (check.neighbors.is_empty() || check.neighbors.iter().any(|it| it.to_string() == neighbor.address))
+        };
+        self.checks.iter().filter(heard).collect()
+    }
+
+    fn local_as(&self, facts: &Facts) -> Option<u32> {
+        self.neighbors.iter().chain(&self.deaf).find_map(|it| it.local_as).or(facts.local_as)
     }
 
     fn write(&self, facts: &Facts, draft: &mut Draft) -> Result<(), Fault> {
-        let local_as = self.neighbors.iter().find_map(|it| it.local_as).or(facts.local_as);
+        let local_as = self.local_as(facts);
         let ground = self.ground(local_as, facts);
         draft.blank();
         draft.table("[bgp]");
-        let identifier = self.neighbors.iter().find_map(Neighbor::identifier);
+        let identifier = self.neighbors.iter().chain(&self.deaf).find_map(Neighbor::identifier);
         facts.identity(local_as, identifier, draft);
         let mut listen: Vec<String> =
             self.neighbors.iter().filter_map(Neighbor::listens_at).map(|it| string(&it)).collect();
@@ -242,10 +298,6 @@ impl Site {
         for check in &self.checks {
             check.write(ground, &mut names, draft)?;
         }
-        if !self.refused.is_empty() {
-            draft.blank();
-        }
-        self.refused.iter().for_each(|(place, what)| draft.refuse(place, what));
         Ok(())
     }
 
@@ -302,23 +354,8 @@ impl Site {
         let mut families = Families::default();
         self.checks.iter().flat_map(|check| &check.vips).for_each(|vip| families.add(vip.addr()));
         let mut names = Names::default();
-        let mut written_any = false;
         for neighbor in &self.neighbors {
-            let heard = |check: &&Check| {
-                let may = check.process.as_ref().is_none_or(|process| neighbor.listens_to(process));
-                may && (check.neighbors.is_empty()
-                    || check.neighbors.iter().any(|it| it.to_string() == neighbor.address))
-            };
-            let heard: Vec<&Check> = self.checks.iter().filter(heard).collect();
-            if heard.is_empty() {
-                draft.blank();
-                let address = cut(&neighbor.address);
-                draft.comment(&format!(
-                    "neighbor {address} is left out: no health check may speak to it (api, processes)."
-                ));
-                continue;
-            }
-            written_any = true;
+            let heard = self.heard(neighbor);
             let mut own = Families::default();
             heard.iter().flat_map(|check| &check.vips).for_each(|vip| own.add(vip.addr()));
             let accept = || heard.iter().flat_map(|check| &check.vips).map(written).collect();
@@ -343,7 +380,13 @@ impl Site {
             };
             neighbor.write(local_as, &told, &mut names, draft);
         }
-        if !written_any {
+        for neighbor in &self.deaf {
+            draft.blank();
+            let address = cut(&neighbor.address);
+            draft
+                .comment(&format!("neighbor {address} is left out: no health check may speak to it (api, processes)."));
+        }
+        if self.neighbors.is_empty() {
             Facts { peer: Vec::new(), ..facts.clone() }.peers(families, draft);
         }
     }

@@ -37,15 +37,16 @@ pub(super) struct Ini {
 }
 
 impl Ini {
-    /// Adds a file.
-    pub(super) fn read(&mut self, file: &str, text: &str) -> Result<(), Fault> {
-        let mut reader = Reader { file, ini: self, seen: BTreeSet::new(), section: None, value: None };
+    /// Adds a file, but for the lines that Python would refuse it for.
+    pub(super) fn read(&mut self, file: &str, text: &str) -> Vec<Fault> {
+        let mut reader = Reader { file, ini: self, seen: BTreeSet::new(), at: At::Nowhere, value: None };
+        let mut faults = Vec::new();
         // Python opens files with universal newlines.
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            reader.line(line, &Place { file: file.to_owned(), line: number + 1 })?;
+            faults.extend(reader.line(line, &Place { file: file.to_owned(), line: number + 1 }).err());
         }
         reader.finish();
-        Ok(())
+        faults
     }
 
     /// What a section says, or the defaults, with the names in it replaced.
@@ -109,9 +110,19 @@ struct Reader<'r> {
     ini: &'r mut Ini,
     /// Sections and values of this file: none may be there twice.
     seen: BTreeSet<(Option<String>, Option<String>)>,
-    /// By its index; `None` within the inner option is the defaults.
-    section: Option<Option<usize>>,
+    at: At,
     value: Option<Open>,
+}
+
+/// Where a line belongs.
+#[derive(Clone, Copy)]
+enum At {
+    Nowhere,
+    /// A section that is not taken; nor is what is in it.
+    Refused,
+    Defaults,
+    /// By its index.
+    Section(usize),
 }
 
 /// A value that may go on.
@@ -120,6 +131,8 @@ struct Open {
     indent: usize,
     lines: Vec<String>,
     place: Place,
+    /// Where it is put, if anywhere.
+    at: At,
 }
 
 impl Reader<'_> {
@@ -141,11 +154,13 @@ impl Reader<'_> {
         }
         self.finish();
         if let Some(name) = text.strip_prefix('[').and_then(|rest| Some(&rest[..rest.rfind(']')?])) {
-            return self.enter(name, place);
+            self.at = At::Refused;
+            self.at = self.enter(name, place)?;
+            return Ok(());
         }
-        let Some(section) = self.section else {
+        if matches!(self.at, At::Nowhere) {
             return Err(Fault::new(place, "this is in no section: [DEFAULT], [daemon] or that of a service"));
-        };
+        }
         let Some((key, value)) = text.split_once(['=', ':']) else {
             return Err(Fault::new(place, "this is neither a section nor `key = value`"));
         };
@@ -153,21 +168,24 @@ impl Reader<'_> {
         if key.is_empty() {
             return Err(Fault::new(place, "there is no name before the sign"));
         }
-        let owner = section.map(|index| self.ini.sections[index].name.clone());
-        if !self.seen.insert((owner, Some(key.clone()))) {
-            return Err(Fault::new(place, format!("`{key}` is twice in this section")));
-        }
-        self.value = Some(Open { key, indent, lines: vec![value.trim().to_owned()], place: place.clone() });
-        Ok(())
+        let owner = match self.at {
+            At::Section(index) => Some(self.ini.sections[index].name.clone()),
+            _ => None,
+        };
+        let is_new = matches!(self.at, At::Refused) || self.seen.insert((owner, Some(key.clone())));
+        let fault = Fault::new(place, format!("`{key}` is twice in this section"));
+        // The lines that it goes on with are its own in any case.
+        let at = if is_new { self.at } else { At::Refused };
+        self.value = Some(Open { key, indent, lines: vec![value.trim().to_owned()], place: place.clone(), at });
+        if is_new { Ok(()) } else { Err(fault) }
     }
 
-    fn enter(&mut self, name: &str, place: &Place) -> Result<(), Fault> {
+    fn enter(&mut self, name: &str, place: &Place) -> Result<At, Fault> {
         if name.is_empty() {
             return Err(Fault::new(place, "the section has no name"));
         }
         if name == DEFAULT {
-            self.section = Some(None);
-            return Ok(());
+            return Ok(At::Defaults);
         }
         if !self.seen.insert((Some(name.to_owned()), None)) {
             return Err(Fault::new(place, format!("section [{name}] is twice in {}", self.file)));
@@ -177,17 +195,17 @@ impl Reader<'_> {
             sections.push(Section { name: name.to_owned(), place: place.clone(), values: BTreeMap::new() });
             sections.len() - 1
         });
-        self.section = Some(Some(index));
-        Ok(())
+        Ok(At::Section(index))
     }
 
     /// Puts away the value that was open.
     fn finish(&mut self) {
-        let (Some(open), Some(section)) = (self.value.take(), self.section) else { return };
+        let Some(open) = self.value.take() else { return };
         let value = Value { text: open.lines.join("\n").trim_end().to_owned(), place: open.place };
-        let values = match section {
-            Some(index) => &mut self.ini.sections[index].values,
-            None => &mut self.ini.defaults,
+        let values = match open.at {
+            At::Section(index) => &mut self.ini.sections[index].values,
+            At::Defaults => &mut self.ini.defaults,
+            At::Nowhere | At::Refused => return,
         };
         values.insert(open.key, value);
     }
@@ -199,9 +217,9 @@ mod tests {
 
     fn fault(text: &str) -> String {
         let mut ini = Ini::default();
-        match ini.read("f", text) {
-            Err(fault) => fault.to_string(),
-            Ok(()) => {
+        match ini.read("f", text).as_slice() {
+            [fault, ..] => fault.to_string(),
+            [] => {
                 let section = ini.sections[0].clone();
                 section.values.keys().find_map(|key| ini.get(&section, key).err()).unwrap().to_string()
             }
@@ -214,8 +232,8 @@ mod tests {
         let mut ini = Ini::default();
         let text = "# comment\n[DEFAULT]\nHome = /opt\n[a]\n; comment\ncmd: %(home)s/x\n  --more = 1\n# within\n\n  y\n\
                     Key =\nodd = 100%% # not a comment\n[b]\nhome=/b\nc = %(HOME)s\n";
-        ini.read("f", text).unwrap();
-        ini.read("g", "[a]\nkey = 2\n[c]\n").unwrap();
+        assert_eq!(ini.read("f", text), []);
+        assert_eq!(ini.read("g", "[a]\nkey = 2\n[c]\n"), []);
         let names: Vec<&str> = ini.sections.iter().map(|section| section.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
         let (a, b) = (ini.sections[0].clone(), ini.sections[1].clone());
@@ -245,6 +263,20 @@ mod tests {
         ] {
             assert_eq!(fault(text), expected, "{text}");
         }
+    }
+
+    /// What is around a line that is refused is there, and what belongs to it is nowhere else.
+    #[test]
+    fn lines_that_are_refused_take_nothing_with_them() {
+        let mut ini = Ini::default();
+        let text = "[a]\nb = 1\nb = 2\n  more\nodd\nc = 3\n[a]\nb = 4\nd = 5\n[e]\nf = 6\n";
+        let lines: Vec<usize> = ini.read("f", text).iter().map(|fault| fault.place.line).collect();
+        assert_eq!(lines, [3, 5, 7]);
+        let told = |section: &Section| {
+            let values = section.values.iter().map(|(key, value)| format!("{key}={}", value.text));
+            format!("{} {}", section.name, values.collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(ini.sections.iter().map(told).collect::<Vec<_>>(), ["a b=1 c=3", "e f=6"]);
     }
 
     /// Nine levels of ten each would be a billion.

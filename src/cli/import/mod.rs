@@ -32,7 +32,7 @@ The TOML is on stdout. Lines with FILL IN are for what the source does not know;
 no counterpart. Everything else that differs is said in a comment beside it.
 
 Exit codes: 0 done, 1 something could not be translated (what could is printed),
-2 a file cannot be read.
+2 a file cannot be read, or nothing could be translated, and nothing is printed.
 
 Examples:
   herald import exabgp-healthcheck /etc/exabgp/exabgp.conf > herald.toml
@@ -121,7 +121,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(translation) => translation.tell(),
         Err(faults) => {
             faults.iter().for_each(|fault| complain(&format!("herald import: {fault}")));
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }

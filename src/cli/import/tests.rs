@@ -97,16 +97,32 @@ fn faults_have_their_place() {
             "[a]\ncheck_cmd = x\nip_prefix = ::1\ncheck_disabled = maybe\n",
             "f:4: `check_disabled` is neither true nor false",
         ),
-        (
-            "[a]\ncheck_cmd = x\nip_prefix = ::1\n[b]\ncheck_cmd = x\nip_prefix = ::1/128\n",
-            "f:4: ::1/128 is the address of [a], too (f:1)",
-        ),
-        (
-            "[daemon]\nloglevel = loud\n[a]\ncheck_cmd = x\nip_prefix = ::1\n",
-            "f:2: `loglevel` is not a level: debug, info, warning, error or critical",
-        ),
+        ("a = 1\n", "f:1: this is in no section: [DEFAULT], [daemon] or that of a service"),
     ] {
-        assert_eq!(anycast(text, &facts()).unwrap_err(), [expected], "{text}");
+        let left_out = if text.contains("[a]") { ", so [a] is left out" } else { "" };
+        assert_eq!(anycast(text, &facts()).unwrap_err(), [format!("{expected}{left_out}")], "{text}");
+    }
+}
+
+/// What is wrong takes no more with it than it must.
+#[test]
+fn the_rest_is_translated() {
+    for (odd, expected) in [
+        (
+            "[b]\ncheck_cmd = x\nip_prefix = 192.0.2.1/32\n",
+            "f:4: 192.0.2.1/32 is the address of [web], too (f:1), so [b] is left out",
+        ),
+        ("[b]\ncheck_cmd = x\n", "f:4: [b] has no `ip_prefix`, so [b] is left out"),
+        ("[daemon]\nloglevel = loud\n", "f:5: `loglevel` is not a level: debug, info, warning, error or critical"),
+        ("[daemon]\nprometheus_exporter = maybe\n", "f:5: `prometheus_exporter` is neither true nor false"),
+        ("odd\n", "f:4: this is neither a section nor `key = value`"),
+        ("ip_prefix = ::1\n", "f:4: `ip_prefix` is twice in this section"),
+    ] {
+        let translation = anycast(&format!("{SERVICE}{odd}"), &facts()).unwrap();
+        assert_eq!(translation.refused, [expected], "{odd}");
+        assert!(translation.toml.contains(&format!("# NOT TRANSLATED: {expected}\n")), "{}", translation.toml);
+        let config = config(&translation.toml);
+        assert_eq!(config.vips.keys().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1/32"], "{odd}");
     }
 }
 

@@ -58,7 +58,8 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn read(ini: &Ini) -> Result<Daemon, Fault> {
+    /// What cannot be understood of it is among the faults.
+    pub(super) fn read(ini: &Ini, faults: &mut Vec<Fault>) -> Daemon {
         let section = ini.sections.iter().find(|section| section.name == DAEMON).cloned();
         let nowhere = || Section {
             name: DAEMON.to_owned(),
@@ -67,18 +68,9 @@ impl Daemon {
         };
         let section = section.unwrap_or_else(nowhere);
         let values = Values { section: &section, ini };
-        let level = values.ini.get(&section, "loglevel")?;
-        let log = match &level {
-            None => None,
-            Some(value) => Some(match value.text.to_ascii_lowercase().as_str() {
-                "critical" | "fatal" | "error" => "error",
-                "warning" | "warn" => "warn",
-                "info" => "info",
-                "debug" | "notset" => "debug",
-                _ => return Err(wrong("loglevel", value, "a level: debug, info, warning, error or critical")),
-            }),
-        };
-        Ok(Daemon { log, metrics: values.truth("prometheus_exporter", "false")? })
+        let log = level(&values).map_err(|fault| faults.push(fault)).unwrap_or_default();
+        let metrics = values.truth("prometheus_exporter", "false").map_err(|fault| faults.push(fault));
+        Daemon { log, metrics: metrics.unwrap_or_default() }
     }
 
     /// `[daemon]`, if there is anything to say.
@@ -104,6 +96,17 @@ impl Daemon {
                 "prometheus_exporter: now to be fetched, from /metrics",
             );
         }
+    }
+}
+
+fn level(values: &Values<'_>) -> Result<Option<&'static str>, Fault> {
+    let Some(value) = values.ini.get(values.section, "loglevel")? else { return Ok(None) };
+    match value.text.to_ascii_lowercase().as_str() {
+        "critical" | "fatal" | "error" => Ok(Some("error")),
+        "warning" | "warn" => Ok(Some("warn")),
+        "info" => Ok(Some("info")),
+        "debug" | "notset" => Ok(Some("debug")),
+        _ => Err(wrong("loglevel", &value, "a level: debug, info, warning, error or critical")),
     }
 }
 

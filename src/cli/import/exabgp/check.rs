@@ -1,5 +1,6 @@
 //! One health check of ExaBGP: what it was told, and what Herald is told in its place.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -24,6 +25,8 @@ pub(super) struct Check {
     pub(super) options: Options,
     /// In the order of their metrics. Empty when it takes whatever is on the loopback interface.
     pub(super) vips: Vec<IpNet>,
+    /// Which of them, by their index, another check announces: they are left out here.
+    pub(super) taken: BTreeSet<usize>,
     /// The neighbours that are told; empty when all are.
     pub(super) neighbors: Vec<IpAddr>,
     pub(super) next_hop: Option<(IpAddr, Place)>,
@@ -44,6 +47,7 @@ impl Check {
             process: process.map(str::to_owned),
             options,
             vips: Vec::new(),
+            taken: BTreeSet::new(),
             neighbors,
             next_hop,
             interfaces: Vec::new(),
@@ -89,6 +93,11 @@ impl Check {
             pair.ok_or_else(|| Fault::new(&given.place, "`--ip-ifname` is not of the form ADDRESS%INTERFACE"))
         };
         self.options.all("ip-ifname").iter().map(read).collect()
+    }
+
+    /// Those that are not left out, with the index that their metric goes by.
+    fn own_vips(&self) -> impl Iterator<Item = (usize, &IpNet)> {
+        self.vips.iter().enumerate().filter(|(index, _)| !self.taken.contains(index))
     }
 
     /// Whether its routes stay, with other attributes, when it fails.
@@ -162,7 +171,7 @@ impl Check {
     fn write_service(&self, name: &str, is_checked: bool, port: Option<u16>, draft: &mut Draft) {
         draft.table("[[service]]");
         draft.key("name", string(name));
-        let vips: Vec<String> = self.vips.iter().map(written).collect();
+        let vips: Vec<String> = self.own_vips().map(|(_, vip)| written(vip)).collect();
         let known = Some(list(&vips)).filter(|_| !vips.is_empty());
         let label =
             self.options.last("label").map_or(String::new(), |label| format!(" with label lo:{}", cut(&label.value)));
@@ -194,7 +203,7 @@ impl Check {
             let address = vip.addr().to_string();
             self.options.last("command").is_some_and(|given| given.value.contains(&address))
         };
-        for (index, vip) in self.vips.iter().enumerate() {
+        for (index, vip) in self.own_vips() {
             let named =
                 self.interfaces.iter().find(|(network, _)| network == vip).map(|(_, interface)| interface.as_str());
             let bind = if self.options.has("no-ip-setup") { None } else { Some(named.unwrap_or("lo")) };

@@ -81,11 +81,13 @@ impl Neighbor {
     pub(super) fn read(address: &str, place: &Place, statements: &[&Statement]) -> Result<Neighbor, Fault> {
         let valid = address.parse::<IpAddr>().is_ok() || address.parse::<IpNet>().is_ok();
         if !valid {
-            return Err(Fault::new(place, "the neighbor has no address"));
+            return Err(Fault::new(place, "`neighbor` is followed by neither an address nor a prefix").without("it"));
         }
         let mut neighbor = Neighbor { address: address.to_owned(), place: Some(place.clone()), ..Neighbor::default() };
         for statement in statements {
-            neighbor.statement(statement).map_err(|what| Fault::new(&statement.place, what))?;
+            if let Err(what) = neighbor.statement(statement) {
+                neighbor.refuse(statement, &what);
+            }
         }
         Ok(neighbor)
     }

@@ -240,28 +240,108 @@ fn processes_speak_to_whom_they_may() {
     assert!(translation.toml.contains("neighbor 10.0.0.4 is left out"));
 }
 
+/// Nothing is left, and so nothing is printed.
 #[test]
 fn faults_have_their_place() {
+    const NONE: &str = "web.conf:1: no health check in these files can be translated";
     for (text, expected) in [
-        ("", "web.conf:1: there is no health check in these files"),
-        ("neighbor 10.0.0.1 {\n}\n", "web.conf:1: there is no health check in these files"),
-        ("neighbor x {\n}\n", "web.conf:1: the neighbor has no address"),
-        ("neighbor ::1 {\nhold-time x;\n}\n", "web.conf:2: `hold-time` has no such value"),
-        ("neighbor ::1 {\ninherit x;\n}\n", "web.conf:2: there is no template x"),
-        ("name = x\nip = 192.0.2.1/24\n", "web.conf:2: `--ip`: 192.0.2.1/24 has bits set beyond its length"),
-        ("ip = x\n", "web.conf:1: `--ip` is neither an address nor a network"),
-        ("ip\n", "web.conf:1: `--ip` needs a value"),
-        ("ip = 10.0.0.0/8\ndeaggregate-networks\n", "web.conf:1: `--ip`: 10.0.0.0/8 holds too many addresses"),
-        ("ip = ::1\ncommand = x\nrise = x\n", "web.conf:3: `--rise` is not a whole number"),
-        ("ip = ::1\ncommand = x\ninterval = x\n", "web.conf:3: `--interval` is not a number of seconds"),
-        ("ip = ::1\nup-metric = -1\n", "web.conf:1: a metric is not a number from 0 to 4294967295"),
-        ("ip = ::1\nnext-hop = x\n", "web.conf:2: `--next-hop` is not an address"),
-        ("ip = ::1\nip-ifname = x\n", "web.conf:2: `--ip-ifname` is not of the form ADDRESS%INTERFACE"),
-        ("ip = ::1\nip = ::1\n", "web.conf:1: web announces ::1/128, too (web.conf:1)"),
+        ("ip = 192.0.2.1/24\n", "web.conf:1: `--ip`: 192.0.2.1/24 has bits set beyond its length, so web is left out"),
+        ("name = x\nip = x\n", "web.conf:2: `--ip` is neither an address nor a network, so web is left out"),
+        ("ip\n", "web.conf:1: `--ip` needs a value, so web is left out"),
+        (
+            "ip = 10.0.0.0/8\ndeaggregate-networks\n",
+            "web.conf:1: `--ip`: 10.0.0.0/8 holds too many addresses, so web is left out",
+        ),
+        ("ip = ::1\ncommand = x\nrise = x\n", "web.conf:3: `--rise` is not a whole number, so web is left out"),
+        (
+            "ip = ::1\ncommand = x\ninterval = x\n",
+            "web.conf:3: `--interval` is not a number of seconds, so web is left out",
+        ),
+        ("ip = ::1\nup-metric = -1\n", "web.conf:1: a metric is not a number from 0 to 4294967295, so web is left out"),
+        ("ip = ::1\nnext-hop = x\n", "web.conf:2: `--next-hop` is not an address, so web is left out"),
+        (
+            "ip = ::1\nip-ifname = x\n",
+            "web.conf:2: `--ip-ifname` is not of the form ADDRESS%INTERFACE, so web is left out",
+        ),
+        ("process x {\nrun healthcheck;\n", "web.conf:1: this block has no end, so web.conf is left out"),
+        (
+            "process x { run healthcheck --ip y; }\n",
+            "web.conf:1: `--ip` is neither an address nor a network, so x is left out",
+        ),
+        (
+            "process x { run /bin/true; }\n",
+            "web.conf:1: process x does not run the health check: Herald has no processes",
+        ),
     ] {
-        let text = if text.is_empty() { "process x { run /bin/true; }\n" } else { text };
-        assert_eq!(exabgp(&[file("web.conf", text)], &known()).unwrap_err(), [expected], "{text}");
+        assert_eq!(exabgp(&[file("web.conf", text)], &known()).unwrap_err(), [expected, NONE], "{text}");
     }
+    let nothing = exabgp(&[file("web.conf", "neighbor 10.0.0.1 {\n}\n")], &known()).unwrap_err();
+    assert_eq!(nothing, ["web.conf:1: there is no health check in these files"]);
+}
+
+/// What is wrong takes no more with it than it must.
+#[test]
+fn the_rest_is_translated() {
+    let good = CONF.replace("MORE", "");
+    for (odd, expected) in [
+        (
+            "neighbor fe80::1%eth0 {\n}\n",
+            "`neighbor` is followed by neither an address nor a prefix, so it is left out",
+        ),
+        ("process c { run healthcheck --ip 192.0.2.1; }\n", "a announces 192.0.2.1/32, too (f:1), so c is left out"),
+        (
+            "process c { run healthcheck --cmd x --ip 192.0.2.7 --rise x; }\n",
+            "`--rise` is not a whole number, so c is left out",
+        ),
+        (
+            "process c { run healthcheck --ip 192.0.2.7/24; }\n",
+            "`--ip`: 192.0.2.7/24 has bits set beyond its length, so c is left out",
+        ),
+        ("neighbor 10.0.0.9 { inherit x; }\n", "there is no template x"),
+    ] {
+        let line = good.lines().count() + 1;
+        let translation = exabgp(&[file("f", &(good.clone() + odd))], &Facts::default()).unwrap();
+        assert_eq!(translation.refused, [format!("f:{line}: {expected}")], "{odd}");
+        let config = config(&translation.toml);
+        assert_eq!((config.services.len(), config.bgp.unwrap().peers.len()), (2, 1), "{}", translation.toml);
+    }
+    let files = [file("f", &good), file("g", "process x {\n")];
+    let translation = exabgp(&files, &Facts::default()).unwrap();
+    assert_eq!(translation.refused, ["g:1: this block has no end, so g is left out"]);
+    assert_eq!(config(&translation.toml).services.len(), 2);
+    // A statement of a neighbour is no more than that.
+    let translation = conf("hold-time x;").unwrap();
+    assert_eq!(translation.refused, ["exabgp.conf:8: `hold-time` has no such value"]);
+    assert_eq!(config(&translation.toml).bgp.unwrap().peers.len(), 1);
+}
+
+/// The others stay, with the metrics that they had.
+#[test]
+fn an_address_of_two_checks_is_that_of_the_first() {
+    let files = [
+        file("a.conf", "ip = 192.0.2.1\nip = 192.0.2.1\n"),
+        file("b.conf", "ip = 192.0.2.1\nip = 192.0.2.2\nincrease = 5\n"),
+    ];
+    let translation = exabgp(&files, &known()).unwrap();
+    assert_eq!(
+        translation.refused,
+        [
+            "a.conf:1: a announces 192.0.2.1/32, too (a.conf:1), so that address of a is left out",
+            "b.conf:1: a announces 192.0.2.1/32, too (a.conf:1), so that address of b is left out"
+        ]
+    );
+    let config = config(&translation.toml);
+    let metrics: Vec<Option<u32>> = config.vips.values().map(|vip| vip.attributes.med).collect();
+    assert_eq!((config.services.len(), metrics), (2, vec![Some(100), Some(105)]));
+}
+
+/// Where nobody who may connect is in the translation, nothing listens.
+#[test]
+fn listens_for_peers_that_are_there() {
+    let text = CONF.replace("MORE", "") + "neighbor 10.0.0.0/24 { passive true; local-address 10.0.0.9; }\n";
+    let translation = exabgp(&[file("f", &text)], &Facts::default()).unwrap();
+    assert!(translation.toml.contains("# neighbor 10.0.0.0/24 is left out"), "{}", translation.toml);
+    assert_eq!(config(&translation.toml).bgp.unwrap().listen, []);
 }
 
 #[test]
@@ -343,14 +423,15 @@ fn has_limits() {
     let many = |count: usize| {
         (0..count).map(|n| format!("process p{n} {{ run healthcheck --ip fd00::{n:x}; }}\n")).collect::<String>()
     };
-    let fault = exabgp(&[file("f", &many(1100))], &known()).unwrap_err();
-    assert!(fault[0].starts_with("f:1025: more than 1024 health checks"), "{fault:?}");
+    let refused = exabgp(&[file("f", &many(1100))], &known()).unwrap().refused;
+    assert!(refused.len() == 1 && refused[0].starts_with("f:1025: more than 1024 health checks"), "{refused:?}");
     let names =
         "process p { run healthcheck --name x --ip fd00::1; }\nprocess q { run healthcheck --name x --ip fd00::2; }\n";
     let translation = exabgp(&[file("f", names)], &known()).unwrap();
     assert!(translation.toml.contains("name   = \"x-2\""), "{}", translation.toml);
     let inherit = format!("neighbor ::1 {{\ninherit [ {} ];\n}}\ntemplate {{ neighbor a {{ }} }}\n", "a ".repeat(20));
-    assert_eq!(exabgp(&[file("f", &inherit)], &known()).unwrap_err(), ["f:2: there are too many templates"]);
+    let translation = exabgp(&[file("f", &(inherit + names))], &known()).unwrap();
+    assert_eq!(translation.refused, ["f:2: there are too many templates"]);
 }
 
 /// Where the source has no peer and no address, they are asked for, and nothing else is wrong.

@@ -33,6 +33,8 @@ const MAX_PATTERN: usize = 1 << 16;
 pub(super) struct Neighbor {
     pub(super) address: String,
     pub(super) place: Option<Place>,
+    /// Whether it has a block, and not just a name.
+    is_configured: bool,
     description: Option<String>,
     pub(super) local_as: Option<u32>,
     /// `Some(None)`: `auto`.
@@ -83,7 +85,12 @@ impl Neighbor {
         if !valid {
             return Err(Fault::new(place, "`neighbor` is followed by neither an address nor a prefix").without("it"));
         }
-        let mut neighbor = Neighbor { address: address.to_owned(), place: Some(place.clone()), ..Neighbor::default() };
+        let mut neighbor = Neighbor {
+            address: address.to_owned(),
+            place: Some(place.clone()),
+            is_configured: true,
+            ..Neighbor::default()
+        };
         for statement in statements {
             if let Err(what) = neighbor.statement(statement) {
                 neighbor.refuse(statement, &what);
@@ -271,6 +278,11 @@ impl Neighbor {
         self.secret(&name, draft);
         if self.outgoing_ttl.is_none() && self.incoming_ttl.is_none() && internal != Some(true) {
             draft.comment("ExaBGP sends with the system's TTL, Herald to external peers with 1: a router that is further away needs `multihop`.");
+        }
+        if self.is_configured && self.hold_time.is_none() {
+            draft.comment(
+                "ExaBGP's hold time is 180 s where none is said, Herald's 9 s with keepalives every 3 s (hold_time).",
+            );
         }
         draft.table("[[bgp.peer]]");
         draft.key("name", string(&name));

@@ -344,6 +344,23 @@ fn listens_for_peers_that_are_there() {
     assert_eq!(config(&translation.toml).bgp.unwrap().listen, []);
 }
 
+/// The one time that both have by default is not the same, and not passed over.
+#[test]
+fn hold_times_by_default_are_told() {
+    let told = |more: &str| {
+        let toml = conf(more).unwrap().toml;
+        let session = config(&toml).bgp.unwrap().peers[0].session.clone();
+        (
+            toml.contains(
+                "ExaBGP's hold time is 180 s where none is said, Herald's 9 s with keepalives every 3 s (hold_time).\n",
+            ),
+            session.hold_time.as_secs(),
+        )
+    };
+    assert_eq!([told(""), told("hold-time 180;")], [(true, 9), (false, 180)]);
+    assert!(!own("").unwrap().toml.contains("180 s"), "nobody knows of that session");
+}
+
 #[test]
 fn what_has_no_counterpart_is_told() {
     for (more, expected) in [

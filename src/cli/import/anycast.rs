@@ -83,6 +83,7 @@ pub(super) fn translate(files: &[File], facts: &Facts, mut draft: Draft) -> Resu
     }
     daemon::remarks(&ini, &mut draft);
     unknown(&ini, &mut draft);
+    faults.sort_by(|one, other| one.place.cmp(&other.place));
     draft.refuse_all(&faults);
     Ok(draft)
 }

@@ -90,6 +90,7 @@ pub(super) fn translate(
     }
     site.part();
     site.write(facts, &mut draft).map_err(|fault| vec![fault])?;
+    site.faults.sort_by(|one, other| one.place.cmp(&other.place));
     draft.refuse_all(&site.faults);
     Ok(draft)
 }

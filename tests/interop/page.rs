@@ -149,7 +149,7 @@ fn what_must_not_be_missed_is_in_plain_sight() {
     assert_eq!(scene.browser.value("byId('banners').textContent"), "");
     let (code, text) = scene.herald.says(&["drain", "192.0.2.1", "--reason", "new <b>cable</b>"]);
     assert_eq!(code, Some(0), "{text}");
-    scene.says("banners", "Drained: 192.0.2.1/32 since");
+    scene.says("banners", "Drained: 192.0.2.1/32 for ");
     // An operator's words are words.
     scene.says("banners", "new <b>cable</b>");
     assert_eq!(scene.browser.value("document.querySelectorAll('#banners b').length"), 0);

@@ -150,8 +150,7 @@ pub(super) fn vip_fault(prefix: &Prefix) -> Option<&'static str> {
     let address = prefix.address();
     let is_host = *prefix == Prefix::host(address);
     let fault = if is_host || !address.is_unspecified() { fault(address) } else { None };
-    let fault = fault.or_else(|| is_link_local(address).then_some("is link-local and cannot be announced"));
-    fault.or_else(|| address.is_loopback().then_some("is a loopback address, which no router takes"))
+    fault.or_else(|| is_link_local(address).then_some("is link-local and cannot be announced"))
 }
 
 /// A list of `"ipv4"` and `"ipv6"`.

@@ -301,20 +301,8 @@ fn transport(table: &Section, findings: &mut Findings) -> Option<Transport> {
 pub(super) fn next_hop_ipv4(item: &Item, findings: &mut Findings) -> Option<NextHop4> {
     match item.string(findings)? {
         "self" => Some(NextHop4::SelfAddress),
-        _ => not_loopback(item, host_ipv4(item, findings)?, findings).map(NextHop4::Address),
+        _ => host_ipv4(item, findings).map(NextHop4::Address),
     }
-}
-
-/// Who is told of it would send to itself: some routers end the session for it (RFC 4271 §6.3).
-fn not_loopback<A: Into<IpAddr> + Copy>(item: &Item, address: A, findings: &mut Findings) -> Option<A> {
-    if !address.into().is_loopback() {
-        return Some(address);
-    }
-    findings.error(
-        item.place,
-        format!("`{}`: `{}` is a loopback address, which no router takes", item.name, address.into()),
-    );
-    None
 }
 
 /// One address, or a global and a link-local one (RFC 2545 §3).
@@ -322,7 +310,7 @@ pub(super) fn next_hop_ipv6(item: &Item, findings: &mut Findings) -> Option<Next
     if !item.is_list() {
         return match item.string(findings)? {
             "self" => Some(NextHop6::SelfAddress),
-            _ => not_loopback(item, host_ipv6(item, findings)?, findings).map(NextHop6::Address),
+            _ => host_ipv6(item, findings).map(NextHop6::Address),
         };
     }
     let items = item.list(findings)?;
@@ -332,7 +320,6 @@ pub(super) fn next_hop_ipv6(item: &Item, findings: &mut Findings) -> Option<Next
     };
     let (global_address, local_address) = (host_ipv6(global, findings), host_ipv6(local, findings));
     let (global_address, local_address) = (global_address?, local_address?);
-    not_loopback(item, global_address, findings)?;
     if is_link_local(global_address.into()) {
         findings.error(global.place, format!("`next_hop_ipv6`: `{global_address}`, the first, must not be link-local"));
         return None;

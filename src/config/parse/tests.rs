@@ -117,6 +117,10 @@ fn warnings_say_what_is_probably_not_meant() {
             format!("{}bind = 'lo'\n", changed("\"10.1.0.1\"", "\"192.0.2.1\"")),
             "f:17:1: VIP `192.0.2.1/32` has `bind`, and service `web` checks it at its own address 192.0.2.1:80, which is there only once the check has passed: check the server at another address, or leave out `bind`".to_owned(),
         ),
+        (to("192.0.2.1"), "f:4:1: peer `tor`: its address 192.0.2.1 is a VIP, too".to_owned()),
+        (with("peer_as", "next_hop_ipv4 = '127.0.0.1'"), "f:4:1: peer `tor`: the next hop 127.0.0.1 is a loopback address, which a router does not take".to_owned()),
+        (with("peer_as", "next_hop_ipv6 = ['::1', 'fe80::2']"), "f:4:1: peer `tor`: the next hop ::1 is a loopback address, which a router does not take".to_owned()),
+        (BASE.replace("192.0.2.1", "127.0.0.5"), "f:18:1: VIP `127.0.0.5/32` is of a loopback address, which routers do not take".to_owned()),
         (
             format!("{BASE}on_down = 'withdraw'\ndegraded = {{ med = 1 }}\n"),
             "f:20:1: `degraded` does nothing while `on_down = \"withdraw\"`".to_owned(),
@@ -144,6 +148,7 @@ fn warnings_say_what_is_probably_not_meant() {
         v6(with("peer_as", "next_hop_ipv6 = 'fd00::1'")),
         v6(with("peer_as", "families = ['ipv4']\n[[bgp.peer]]\naddress = 'fd00::1'\npeer_as = 1\nfamilies = ['ipv6']")),
         with("peer_as", "families = ['ipv4']"),
+        with("peer_as", "next_hop_ipv4 = '127.0.0.9'").replace("10.0.0.2", "127.0.0.3"),
         with("port", "required = 0"),
         format!("{BASE}local_pref = 7\n").replace("peer_as = 65000", "peer_as = 65001"),
         format!("{BASE}on_down = 'degrade'\ndegraded = {{ as_path_prepend = 3 }}\n"),

@@ -1,6 +1,7 @@
 //! What is allowed but probably not meant.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::findings::{Findings, Place};
 use super::passive::can_be_reached;
@@ -84,10 +85,7 @@ fn look_at_peers(bgp: &Bgp, config: &Config, places: &Places, findings: &mut Fin
     for (peer, place) in peers(bgp).zip(places.peers.peers.iter().chain(&places.peers.ranges)) {
         look_at_next_hops(peer, *place, config, findings);
         look_at_mode(peer, *place, bgp, findings);
-        if config.vips.contains_key(&Prefix::host(peer.session.address)) {
-            let (name, address) = (&peer.name, peer.session.address);
-            findings.warning(*place, format!("peer `{name}`: its address {address} is a VIP, too"));
-        }
+        look_at_addresses(peer, *place, config, findings);
     }
     if let (false, false, Some(place)) =
         (bgp.listen.is_empty(), peers(bgp).any(|peer| peer.session.mode.accepts()), places.peers.bgp)
@@ -166,6 +164,29 @@ fn wants(peer: &Peer, family: Family, config: &Config) -> bool {
     told.any(|(prefix, via)| via.bgp && prefix.family() == family && may_be_told(peer, prefix))
 }
 
+fn look_at_addresses(peer: &Peer, place: Place, config: &Config, findings: &mut Findings) {
+    let (name, address) = (&peer.name, peer.session.address);
+    if config.vips.contains_key(&Prefix::host(address)) {
+        findings.warning(place, format!("peer `{name}`: its address {address} is a VIP, too"));
+    }
+    // Who is told of it would send to itself: some routers drop the route, some end the session for it.
+    let ipv4 = match peer.live.next_hop_ipv4 {
+        NextHop4::Address(next_hop) if next_hop.is_loopback() => Some(IpAddr::V4(next_hop)),
+        _ => None,
+    };
+    let ipv6 = match peer.live.next_hop_ipv6 {
+        NextHop6::Address(next_hop) | NextHop6::Pair(next_hop, _) if next_hop.is_loopback() => {
+            Some(IpAddr::V6(next_hop))
+        }
+        _ => None,
+    };
+    for next_hop in [ipv4, ipv6].into_iter().flatten().filter(|_| !address.is_loopback()) {
+        let message =
+            format!("peer `{name}`: the next hop {next_hop} is a loopback address, which a router does not take");
+        findings.warning(place, message);
+    }
+}
+
 /// A route needs a next hop of its family, and the session's own address is not always one.
 fn look_at_next_hops(peer: &Peer, place: Place, config: &Config, findings: &mut Findings) {
     let (name, transport) = (&peer.name, Family::of(peer.session.address));
@@ -220,6 +241,10 @@ fn look_at_vips(config: &Config, places: &Places, findings: &mut Findings) {
     for (vip, place) in untold.filter_map(|(vip, _)| places.vips.vips.get(vip).map(|place| (vip, place))) {
         let message = format!("VIP `{vip}` will not be announced: `export` or `families` of every peer rules it out");
         findings.warning(*place, message);
+    }
+    let local = config.vips.keys().filter(|vip| vip.address().is_loopback());
+    for (vip, place) in local.filter_map(|vip| places.vips.vips.get(vip).map(|place| (vip, place))) {
+        findings.warning(*place, format!("VIP `{vip}` is of a loopback address, which routers do not take"));
     }
     let untold = config.aggregates.iter().filter(|(prefix, entry)| !is_told(prefix, entry.via));
     for (prefix, place) in

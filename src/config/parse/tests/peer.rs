@@ -127,14 +127,6 @@ fn peer_errors() {
             "8:13: `families` must be \"ipv4\" or \"ipv6\", not `ipv7`; did you mean `ipv4`?",
         ),
         (with("peer_as", "next_hop_ipv4 = 'fd00::1'"), "8:17: `next_hop_ipv4`: `fd00::1` is not an IPv4 address"),
-        (
-            with("peer_as", "next_hop_ipv4 = '127.0.0.1'"),
-            "8:17: `next_hop_ipv4`: `127.0.0.1` is a loopback address, which no router takes",
-        ),
-        (
-            with("peer_as", "next_hop_ipv6 = ['::1', 'fe80::2']"),
-            "8:17: `next_hop_ipv6`: `::1` is a loopback address, which no router takes",
-        ),
         (with("peer_as", "next_hop_ipv6 = '::'"), "8:17: `next_hop_ipv6`: `::` is the unspecified address"),
         (with("peer_as", "next_hop_ipv6 = 'ff02::1'"), "8:17: `next_hop_ipv6`: `ff02::1` is a multicast address"),
         (

@@ -71,13 +71,20 @@ fn mariadb(namespace: &Namespace) -> Process {
     start(namespace, "mariadb-log", 3306, "mariadbd", &rest)
 }
 
-fn ldap(namespace: &Namespace) -> Process {
-    let dir = namespace.dir("slapd");
-    let text = format!("include /etc/ldap/schema/core.schema\npidfile {0}/pid\nargsfile {0}/args\n", dir.display());
+fn ldap(namespace: &Namespace, port: u16, more: &str) -> Process {
+    let dir = namespace.dir(&format!("slapd-{port}"));
+    let text =
+        format!("{more}include /etc/ldap/schema/core.schema\npidfile {0}/pid\nargsfile {0}/args\n", dir.display());
     let file = dir.join("slapd.conf");
     fs::write(&file, text).unwrap();
-    let url = format!("ldap://{SERVER}:389/");
-    start(namespace, "slapd-log", 389, "slapd", &["-f", file.to_str().unwrap(), "-h", &url, "-d", "0"])
+    let url = format!("ldap://{SERVER}:{port}/");
+    start(
+        namespace,
+        &format!("slapd-log-{port}"),
+        port,
+        "slapd",
+        &["-f", file.to_str().unwrap(), "-h", &url, "-d", "0"],
+    )
 }
 
 fn smtp(namespace: &Namespace) -> Process {
@@ -143,6 +150,12 @@ fn wrong() -> Vec<Case> {
         case(SERVER, &preset("redis", 6380), false, "refused: NOAUTH Authentication required"),
         case(SERVER, &preset("redis", 3306), false, "connection closed while waiting for the redis answer; it said "),
         case(SERVER, &preset("smtp", 8090), false, "timed out after 400 ms while waiting for the smtp answer"),
+        case(
+            SERVER,
+            &preset("ldap", 390),
+            false,
+            "refused: result 48, inappropriateAuthentication: anonymous bind disallowed",
+        ),
         case(SERVER, &preset("ldap", 6379), false, "timed out after 400 ms while waiting for the ldap answer"),
         case(
             SERVER,
@@ -155,7 +168,7 @@ fn wrong() -> Vec<Case> {
             SERVER,
             "type = \"tcp\"\nport = 8091\ntls = true\nproxy_protocol = \"v1\"",
             false,
-            "certificate is that of an authority, not of a server",
+            "certificate is self-signed or an authority's own, and not among those that are trusted",
         ),
     ]
 }
@@ -171,7 +184,8 @@ fn servers_are_greeted_as_their_clients_do() {
         redis(servers, 6380, &["--requirepass", "secret"]),
         postgres(servers),
         mariadb(servers),
-        ldap(servers),
+        ldap(servers, 389, ""),
+        ldap(servers, 390, "disallow bind_anon\n"),
         smtp(servers),
         haproxy(servers),
     ];

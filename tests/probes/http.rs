@@ -110,11 +110,38 @@ fn the_status_is_judged_by_the_ranges() {
     fails(&get(&answer("201 Created"), probe), "status 201 Created, expected 200, 500-599");
 }
 
+/// What is there already of a body tells people why; nobody waits for it, and a page tells by its title.
+#[test]
+fn what_a_server_says_with_a_status_is_told() {
+    let answer = |body: &str| {
+        let length = body.len();
+        Server::answers(format!("HTTP/1.1 503 x\r\nContent-Length: {length}\r\n\r\n{body}"))
+    };
+    let status = "status 503 Service Unavailable, expected 200-299";
+    let page = "<html>\n<head><TITLE>400 No required SSL certificate was sent</title></head>";
+    for (body, said) in [
+        ("maintenance until 4\nmore", "; it said \"maintenance until 4\""),
+        ("\n  db\x1b[31m gone \n", "; it said \"db\\u{1b}[31m gone\""),
+        (page, "; it said \"400 No required SSL certificate was sent\""),
+        ("<html><title>503 Service Unavailable</title>", ""),
+        ("<html>no title", ""),
+        ("", ""),
+    ] {
+        fails(&get(&answer(body), http()), &format!("{status}{said}"));
+    }
+    let slow = Server::v4(|talk| {
+        talk.request();
+        talk.say("HTTP/1.1 503 x\r\nContent-Length: 9\r\n\r\n");
+        talk.linger();
+    });
+    fails(&get(&slow, http()), status);
+}
+
 #[test]
 fn a_redirect_is_judged_and_not_followed() {
     let answer = "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 2\r\n\r\nhi";
     let (server, requests) = Server::hears(answer);
-    fails(&get(&server, http()), "status 302 Found, expected 200-299");
+    fails(&get(&server, http()), "status 302 Found, expected 200-299; it said \"hi\"");
     let status = vec![StatusRange { first: 302, last: 302 }];
     passes(&get(&server, HttpProbe { status: status.clone(), ..http() }), "302 Found");
     passes(&get(&server, HttpProbe { status, ..body("hi") }), "302 Found");
@@ -164,9 +191,9 @@ fn redirects_are_followed_within_the_target_and_no_further() {
 fn the_body_is_matched_as_text_or_expression() {
     let server = Server::answers(b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\nstate=\"ready\"\xe4\r\n".to_vec());
     passes(&get(&server, body("ready")), "200 OK");
-    fails(&get(&server, body("steady")), "body does not contain \"steady\"");
+    fails(&get(&server, body("steady")), "body does not contain \"steady\"; it said \"state=\"ready\"�\"");
     passes(&get(&server, regex("^state=.(ready|busy)")), "200 OK");
-    fails(&get(&server, regex("^ready")), "body does not match /^ready/");
+    fails(&get(&server, regex("^ready")), "body does not match /^ready/; it said \"state=\"ready\"�\"");
 }
 
 #[test]
@@ -182,7 +209,7 @@ fn a_text_split_over_chunks_and_packets_is_found() {
         talk.say("0\r\n\r\n");
     });
     passes(&get(&server, body("ready now")), "200 OK");
-    fails(&get(&server, body("ready.")), "body does not contain \"ready.\"");
+    fails(&get(&server, body("ready.")), "body does not contain \"ready.\"; it said \"it is ready now\"");
     passes(&get(&server, regex("ready now$")), "200 OK");
 }
 
@@ -194,10 +221,11 @@ fn no_more_of_the_body_is_read_than_allowed() {
         talk.linger();
     });
     passes(&get(&server, HttpProbe { max_body: 100, ..body("ready") }), "200 OK");
+    let said = format!("in its first 99 bytes; it said \"{}read\"", "x".repeat(95));
     let probe = HttpProbe { max_body: 99, ..body("ready") };
-    fails(&get(&server, probe), "body does not contain \"ready\" in its first 99 bytes");
+    fails(&get(&server, probe), &format!("body does not contain \"ready\" {said}"));
     let probe = HttpProbe { max_body: 99, ..regex("ready") };
-    fails(&get(&server, probe), "body does not match /ready/ in its first 99 bytes");
+    fails(&get(&server, probe), &format!("body does not match /ready/ {said}"));
 }
 
 #[test]
@@ -300,6 +328,11 @@ fn what_is_not_http_fails_and_is_told() {
     ] {
         let outcome = get(&Server::answers(garbage), http());
         assert!(!outcome.passed && outcome.detail.starts_with("not an HTTP response"), "{garbage:?}: {outcome:?}");
+    }
+    for (garbage, said) in
+        [("SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0-OpenSSH_9.2"), ("220 mail ESMTP\r\n", "220 mail ESMTP")]
+    {
+        fails(&get(&Server::answers(garbage), http()), &format!("not an HTTP response: it said \"{said}\""));
     }
 }
 

@@ -150,6 +150,6 @@ fn certificates_are_verified() {
     stage.gives_up("unknown certificate authority (127.0.0.1)");
     stage.configure(&hook(&url("127.0.0.1"), &trust(&authority)));
     stage.offer("a", "x", "y");
-    stage.gives_up("certificate not valid for 127.0.0.1");
+    stage.gives_up("certificate not valid for 127.0.0.1, only for localhost");
     assert!(heard.try_recv().is_err());
 }

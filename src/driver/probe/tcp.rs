@@ -130,9 +130,10 @@ impl Talk<'_> {
         }
         let Some(Pattern::Regex(refusal)) = refusal else { return None };
         let captures = refusal.captures(&self.heard)?;
-        let said = captures.name("text").map(|text| text::printable(text.as_bytes()));
-        let code = captures.name("code").and_then(|code| code.as_bytes().first()).map(|code| format!("result {code}"));
-        Some(Err(format!("refused: {}", said.or(code).unwrap_or_default()).into()))
+        let said = captures.name("text").map(|text| text::printable(text.as_bytes())).filter(|text| !text.is_empty());
+        let code = captures.name("code").and_then(|code| code.as_bytes().first()).map(|code| ldap_result(*code));
+        let words: Vec<String> = code.into_iter().chain(said).collect();
+        Some(Err(format!("refused: {}", words.join(": ")).into()))
     }
 
     /// Why the answer is not what it should be. `end` is `None` when it was too long.
@@ -158,4 +159,24 @@ impl Talk<'_> {
             _ => format!("{} octets without {wanted}{said}", self.heard.len()).into(),
         }
     }
+}
+
+/// A result code of LDAP, with its name where a bind may end with it (RFC 4511 §4.1.9).
+fn ldap_result(code: u8) -> String {
+    let name = match code {
+        1 => "operationsError",
+        2 => "protocolError",
+        7 => "authMethodNotSupported",
+        8 => "strongerAuthRequired",
+        13 => "confidentialityRequired",
+        48 => "inappropriateAuthentication",
+        49 => "invalidCredentials",
+        50 => "insufficientAccessRights",
+        51 => "busy",
+        52 => "unavailable",
+        53 => "unwillingToPerform",
+        80 => "other",
+        _ => return format!("result {code}"),
+    };
+    format!("result {code}, {name}")
 }

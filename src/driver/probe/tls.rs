@@ -3,8 +3,8 @@
 //! Sessions are never resumed: a resumed handshake shows no certificate, and one that has expired would stay green.
 
 mod identity;
+mod reason;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
@@ -21,11 +21,11 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 pub(super) use self::identity::Asked;
+pub(super) use self::reason::failure;
 use super::stream::Stream;
-use super::text::{about, printable, words};
+use super::text::{printable, words};
 use super::validity;
-use super::verdict::Fault;
-use crate::config::{ClientIdentity, Config, Diagnostic, FailureKind, FileRole, Position, TlsProfile};
+use crate::config::{ClientIdentity, Config, Diagnostic, FileRole, Position, TlsProfile};
 use crate::driver::{clock, wall_clock};
 
 /// What a check of one profile speaks TLS with.
@@ -302,42 +302,6 @@ impl ServerCertVerifier for AcceptAny {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Why a handshake failed, in plain words.
-pub(super) fn failure(error: &rustls::Error) -> Fault {
-    Fault::new(FailureKind::Tls, reason(error))
-}
-
-fn reason(error: &rustls::Error) -> Cow<'static, str> {
-    use CertificateError as Cert;
-    match error {
-        rustls::Error::InvalidCertificate(fault) => match fault {
-            Cert::ExpiredContext { time, not_after } => {
-                format!("certificate expired {} ago", about(time.as_secs().saturating_sub(not_after.as_secs()))).into()
-            }
-            Cert::Expired => "certificate expired".into(),
-            Cert::NotValidYetContext { time, not_before } => {
-                let wait = about(not_before.as_secs().saturating_sub(time.as_secs()));
-                format!("certificate not valid before {wait} from now").into()
-            }
-            Cert::NotValidYet => "certificate not valid yet".into(),
-            Cert::NotValidForNameContext { expected, .. } => {
-                format!("certificate not valid for {}", expected.to_str()).into()
-            }
-            Cert::NotValidForName => "certificate not valid for this name".into(),
-            Cert::UnknownIssuer => "unknown certificate authority".into(),
-            Cert::Revoked => "certificate revoked".into(),
-            Cert::BadEncoding => "certificate is malformed".into(),
-            Cert::BadSignature => "certificate has a wrong signature".into(),
-            Cert::Other(_) if is_authority(error) => "certificate is that of an authority, not of a server".into(),
-            other => format!("certificate not accepted: {}", printable(format!("{other:?}").as_bytes())).into(),
-        },
-        rustls::Error::InvalidMessage(_) => "the server does not speak TLS".into(),
-        rustls::Error::AlertReceived(alert) => format!("the server refused TLS: {alert:?}").into(),
-        rustls::Error::PeerIncompatible(_) => "the server speaks no TLS 1.2 or 1.3 that we share".into(),
-        other => format!("TLS failed: {}", printable(other.to_string().as_bytes())).into(),
     }
 }
 

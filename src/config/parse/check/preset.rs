@@ -94,7 +94,8 @@ fn ldap() -> Vec<Step> {
     const ANSWER: &str = r"(?s-u)\A\x30.{1,5}?\x02\x01\x01\x61.{1,5}?\x0a\x01";
     conversation([
         send([0x30, 0x0c, 0x02, 0x01, 0x01, 0x60, 0x07, 0x02, 0x01, 0x03, 0x04, 0x00, 0x80, 0x00]),
-        expect(&format!(r"{ANSWER}\x00"), &format!(r"{ANSWER}(?P<code>[^\x00])")),
+        // After the code a name, mostly empty, and the server's own words.
+        expect(&format!(r"{ANSWER}\x00"), &format!(r"{ANSWER}(?P<code>[^\x00])(?:\x04\x00\x04.(?P<text>[ -~]*))?")),
         Some(Step::Leave(vec![0x30, 0x05, 0x02, 0x01, 0x02, 0x42, 0x00])),
     ])
 }

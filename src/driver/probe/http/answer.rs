@@ -2,26 +2,34 @@
 
 use std::fmt::Write;
 use std::io::{self, Read};
+use std::sync::atomic::Ordering;
 
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use ureq::http::{HeaderMap, StatusCode};
 use ureq::{Body, Error};
 
-use super::{failure, with_reason};
+use super::transport::Found;
+use super::{SAID_MOST, failure, with_reason};
 use crate::config::{Degraded, HeaderMatch, HttpProbe, JsonMatch, Pattern, StatusRange};
 use crate::driver::probe::limit::Limit;
 use crate::driver::probe::text::printable;
 use crate::driver::probe::{Fault, Pass, Verdict};
 
 /// Status first, then headers, then as much of the body as it takes.
-pub(super) fn judge(mut response: ureq::http::Response<Body>, probe: &HttpProbe, limit: Limit) -> Verdict {
+pub(super) fn judge(
+    mut response: ureq::http::Response<Body>,
+    probe: &HttpProbe,
+    limit: Limit,
+    found: &Found,
+) -> Verdict {
     let status = response.status();
     let degraded = probe.degraded.as_ref().filter(|degraded| says_degraded(degraded, status, response.headers()));
     let by_status = degraded.is_some_and(|degraded| contains(&degraded.status, status));
     if !by_status {
         if !contains(&probe.status, status) {
-            return Err(format!("status {}, expected {}", with_reason(status), ranges(&probe.status)).into());
+            let said = said(status, &said_already(response.body_mut(), found));
+            return Err(format!("status {}, expected {}{said}", with_reason(status), ranges(&probe.status)).into());
         }
         for wanted in &probe.header {
             judge_header(response.headers(), wanted)?;
@@ -33,6 +41,33 @@ pub(super) fn judge(mut response: ureq::http::Response<Body>, probe: &HttpProbe,
         None => words.into(),
         Some(degraded) => Pass { weight: Some(degraded.weight), ..format!("{words} (degraded)").into() },
     })
+}
+
+/// What is there of a body whose status settles it, without a wait for more.
+fn said_already(body: &mut Body, found: &Found) -> Vec<u8> {
+    found.settled.store(true, Ordering::Relaxed);
+    let mut said = Vec::new();
+    let _as_far_as_it_goes = body.as_reader().take(SAID_MOST).read_to_end(&mut said);
+    said
+}
+
+/// What a body says to people: its first line, or the title of a page, unless that is the status once more.
+fn said(status: StatusCode, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body.get(..SAID_MOST as usize).unwrap_or(body));
+    let text = text.trim_start();
+    let line = match text.starts_with('<') {
+        true => title(text),
+        false => text.lines().next(),
+    };
+    let line = printable(line.unwrap_or_default().as_bytes());
+    if line.is_empty() || with_reason(status) == line { String::new() } else { format!("; it said \"{line}\"") }
+}
+
+fn title(page: &str) -> Option<&str> {
+    let lower = page.to_ascii_lowercase();
+    let begin = lower.find("<title>")? + "<title>".len();
+    let end = begin + lower.get(begin..)?.find("</title>")?;
+    page.get(begin..end)
 }
 
 fn contains(ranges: &[StatusRange], status: StatusCode) -> bool {
@@ -88,7 +123,7 @@ fn judge_body(body: &mut Body, probe: &HttpProbe, limit: Limit) -> Result<(), Fa
         let verb = if let Pattern::Contains(_) = pattern { "contain" } else { "match" };
         let what = printable(pattern.to_string().as_bytes());
         let within = if end == End::Cut { format!(" in its first {most} bytes") } else { String::new() };
-        return Err(format!("body does not {verb} {what}{within}").into());
+        return Err(format!("body does not {verb} {what}{within}{}", said(StatusCode::OK, &octets)).into());
     }
     if needs_all && end == End::Cut {
         return Err(format!("body of more than {most} bytes").into());

@@ -23,7 +23,7 @@ use super::text::{self, printable};
 use super::{Fault, Pass, Run, Verdict, tls, verdict};
 use crate::config::{Egress, FailureKind, HttpProbe, HttpVersion};
 
-use transport::{Broken, Dial, Phase};
+use transport::{Broken, Dial, Found, Phase};
 
 /// The longest header of an answer, in bytes, all lines together.
 const HEADER_MOST: usize = 64 * 1024;
@@ -42,20 +42,22 @@ pub(super) fn run(at: &Run<'_>, probe: &HttpProbe, tls: Option<&tls::Client>) ->
     };
     let mut path = Cow::Borrowed(probe.path.as_str());
     let mut left = probe.redirects;
-    let warning = Arc::new(OnceLock::new());
-    let response = loop {
-        let response = ask(at, probe, &path, tls.clone(), warning.clone())?;
+    let mut warning = None;
+    let (response, found) = loop {
+        let found = Arc::<Found>::default();
+        let response = ask(at, probe, &path, tls.clone(), &found)?;
+        warning = warning.or_else(|| found.warning.get().cloned());
         // 304 and its kind lead nowhere.
         if probe.redirects == 0 || !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-            break response;
+            break (response, found);
         }
         left = left.checked_sub(1).ok_or_else(|| format!("more than {} redirects", probe.redirects))?;
         let location = response.headers().get("location");
         let location = location.ok_or_else(|| format!("status {} without a Location", response.status().as_u16()))?;
         path = Cow::Owned(redirect::path(target, probe, &path, location.as_bytes())?);
     };
-    let pass = answer::judge(response, probe, limit)?;
-    Ok(Pass { warning: warning.get().cloned(), ..pass })
+    let pass = answer::judge(response, probe, limit, &found)?;
+    Ok(Pass { warning, ..pass })
 }
 
 /// Sends one request, of which an answer with a status of 2xx means that it was taken. Redirects are not followed.
@@ -70,7 +72,7 @@ pub(in crate::driver) fn post(
         None => None,
         Some(client) => Some((client.config.clone(), client.name(request.host.as_deref(), target)?)),
     };
-    let mut response = ask(&Run { target, egress: &egress, limit }, request, &request.path, tls, Arc::default())?;
+    let mut response = ask(&Run { target, egress: &egress, limit }, request, &request.path, tls, &Arc::default())?;
     let status = response.status();
     // Whoever is still writing shall not find us gone. What it says is only for people, so it may be cut short.
     let mut said = Vec::new();
@@ -89,20 +91,25 @@ fn ask(
     probe: &HttpProbe,
     path: &str,
     tls: Option<Tls>,
-    warning: Arc<OnceLock<String>>,
+    found: &Arc<Found>,
 ) -> Result<ureq::http::Response<ureq::Body>, Fault> {
     let Run { target, egress, limit } = *at;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut head = head(target, probe, path).into_bytes();
     head.extend_from_slice(&probe.content);
     let profile = probe.tls.clone();
-    let dial = Dial { target, egress: egress.clone(), limit, tls, profile, warning, request: head.into() };
+    let dial = Dial { target, egress: egress.clone(), limit, tls, profile, found: found.clone(), request: head.into() };
     let agent = Agent::with_parts(agent_config().clone(), dial.clone(), dial);
     // ureq only needs to know whether the answer has a body: `transport` sends what `head` says.
     let method = if probe.method == "HEAD" { Method::HEAD } else { Method::GET };
     let request = Request::builder().method(method).uri(format!("{scheme}://target/")).body(());
     let request = request.map_err(|error| Fault::new(FailureKind::Internal, format!("internal error: {error}")))?;
-    agent.run(request).map_err(|error| failure(&error, limit, false))
+    agent.run(request).map_err(|error| match (&error, found.first.get()) {
+        (Error::Protocol(_), Some(first)) if !first.starts_with(b"HTTP/1.") => {
+            format!("not an HTTP response: it said \"{}\"", printable(first)).into()
+        }
+        _ => failure(&error, limit, false),
+    })
 }
 
 fn agent_config() -> &'static ureq::config::Config {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ureq::Error;
@@ -15,6 +16,9 @@ use crate::driver::probe::limit::Limit;
 use crate::driver::probe::socket::Socket;
 use crate::driver::probe::stream::{Stream, Tls};
 use crate::driver::probe::{Run, tls};
+
+/// So much of how a server began is kept, in octets.
+const FIRST: usize = 64;
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +58,21 @@ pub(super) struct Dial {
     pub tls: Option<Tls>,
     /// How certificates are looked at.
     pub profile: Option<TlsProfile>,
-    /// Where what is found then goes.
-    pub warning: Arc<OnceLock<String>>,
+    /// Where what is found on the way goes.
+    pub found: Arc<Found>,
     /// The whole request.
     pub request: Arc<[u8]>,
+}
+
+/// What a connection tells besides the answer.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What people should know of its certificate; one before a redirect says the same.
+    pub warning: OnceLock<String>,
+    /// How the server began, for when that is no HTTP.
+    pub first: OnceLock<Vec<u8>>,
+    /// The verdict is there: what has come already may be read, and nothing is waited for.
+    pub settled: AtomicBool,
 }
 
 impl Resolver for Dial {
@@ -76,10 +91,10 @@ impl Connector for Dial {
             .map_err(broken(Phase::Connecting))?;
         let stream = Stream::new(socket, self.tls.clone()).map_err(broken(Phase::Handshake))?;
         if let Some(warning) = tls::warning(&stream, self.profile.as_ref()) {
-            // One before a redirect says the same.
-            let _first = self.warning.set(warning);
+            let _first = self.found.warning.set(warning);
         }
-        Ok(Some(Connection { stream, buffers: Growing::default(), request: Some(self.request.clone()) }))
+        let (request, found) = (Some(self.request.clone()), self.found.clone());
+        Ok(Some(Connection { stream, buffers: Growing::default(), request, found }))
     }
 }
 
@@ -89,6 +104,7 @@ pub(super) struct Connection {
     stream: Stream,
     buffers: Growing,
     request: Option<Arc<[u8]>>,
+    found: Arc<Found>,
 }
 
 impl Transport for Connection {
@@ -103,8 +119,13 @@ impl Transport for Connection {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        if self.found.settled.load(Ordering::Relaxed) && self.stream.is_quiet() {
+            return Ok(false);
+        }
         let space = self.buffers.input_append_buf();
         let count = self.stream.read(space).map_err(broken(Phase::Receiving))?;
+        let some = space.get(..count.min(FIRST)).unwrap_or_default();
+        let _only_once = (count > 0).then(|| self.found.first.get_or_init(|| some.to_vec()));
         self.buffers.input_appended(count);
         Ok(count > 0)
     }

@@ -1,7 +1,9 @@
 //! Servers that follow a script, and probes by hand.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -215,6 +217,14 @@ pub(crate) fn passes(outcome: &ProbeOutcome, detail: &str) {
 pub(crate) fn fails(outcome: &ProbeOutcome, detail: &str) {
     assert!(!outcome.passed, "{outcome:?}");
     assert_eq!(outcome.detail, detail);
+}
+
+/// Holds for a test what others would suffer from: all tests that look for echo replies get those of every other one.
+/// Alone for one that has very many of them. Tests may be processes of their own.
+pub(crate) fn echoes(alone: bool) -> File {
+    let file = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("echoes")).unwrap();
+    if alone { file.lock() } else { file.lock_shared() }.unwrap();
+    file
 }
 
 /// Waits for something to become true.

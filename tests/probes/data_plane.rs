@@ -10,21 +10,25 @@ use herald::driver::{clock, wall_clock};
 use herald::engine::data_plane_job::{DataPlaneAction, DataPlaneJob, DataPlaneOutcome, DataPlaneService};
 use serde_json::{Value, json};
 
-use crate::hooks::threads;
-use crate::support::{LATE, PLENTY, eventually, millis};
+use crate::support::{LATE, PLENTY, Turn, eventually, threads};
 
 struct Stage {
     directory: tempfile::TempDir,
     hook: DataPlane,
     outcomes: mpsc::Receiver<DataPlaneOutcome>,
+    _turn: Turn,
 }
 
 impl Stage {
     fn new(program: &str, timeout: Duration) -> Stage {
+        Stage::in_turn(Turn::shared(), program, timeout)
+    }
+
+    fn in_turn(turn: Turn, program: &str, timeout: Duration) -> Stage {
         let directory = tempfile::tempdir().unwrap();
         let (tell, outcomes) = mpsc::channel();
         let hook = DataPlane::new(move |outcome| drop(tell.send(outcome)));
-        let stage = Stage { directory, hook, outcomes };
+        let stage = Stage { directory, hook, outcomes, _turn: turn };
         stage.configure(program, timeout);
         stage
     }
@@ -116,9 +120,9 @@ fn of_one_vip_one_at_a_time_and_the_newest_next() {
 
 #[test]
 fn its_time_is_limited() {
-    let stage = Stage::new("sleep 1000 & echo $! > DIR/pid; wait", millis(300));
+    let stage = Stage::new("sleep 1000 & echo $! > DIR/pid; wait", Duration::from_secs(2));
     stage.hook.submit(up(1, "192.0.2.1"));
-    assert_eq!(stage.outcome(), (1, Err("timed out after 300 ms while the program ran".to_owned())));
+    assert_eq!(stage.outcome(), (1, Err("timed out after 2 s while the program ran".to_owned())));
     let pid = stage.read("pid");
     let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     eventually("what it has begun is dead", || stat().is_empty() || stat().contains(") Z "));
@@ -126,7 +130,7 @@ fn its_time_is_limited() {
 
 #[test]
 fn ten_thousand_vips_take_eight_threads_and_their_turns() {
-    let stage = Stage::new(GATED, PLENTY);
+    let stage = Stage::in_turn(Turn::alone(), GATED, PLENTY);
     let address = |number: u64| format!("10.0.{}.{}", number / 256, number % 256);
     let begun = clock();
     for number in 0..10_000 {
@@ -155,13 +159,16 @@ fn ten_thousand_vips_take_eight_threads_and_their_turns() {
 
 #[test]
 fn a_stop_waits_for_it_but_not_for_long() {
-    let stage = Stage::new("sleep 0.1; echo >> DIR/done", PLENTY);
-    for number in 0..8 {
-        stage.hook.submit(up(number, &format!("192.0.2.{number}")));
+    {
+        let stage = Stage::new("sleep 0.1; echo >> DIR/done", PLENTY);
+        // Few enough for a busy machine to run them in the time of a stop.
+        for number in 0..4 {
+            stage.hook.submit(up(number, &format!("192.0.2.{number}")));
+        }
+        let Stage { directory, hook, .. } = stage;
+        assert_eq!(hook.stop(), 0);
+        assert_eq!(std::fs::read_to_string(directory.path().join("done")).unwrap().lines().count(), 4);
     }
-    let Stage { directory, hook, .. } = stage;
-    assert_eq!(hook.stop(), 0);
-    assert_eq!(std::fs::read_to_string(directory.path().join("done")).unwrap().lines().count(), 8);
     let stage = Stage::new("exec sleep 1000", PLENTY);
     for number in 0..20 {
         stage.hook.submit(up(number, &format!("192.0.2.{number}")));
@@ -169,5 +176,5 @@ fn a_stop_waits_for_it_but_not_for_long() {
     eventually("all are at work", || stage.hook.line(&wall_clock()).unwrap().running == 8);
     let begun = clock();
     assert_eq!(stage.hook.stop(), 20);
-    assert!(clock() - begun < Duration::from_secs(2) + LATE, "{:?}", clock() - begun);
+    assert!(clock() - begun < Duration::from_secs(2) + 3 * LATE, "{:?}", clock() - begun);
 }

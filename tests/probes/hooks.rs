@@ -11,21 +11,31 @@ use herald::driver::status::HookLine;
 use herald::driver::{clock, wall_clock};
 use serde_json::{Value, json};
 
-use crate::support::{LATE, PLENTY, eventually, millis};
+use crate::support::{LATE, PLENTY, Turn, eventually, millis, threads};
 
 /// A directory with programs, and hooks that run them.
 pub(crate) struct Stage {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) hooks: Hooks,
     pub(crate) news: mpsc::Receiver<News>,
+    _turn: Turn,
 }
 
 impl Stage {
     /// With programs of these names and contents. DIR is the directory, there and in the configuration.
     pub(crate) fn new(programs: &[(&str, &str)], config: &str) -> Stage {
+        Stage::in_turn(Turn::shared(), programs, config)
+    }
+
+    /// The only one, whose threads can be counted.
+    fn alone(programs: &[(&str, &str)], config: &str) -> Stage {
+        Stage::in_turn(Turn::alone(), programs, config)
+    }
+
+    fn in_turn(turn: Turn, programs: &[(&str, &str)], config: &str) -> Stage {
         let (tell, news) = mpsc::channel();
         let hooks = Hooks::new(move |news| drop(tell.send(news)));
-        let stage = Stage { directory: tempfile::tempdir().unwrap(), hooks, news };
+        let stage = Stage { directory: tempfile::tempdir().unwrap(), hooks, news, _turn: turn };
         for (name, text) in programs {
             stage.program(name, text);
         }
@@ -186,9 +196,9 @@ fn is_dead(pid: &str) -> bool {
 #[test]
 fn at_the_deadline_all_that_it_has_begun_is_killed() {
     let program = "sleep 1000 & echo $! > DIR/pid; echo going >&2; wait";
-    let stage = Stage::new(&[("tell", program)], &one("timeout = '300ms'\nattempts = 1\n"));
+    let stage = Stage::new(&[("tell", program)], &one("timeout = '2s'\nattempts = 1\n"));
     stage.offer("a", "x", "y");
-    stage.gives_up("timed out after 300 ms while the program ran; its last words: going");
+    stage.gives_up("timed out after 2 s while the program ran; its last words: going");
     let pid = stage.read("pid");
     assert!(!pid.is_empty());
     eventually("the grandchild is dead", || is_dead(&pid));
@@ -275,7 +285,7 @@ fn a_reload_drops_what_waits_for_those_that_change_only() {
     };
     let gated = "echo $1 >> DIR/begun; while [ ! -e DIR/go ]; do sleep 0.01; done; echo $1 >> DIR/ended";
     let before = hook("gone", "") + &hook("kept", "") + &hook("other", "");
-    let stage = Stage::new(&[("tell", gated)], &before);
+    let stage = Stage::alone(&[("tell", gated)], &before);
     for number in 0..20 {
         stage.offer(&format!("v{number}"), "x", "y");
     }
@@ -296,12 +306,6 @@ fn a_reload_drops_what_waits_for_those_that_change_only() {
     eventually("no thread is left", || threads("hook-") == 0);
 }
 
-/// Threads of this process, by the beginning of their names.
-pub(crate) fn threads(name: &str) -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    tasks.filter(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default().starts_with(name)).count()
-}
-
 #[test]
 fn one_that_hangs_does_not_hold_up_another() {
     let hook = |name: &str| format!("[[hooks.notify]]\nname = '{name}'\ncommand = ['DIR/{name}']\ntimeout = '60s'\n");
@@ -320,19 +324,20 @@ fn a_stop_gives_what_waits_a_last_chance() {
     // It fails a second time: the wait after that is longer than a stop may take.
     eventually("it is tried again", || stage.read("ran").lines().count() == 2 && stage.line().queued == 1);
     stage.touch("go");
-    for number in 0..10 {
+    // Few enough for a busy machine to run them in the time of a stop.
+    for number in 0..4 {
         stage.offer(&format!("v{number}"), "x", "y");
     }
     let Stage { directory, hooks, .. } = stage;
     let begun = clock();
     assert_eq!(hooks.stop(), 0);
-    assert_eq!(std::fs::read_to_string(directory.path().join("told")).unwrap().lines().count(), 11);
+    assert_eq!(std::fs::read_to_string(directory.path().join("told")).unwrap().lines().count(), 5);
     assert!(clock() - begun < millis(1400), "nobody waits for what is done");
 }
 
 #[test]
 fn a_stop_waits_for_nobody_for_long() {
-    let stage = Stage::new(&[("tell", "echo $$ >> DIR/pids; exec sleep 1000")], &one("timeout = '60s'\n"));
+    let stage = Stage::alone(&[("tell", "echo $$ >> DIR/pids; exec sleep 1000")], &one("timeout = '60s'\n"));
     for number in 0..20 {
         stage.offer(&format!("v{number}"), "x", "y");
     }
@@ -341,7 +346,7 @@ fn a_stop_waits_for_nobody_for_long() {
     let begun = clock();
     assert_eq!(hooks.stop(), 20);
     let took = clock() - begun;
-    assert!((millis(1400)..Duration::from_secs(2) + LATE).contains(&took), "{took:?}");
+    assert!((millis(1400)..Duration::from_secs(2) + 3 * LATE).contains(&took), "{took:?}");
     eventually("the programs are dead", || {
         std::fs::read_to_string(directory.path().join("pids")).unwrap().lines().all(is_dead)
     });
@@ -350,7 +355,7 @@ fn a_stop_waits_for_nobody_for_long() {
 
 #[test]
 fn ten_thousand_subjects_wait_and_the_loop_does_not() {
-    let stage = Stage::new(&[("tell", "exec sleep 1000")], &one("timeout = '60s'\n"));
+    let stage = Stage::alone(&[("tell", "exec sleep 1000")], &one("timeout = '60s'\n"));
     let begun = clock();
     for round in 0..3 {
         for number in 0..10_000 {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -225,6 +225,32 @@ pub(crate) fn echoes(alone: bool) -> File {
     let file = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("echoes")).unwrap();
     if alone { file.lock() } else { file.lock_shared() }.unwrap();
     file
+}
+
+/// The threads of hooks have the same names in all tests, which may be of one process: who counts them has the stage alone.
+pub(crate) enum Turn {
+    Shared { _held: RwLockReadGuard<'static, ()> },
+    Alone { _held: RwLockWriteGuard<'static, ()> },
+}
+
+static STAGE: RwLock<()> = RwLock::new(());
+
+impl Turn {
+    pub(crate) fn shared() -> Turn {
+        Turn::Shared { _held: STAGE.read().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    pub(crate) fn alone() -> Turn {
+        let held = STAGE.write().unwrap_or_else(PoisonError::into_inner);
+        eventually("the others' threads are gone", || threads("hook-") + threads("data-plane") == 0);
+        Turn::Alone { _held: held }
+    }
+}
+
+/// Threads of this process, by the beginning of their names.
+pub(crate) fn threads(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    tasks.filter(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default().starts_with(name)).count()
 }
 
 /// Waits for something to become true.

@@ -41,15 +41,13 @@ fn a_full_queue_times_out_at_the_deadline() {
 fn deadlines_are_kept_within_a_few_milliseconds() {
     let hole = BlackHole::open();
     let silent = Server::v4(Talk::linger);
-    let best = |target, kind: ProbeKind| {
-        let late = || run(target, kind.clone(), millis(30)).took - millis(30);
-        (0..8).map(|_| late()).min().unwrap()
-    };
+    // Unless the machine is busy; so one of many counts.
+    let on_time = |target, kind: &ProbeKind| (0..40).any(|_| run(target, kind.clone(), millis(30)).took < millis(45));
     let sleep = ExecProbe::new(vec!["/bin/sleep".into(), "1000".into()]);
     for kind in [ProbeKind::Tcp(TcpProbe::CONNECT), ProbeKind::Http(http()), ProbeKind::Exec(sleep)] {
-        assert!(best(hole.address, kind.clone()) < millis(15), "{kind:?}");
+        assert!(on_time(hole.address, &kind), "{kind:?}");
     }
-    assert!(best(silent.address, ProbeKind::Http(http())) < millis(15));
+    assert!(on_time(silent.address, &ProbeKind::Http(http())));
 }
 
 /// A wait longer than a slice is several calls of connect.

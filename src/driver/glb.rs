@@ -256,8 +256,8 @@ mod tests {
         assert_eq!(failed("exit 4", PATIENCE), "exit status 4");
         assert_eq!(failed("kill -9 $$", PATIENCE), "killed by signal 9");
         let begun = clock();
-        let error = failed("echo hanging; sleep 1000 & echo $! > DIR/pid; wait", Duration::from_millis(300));
-        assert!(error.starts_with("timed out after 300 ms") && error.contains("hanging"), "{error}");
+        let error = failed("echo hanging; sleep 1000 & echo $! > DIR/pid; wait", Duration::from_secs(2));
+        assert!(error.starts_with("timed out after 2 s") && error.contains("hanging"), "{error}");
         assert!(clock() - begun < PATIENCE);
         let child = stage.read("pid");
         let is_gone = || {
@@ -284,7 +284,7 @@ mod tests {
         let begun = clock();
         writer.begin(stage.job(true, Some("sleep 1000")), move |outcome| tell.send(outcome).unwrap()).unwrap();
         writer.finish();
-        assert!(clock() - begun < LAST + DYING + Duration::from_secs(2), "{:?}", clock() - begun);
+        assert!(clock() - begun < LAST + DYING + Duration::from_secs(8), "{:?}", clock() - begun);
         let outcome = told.recv_timeout(PATIENCE).unwrap();
         assert_eq!(outcome.command, Some(Err("given up: the daemon is stopping".to_owned())));
         assert!(stage.read("dst").contains("healthy"));

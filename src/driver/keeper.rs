@@ -227,6 +227,8 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::sync::mpsc;
 
+    use crossbeam_channel::TryRecvError;
+
     use super::*;
     use crate::announce::{Remembered, VipState};
     use crate::config::{Source, parse};
@@ -347,9 +349,17 @@ mod tests {
         let file = |text: &String| StateFile { path: path.clone(), text: text.clone(), error: None };
         file(&texts[0]).write().unwrap();
         let writers = [file(&texts[0]), file(&texts[1])];
-        let writer = thread::spawn(move || (0..100).for_each(|n| writers[n % 2].write().unwrap()));
-        let mut seen = [0; 2];
+        // A hundred times, and until the reader has been there for both.
+        let (go_on, seen_both) = bounded::<()>(0);
+        let writer = thread::spawn(move || {
+            let goes_on = |n: &usize| *n < 100 || seen_both.try_recv() == Err(TryRecvError::Empty);
+            (0..).take_while(goes_on).for_each(|n| writers[n % 2].write().unwrap());
+        });
+        let (mut seen, mut go_on, deadline) = ([0; 2], Some(go_on), clock() + PATIENCE);
         while !writer.is_finished() {
+            if clock() > deadline || seen.iter().all(|count| *count > 0) {
+                drop(go_on.take());
+            }
             let text = fs::read_to_string(&path).unwrap();
             seen[texts.iter().position(|whole| *whole == text).expect("a whole document")] += 1;
         }

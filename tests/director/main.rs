@@ -258,10 +258,10 @@ fn drains_last_across_configurations() {
     assert!(answer.text.ends_with("until 9999-12-31T23:59:59.000Z"), "{}", answer.text);
     director.undrain("web").unwrap();
     // For a while, and it is over by itself.
-    director.drain("web", Some(Duration::from_millis(300)), None).unwrap();
+    director.drain("web", Some(Duration::from_secs(2)), None).unwrap();
     wait_for_vips(&director, &["192.0.2.9", "192.0.2.53"]);
     wait_for_vips(&director, &["192.0.2.1", "192.0.2.9", "192.0.2.53"]);
-    director.drain("192.0.2.53", Some(Duration::from_millis(300)), None).unwrap();
+    director.drain("192.0.2.53", Some(Duration::from_secs(2)), None).unwrap();
     wait_for_vips(&director, &["192.0.2.1", "192.0.2.9"]);
     wait_for_vips(&director, &["192.0.2.1", "192.0.2.9", "192.0.2.53"]);
     match director.drain("wbe", None, None) {

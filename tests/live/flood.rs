@@ -17,7 +17,8 @@ impl Daemon {
     /// What comes back for this request, up to the end of the line.
     fn reply(&self, request: &[u8]) -> String {
         let mut stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Large requests are read slowly by a debug build on a busy machine.
+        stream.set_read_timeout(Some(6 * PATIENCE)).unwrap();
         // The daemon may hang up before all of it is read.
         let _cut_off = stream.write_all(request);
         let mut line = String::new();
@@ -32,7 +33,7 @@ fn started() -> (Router, Daemon) {
     (router, herald)
 }
 
-/// As much as a configuration may have, in small pieces: comments.
+/// A configuration in small pieces: comments.
 fn large_diff(files: usize) -> Vec<u8> {
     let text = "# nothing\\n".repeat(300_000);
     let file = |number: usize| format!("{{\"name\":\"f{number}\",\"text\":\"{text}\"}}");
@@ -44,8 +45,8 @@ fn large_diff(files: usize) -> Vec<u8> {
 #[test]
 fn large_requests_take_bounded_memory() {
     let (_router, herald) = started();
-    let request = large_diff(9);
-    assert!(request.len() > 25 << 20);
+    let request = large_diff(3);
+    assert!(request.len() > 8 << 20);
     let replies: Vec<String> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..24).map(|_| scope.spawn(|| herald.reply(&request))).collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
@@ -54,10 +55,10 @@ fn large_requests_take_bounded_memory() {
     let busy = |reply: &&String| reply.contains("\"code\":\"busy\"") || reply.is_empty();
     assert_eq!(answered + replies.iter().filter(busy).count(), 24, "{replies:?}");
     assert!(answered > 0, "{replies:?}");
-    // A request, the texts in it, and what the parser makes of them.
-    assert!(herald.peak() < 300, "{} MiB", herald.peak());
-    // There is room again.
-    let again = herald.reply(&request);
+    // A request, the texts in it, and what the parser makes of them: less than all of these requests.
+    assert!(herald.peak() < 150, "{} MiB", herald.peak());
+    // There is room again, a moment after the last reply at the latest.
+    let again = herald.wait("room", || Some(herald.reply(&request)).filter(|reply| !busy(&reply)));
     assert!(again.starts_with("{\"ok\":true,"), "{again}");
 }
 
@@ -65,17 +66,17 @@ fn large_requests_take_bounded_memory() {
 #[test]
 fn small_pieces_take_bounded_memory() {
     let (_router, herald) = started();
-    let zeros = "0,".repeat(20 << 20);
+    let zeros = "0,".repeat(6 << 20);
     for command in ["status", "watch", "why", "drain", "reload"] {
         let reply = herald.reply(format!("{{\"command\":\"{command}\",\"arguments\":[{zeros}0]}}\n").as_bytes());
         assert!(reply.contains("the request is too long"), "{command}: {reply}");
     }
     let reply = herald.reply(format!("{{\"command\":\"diff\",\"arguments\":[{zeros}0]}}\n").as_bytes());
     assert!(reply.contains("arguments: invalid type") || reply.contains("arguments: invalid"), "{reply}");
-    let files = "{\"name\":\"\",\"text\":\"\"},".repeat(1 << 20);
+    let files = "{\"name\":\"\",\"text\":\"\"},".repeat(1 << 19);
     let reply = herald.reply(format!("{{\"command\":\"diff\",\"arguments\":{{\"files\":[{files}0]}}}}\n").as_bytes());
     assert!(reply.contains("more than 10000 files"), "{reply}");
-    let name = "x".repeat(40 << 20);
+    let name = "x".repeat(12 << 20);
     let reply = herald.reply(format!("{{\"command\":\"{name}\"}}\n").as_bytes());
     assert!(reply.contains("unknown command") && reply.len() < 500, "{}", reply.len());
     assert!(herald.peak() < 250, "{} MiB", herald.peak());
@@ -89,20 +90,20 @@ fn small_pieces_take_bounded_memory() {
 }
 
 /// Thousands of VIPs that need no checks, and a status of some megabytes.
-fn large_site(router: &Router, more: &str) -> String {
+fn large_site(router: &Router, vips: u32, more: &str) -> String {
     let service = |number: u32| {
         let (high, low) = (number / 250, number % 250);
         format!("[[service]]\nname = \"s{number}\"\nvips = [\"198.18.{high}.{low}\"]\nport = 80\nrequired = 0\n")
     };
     let small = config(router, 9, ONE, "0s").replace("[daemon]", &format!("[daemon]\n{more}"));
-    (0..8000).map(service).fold(small, |text, service| text + &service)
+    (0..vips).map(service).fold(small, |text, service| text + &service)
 }
 
 /// Those who ask for much and do not take it are given up when it is too much together: the first of them first.
 #[test]
 fn replies_that_nobody_takes_have_bounded_memory() {
     let router = Router::start();
-    let herald = answering(&large_site(&router, ""));
+    let herald = answering(&large_site(&router, 8000, ""));
     let size = herald.reply(b"{\"command\":\"status\"}\n").len();
     let mut slow: Vec<UnixStream> = Vec::new();
     for _ in 0..2 * (32 << 20) / size {
@@ -131,7 +132,7 @@ fn replies_that_nobody_takes_have_bounded_memory() {
 fn metrics_that_nobody_takes_keep_nobody_waiting() {
     let router = Router::start();
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let herald = answering(&large_site(&router, &format!("http_listen = \"{address}\"")));
+    let herald = answering(&large_site(&router, 2000, &format!("http_listen = \"{address}\"")));
     let connect = || {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -139,7 +140,11 @@ fn metrics_that_nobody_takes_keep_nobody_waiting() {
     };
     let deaf: Vec<TcpStream> = (0..1024)
         .map(|_| {
-            let mut stream = connect();
+            // With so little room that what it asks for is not the system's to keep.
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            socket.connect(&address.into()).unwrap();
+            let mut stream = TcpStream::from(socket);
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             stream
         })
@@ -152,7 +157,8 @@ fn metrics_that_nobody_takes_keep_nobody_waiting() {
             let mut stream = connect();
             let asked = stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
             let _turned_away = asked.and_then(|()| stream.read_to_string(&mut text));
-            assert!(clock() - begun < Duration::from_secs(5), "{path}: no answer");
+            // Long before those who take nothing are given up.
+            assert!(clock() - begun < Duration::from_secs(9), "{path}: no answer");
         }
         assert!(text.starts_with("HTTP/1.1 200 OK"), "{path}: {text:.100}");
     }
@@ -190,7 +196,7 @@ fn watchers_that_talk_are_not_listened_to() {
         for _ in 0..20 {
             let begun = clock();
             assert!(herald.status().is_some());
-            assert!(clock() - begun < Duration::from_secs(5));
+            assert!(clock() - begun < Duration::from_secs(9));
         }
         herald.signal(Signal::TERM);
         herald.wait("the end", || herald.log().contains("INFO  stopped").then_some(()));

@@ -252,7 +252,7 @@ fn those_who_behave_badly_cost_nothing() {
     }
     let begun = clock();
     assert_eq!(get(scene.address, "/healthz").status, 200);
-    assert!(clock() - begun < Duration::from_secs(5), "{:?}", clock() - begun);
+    assert!(clock() - begun < Duration::from_secs(9), "{:?}", clock() - begun);
     // Routers are told as ever.
     let port = scene.backend.port;
     drop(scene.backend);

@@ -220,7 +220,7 @@ fn one_bad_router_does_not_keep_the_others_waiting() {
         let begun = clock();
         drop(backend);
         good.wait_for(&withdraw(VIP));
-        assert!(clock() - begun < Duration::from_secs(2), "{:?}", clock() - begun);
+        assert!(clock() - begun < Duration::from_secs(8), "{:?}", clock() - begun);
         assert!(herald.status().is_some());
         herald.signal(Signal::TERM);
         good.wait_for(&Seen::Closed);
@@ -316,7 +316,7 @@ fn bad_clients_of_the_control_socket_cost_nothing() {
     assert!(reply(b"\x00\xff nonsense\n").starts_with(r#"{"ok":false,"error":"not a request"#));
     let unknown = reply(b"{\"command\":\"dance\"}\n");
     assert!(unknown.contains("unknown command") && unknown.contains("status"), "{unknown}");
-    assert!(reply(&vec![b'x'; 70 << 20]).contains("too long"));
+    assert!(reply(&vec![b'x'; 49 << 20]).contains("too long"));
     // The end ends a line, too.
     let mut last = connect();
     last.write_all(b"{\"command\":\"status\"}").unwrap();
@@ -331,7 +331,8 @@ fn bad_clients_of_the_control_socket_cost_nothing() {
     while deaf.write_all(b"{\"command\":\"status\"}\n").is_ok() {}
     let begun = clock();
     assert!(herald.status().is_some());
-    assert!(clock() - begun < Duration::from_secs(5));
+    // Less than a client may take for its request.
+    assert!(clock() - begun < Duration::from_secs(9));
     drop(idle);
     drop(deaf);
 }

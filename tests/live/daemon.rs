@@ -65,7 +65,10 @@ impl Daemon {
     pub(crate) fn configure(&self, config: &str) {
         let socket = self.socket();
         let text = config.replace("SOCKET", socket.to_str().unwrap()).replace("STATE", self.state().to_str().unwrap());
-        fs::write(self.config(), text).unwrap();
+        // Whoever reads it meanwhile has the one or the other.
+        let fresh = self.path("herald.toml.new");
+        fs::write(&fresh, text).unwrap();
+        fs::rename(fresh, self.config()).unwrap();
     }
 
     /// Where its files are.

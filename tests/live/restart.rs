@@ -54,6 +54,9 @@ fn sigusr2_leaves_the_routes_and_the_next_start_goes_on() {
     herald.wait_for_end(PATIENCE);
     router.expect(&Seen::Closed);
     drop(backend);
+    // The check takes its time, so that the session is up before.
+    let slow = graceful(&router, port, ONE).replace("interval = \"50ms\"", "interval = \"500ms\"\nfall = 5");
+    herald.configure(&slow);
     herald.start();
     // What it last knew counts until the check has found otherwise.
     for wanted in [Seen::Established, announce(VIP), Seen::EndOfRib, withdraw(VIP)] {

@@ -39,9 +39,15 @@ impl Watch {
 
     /// The next event of this kind.
     fn next(&self, kind: &str) -> Value {
+        self.next_with(kind, "event", kind)
+    }
+
+    /// The next event of this kind with this in it: on a busy machine there are others, of checks that could not run in time.
+    fn next_with(&self, kind: &str, key: &str, value: impl Into<Value>) -> Value {
+        let value = value.into();
         loop {
             let event = self.events.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {kind}"));
-            if event["event"] == kind {
+            if event["event"] == kind && event[key] == value {
                 return event;
             }
         }
@@ -77,12 +83,11 @@ fn the_chain_from_a_check_to_the_routes() {
     drop(backend);
     router.wait_for(&withdraw(VIP));
     let name = format!("web/127.0.0.1:{port}");
-    let check = all.next("check");
-    assert_eq!((&check["to"], &check["backends"][0]), (&"failing".into(), &name.clone().into()), "{check}");
+    let check = all.next_with("check", "to", "failing");
+    assert_eq!(check["backends"][0], name, "{check}");
     assert_eq!(check["reason"], "connection refused");
-    assert_eq!(all.next("backend")["backend"], name);
-    let service = all.next("service");
-    assert_eq!((&service["service"], &service["to"]), (&"web".into(), &"down".into()));
+    assert_eq!(all.next_with("backend", "to", "down")["backend"], name);
+    assert_eq!(all.next_with("service", "to", "down")["service"], "web");
     let vip = all.next("vip");
     assert_eq!((&vip["vip"], &vip["from"], &vip["to"]), (&VIP.into(), &"announced".into(), &"withdrawn".into()));
     let failing = &vip["cause"]["failing"];
@@ -91,11 +96,8 @@ fn the_chain_from_a_check_to_the_routes() {
         (&"service_down".into(), &"connection refused".into()),
         "{vip}"
     );
-    let routes = all.next("routes");
-    assert_eq!(
-        (&routes["peer"], &routes["withdrawn"], &routes["prefixes"][0]),
-        (&"tor-a".into(), &1.into(), &VIP.into())
-    );
+    let routes = all.next_with("routes", "withdrawn", 1);
+    assert_eq!((&routes["peer"], &routes["prefixes"][0]), (&"tor-a".into(), &VIP.into()));
     assert_eq!(vips.events.recv_timeout(PATIENCE).unwrap(), vip, "the others are not for it");
     let status = daemon.status().unwrap();
     assert_eq!(status["vips"][0]["reason"], vip["reason"]);
@@ -154,9 +156,9 @@ fn watchers_that_behave_badly() {
     assert!(refused.status.code() == Some(2) && error.contains("16 watch already"), "{error}");
     daemon.ask(&["drain", VIP]);
     for stream in &mut watchers {
-        let mut first = String::new();
-        BufReader::new(stream).read_line(&mut first).unwrap();
-        assert!(first.contains("\"event\":\"drain\""), "{first}");
+        // There may be others on a busy machine.
+        let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains("\"event\":\"drain\"")));
     }
     drop(watchers);
     daemon.wait_for_status("room", |_| {

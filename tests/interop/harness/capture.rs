@@ -39,8 +39,9 @@ impl Capture {
         Captured(self.file.clone())
     }
 
-    /// Ends it.
+    /// Ends it, with all that was sent before: what tcpdump has not read by its end is lost.
     pub(crate) fn finish(mut self) -> Captured {
+        wait::until("tcpdump to have read everything", || self.process.is_asleep());
         self.process.signal(Signal::INT);
         self.process.wait();
         Captured(self.file)
@@ -94,7 +95,7 @@ impl Judge {
         Judge { capture: Some(Capture::start(namespace, "any")), _namespace: namespace.clone() }
     }
 
-    /// Waits until it has seen BGP go out: of what was sent just before the end, the capture may miss something.
+    /// Waits until it has seen BGP go out.
     pub(crate) fn wait_for_bgp(&self) {
         let captured = self.capture.as_ref().unwrap().so_far();
         wait::until("BGP in the capture", || match captured.fields(SENT, &["frame.number"]).len() {

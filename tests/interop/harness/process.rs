@@ -49,6 +49,15 @@ impl Process {
         assert!(ended.is_none(), "{} has ended: {ended:?}\n{}", self.name, self.log());
     }
 
+    /// Whether it waits for something, with nothing left to do.
+    pub(crate) fn is_asleep(&self) -> Result<(), String> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).map_err(|error| error.to_string())?;
+        match stat.rsplit_once(") ") {
+            Some((_, rest)) if rest.starts_with('S') => Ok(()),
+            _ => Err(stat),
+        }
+    }
+
     /// Waits until somebody listens on a TCP port of its namespace.
     pub(crate) fn wait_for_port(&mut self, port: u16) {
         let namespace = self.namespace.clone();

@@ -45,8 +45,16 @@ impl Watch {
 
     /// What GoBGP does to its own.
     pub(crate) fn gobgp(namespace: &Namespace) -> Watch {
+        // Nobody else's route: the record is there when it has seen it go.
+        const OWN: &str = "198.51.100.222/32";
         let program = ["-oL", "gobgp", "monitor", "global", "rib"];
-        Watch::start(namespace, "[DELROUTE] ", "stdbuf", &program)
+        let watch = Watch::start(namespace, "[DELROUTE] ", "stdbuf", &program);
+        wait::until("the record to begin", || {
+            namespace.run("gobgp", &["global", "rib", "add", OWN, "nexthop", "192.0.2.254"]);
+            namespace.run("gobgp", &["global", "rib", "del", OWN, "nexthop", "192.0.2.254"]);
+            if watch.gone(OWN) > 0 { Ok(()) } else { Err(watch.process.log()) }
+        });
+        watch
     }
 
     fn start(namespace: &Namespace, mark: &'static str, program: &str, arguments: &[&str]) -> Watch {

@@ -84,19 +84,20 @@ fn what_happens_is_seen_as_it_happens() {
     scene.browser.wait_for("the withdrawal", &format!("{state} === 'withdrawn'"));
     scene.says("about", "0 of 2 VIPs announced");
     scene.says("times", "vip 192.0.2.1/32 withdrawn: service web is down: 0 of 2 backends available");
-    assert_eq!(scene.browser.value("document.title"), "(2) Herald");
+    scene.browser.wait_for("the title", "document.title === '(2) Herald'");
     scene.browser.picture("light-withdrawn");
     // And they are back.
     scene.servers = Some([scene.site.server(0), scene.site.server(1)]);
     scene.browser.wait_for("the announcement", &format!("{state} === 'announced'"));
-    assert_eq!(scene.browser.value("document.title"), "Herald");
+    scene.browser.wait_for("the title", "document.title === 'Herald'");
     // What is lately is in order: the withdrawal after the check that failed.
     let order = "(list => list.findIndex(it => it.includes('vip 192.0.2.1/32 withdrawn')) < list.findIndex(it => it.includes('failing after')))\
          ([...document.querySelectorAll('#times li')].map(it => it.textContent))";
-    assert_eq!(scene.browser.value(order), true);
-    let latest = "[...document.querySelectorAll('#times li')].slice(0, 4).map(it => it.textContent).join(' ')";
-    let latest = scene.browser.value(latest);
-    assert!(latest.as_str().unwrap().contains("announced"), "the latest is at the top: {latest}");
+    scene.browser.wait_for("the order of what was lately", order);
+    let latest = "(list => list.some(it => it.includes('vip 192.0.2.1/32 announced')) && list.findIndex(it => \
+         it.includes('vip 192.0.2.1/32 announced')) < list.findIndex(it => it.includes('vip 192.0.2.1/32 withdrawn')))\
+         ([...document.querySelectorAll('#times li')].map(it => it.textContent))";
+    scene.browser.wait_for("the announcement above the withdrawal", latest);
     // Latency has a history by now.
     let points = "document.querySelector('#services .spark polyline').getAttribute('points').split(' ').length";
     scene.browser.wait_for("a sparkline", &format!("{points} >= 3"));
@@ -109,7 +110,7 @@ fn the_chain_of_a_vip_opens_by_mouse_and_by_keyboard() {
     let is_open = "byId('why').open";
     let has_chain = "['service web', '10.98.0.11:8080', '200 OK', 'router has the route', 'next hop 10.99.1.2'].every(it => \
          byId('why-body').textContent.includes(it))";
-    scene.browser.click(&format!("[data-vip='{VIP}']"));
+    scene.browser.click_until(&format!("[data-vip='{VIP}']"), is_open);
     scene.browser.wait_for("the chain", has_chain);
     scene.browser.picture("light-why");
     // It follows what happens while it is open.
@@ -117,8 +118,7 @@ fn the_chain_of_a_vip_opens_by_mouse_and_by_keyboard() {
     drop((first, second));
     scene.says("why-body", "withdrawn");
     scene.says("why-body", "connection refused");
-    scene.browser.click("#why-close");
-    scene.browser.wait_for("its end", &format!("!{is_open}"));
+    scene.browser.click_until("#why-close", &format!("!{is_open}"));
 
     scene.browser.value(&format!("document.querySelector('[data-vip=\"{VIP}\"]').focus()"));
     scene.browser.press("Enter");
@@ -218,7 +218,7 @@ fn it_can_be_read_light_and_dark_on_a_desk_and_on_a_phone() {
             let fits = "document.scrollingElement.scrollWidth <= innerWidth";
             scene.browser.wait_for("a page that fits", fits);
             scene.browser.picture(&format!("{scheme}-{width}"));
-            scene.browser.click(&format!("[data-vip='{VIP}']"));
+            scene.browser.click_until(&format!("[data-vip='{VIP}']"), "byId('why').open");
             scene.says("why-body", "service web");
             let inside = "(box => box.left >= 0 && box.right <= innerWidth)(byId('why').getBoundingClientRect())";
             assert_eq!(scene.browser.value(&format!("{fits} && {inside}")), Value::Bool(true), "{width}");
@@ -226,6 +226,7 @@ fn it_can_be_read_light_and_dark_on_a_desk_and_on_a_phone() {
                 scene.browser.picture(&format!("{scheme}-{width}-why"));
             }
             scene.browser.press("Escape");
+            scene.browser.wait_for("its end", "!byId('why').open");
         }
         scene.browser.resize(1280, 900, false);
     }
@@ -241,7 +242,7 @@ fn aggregates_have_a_place_of_their_own() {
     let more = "[[aggregate]]\nprefix = \"192.0.2.0/24\"\nrequired = 1\n";
     scene.herald.reload_good(&format!("{}{more}", scene.config));
     scene.says("aggregates", "1 of 1 count, 1 required");
-    scene.browser.click("[data-vip='192.0.2.0/24']");
+    scene.browser.click_until("[data-vip='192.0.2.0/24']", "byId('why').open");
     scene.says("why-body", "192.0.2.1/32 announced");
     scene.says("why-body", "router has the route");
     drop(scene.servers.take());

@@ -193,9 +193,21 @@ impl Browser {
         self.ask("Input.dispatchKeyEvent", &event("keyUp"));
     }
 
+    /// Clicks until an expression is true in the page: what is drawn anew between the two halves of a click gets none.
+    #[track_caller]
+    pub(crate) fn click_until(&mut self, selector: &str, expression: &str) {
+        wait::until(expression, || {
+            self.click(selector);
+            match self.value(expression) {
+                Value::Bool(true) => Ok(()),
+                other => Err(format!("{other}; the page: {}", self.value("document.body.innerText"))),
+            }
+        });
+    }
+
     /// A click in the middle of what a selector finds.
     #[track_caller]
-    pub(crate) fn click(&mut self, selector: &str) {
+    fn click(&mut self, selector: &str) {
         let place = format!(
             "(() => {{ const it = document.querySelector({selector:?}); it.scrollIntoView({{ block: 'center' }}); \
              const box = it.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }})()"

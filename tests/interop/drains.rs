@@ -9,10 +9,10 @@ use crate::harness::router::{Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
 
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(4);
 
 fn config(config: &str) -> String {
-    format!("drain_time = \"2s\"\n{config}")
+    format!("drain_time = \"4s\"\n{config}")
 }
 
 /// With the community, and to an internal peer with the lowest LOCAL_PREF, which FRR gives it by itself.

@@ -277,8 +277,7 @@ fn frr_is_told_no_more_than_it_can_bear() {
     let peer = herald.peer("router").unwrap();
     assert_eq!(peer["left_out"], json!(["software-version"]), "{peer}");
     assert_eq!(peer["remote_hostname"], json!("frr"), "{peer}");
-    let log = herald.log();
-    assert!(log.contains("peer router refuses what we can do: trying without software-version"), "{log}");
+    site::wait_for_log(&herald, "peer router refuses what we can do: trying without software-version");
 }
 
 /// The next message: its type and body.

@@ -71,8 +71,10 @@ fn https_with_a_private_authority() {
     for bad in [check(&wrong, "www.example.net"), check(&right, "www.example.org")] {
         herald.reload_good(&config(&neighbour, &bad, 8443));
         wait::until_equal("the withdrawal", &Table::new(), || bird.table());
-        let detail = herald.status().unwrap()["services"][0]["backends"][0]["checks"][0]["detail"].to_string();
-        assert!(detail.to_lowercase().contains("cert"), "does not say why: {detail}");
+        wait::until("the reason", || {
+            let detail = herald.status()?["services"][0]["backends"][0]["checks"][0]["detail"].to_string();
+            if detail.to_lowercase().contains("cert") { Ok(()) } else { Err(detail) }
+        });
         herald.reload_good(&good);
         wait::until_equal("the route", &table, || bird.table());
     }

@@ -65,8 +65,10 @@ fn ipv6_without_a_next_hop_is_not_announced_and_that_is_said() {
     let peer = herald.peer("router").unwrap();
     assert_eq!(peer["advertised"], json!({"ipv4": 1, "ipv6": 0}));
     assert_eq!(peer["without_next_hop"], json!(["ipv6"]), "{peer}");
-    let log = herald.log();
-    assert!(log.lines().any(|line| line.contains("next hop") && line.contains("router")), "the log is silent:\n{log}");
+    wait::until("the log", || match herald.log() {
+        log if log.lines().any(|line| line.contains("next hop") && line.contains("router")) => Ok(()),
+        log => Err(log),
+    });
 
     // Configured by a reload, it is announced.
     herald.reload_good(&site::config(&neighbour, ""));

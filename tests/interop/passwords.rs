@@ -92,7 +92,7 @@ fn another_password_never_gives_a_session_and_a_reload_mends_it(kind: Kind) {
     let _server = site.server(0);
     let herald = Herald::start(&site.herald, &with_password(&site, &neighbour, OTHER));
     wait_for_reason(&herald, "(TCP-MD5 is on: the router may have another password, or none)");
-    assert!(herald.log().contains("another password"), "the log says nothing:\n{}", herald.log());
+    site::wait_for_log(&herald, "another password");
     assert!(router.session().is_err());
 
     herald.reload_good(&with_password(&site, &neighbour, SECRET));
@@ -176,13 +176,16 @@ fn a_password_changes_on_both_sides_by_reload() {
     });
     bird.configure(&bird_session(&neighbour, OTHER));
     wait::until_equal("the routes", &table, || bird.table());
+    site::wait_for_log(&herald, "peer router is reset, because of password_file");
     let log = herald.log();
-    assert!(log.contains("peer router is reset, because of password_file"), "{log}");
     assert!(!log.contains(OTHER) && !log.contains(SECRET), "{log}");
 
     // And without.
     bird.configure(&bird::receiver(&neighbour));
     herald.reload_good(&site::config(&neighbour, ""));
     wait::until_equal("the routes", &table, || bird.table());
-    assert!(herald.log().matches("because of password_file").count() == 2, "{}", herald.log());
+    wait::until("the log", || match herald.log() {
+        log if log.matches("because of password_file").count() == 2 => Ok(()),
+        log => Err(log),
+    });
 }

@@ -122,8 +122,7 @@ fn is_not_accepted(kind: Kind, ipv6: bool) {
     // As a peer that is so far away it will do.
     herald.reload_good(&site::config(&neighbour, "multihop = 64"));
     site::wait_for_routes(&neighbour, &*router);
-    let log = herald.log();
-    assert!(log.contains("peer router is reset, because of ttl_security, multihop"), "{log}");
+    site::wait_for_log(&herald, "peer router is reset, because of ttl_security, multihop");
 }
 
 with_routers!(ttl_security_refuses_a_ttl_of_64, |kind| is_not_accepted(kind, false));

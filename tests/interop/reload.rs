@@ -64,8 +64,13 @@ fn what_needs_a_reset_is_named_and_the_routes_come_back(kind: Kind) {
     // Cease/Other Configuration Change (RFC 4486).
     site::wait_for_notification(&*router, 6, 6);
     assert_eq!(herald.peer("router").unwrap()["hold_time_s"], 30);
+    let names = |log: &str| log.lines().position(|line| line.contains("hold_time") && line.contains("router"));
+    wait::until("the log", || match herald.log() {
+        log if names(&log).is_some() => Ok(()),
+        log => Err(log),
+    });
     let log = herald.log();
-    let named = log.lines().position(|line| line.contains("hold_time") && line.contains("router"));
+    let named = names(&log);
     let happened = log.lines().position(|line| line.contains("peer router") && line.contains("configuration change"));
     assert!(named.is_some() && happened.is_none_or(|at| named.unwrap() <= at), "named before it happens:\n{log}");
 }

@@ -20,7 +20,7 @@ const SERVER: [&str; 2] = ["10.98.0.11", "fd00:98::11"];
 const STRANGER: &str = "10.98.0.2";
 
 /// Linux tells one asker of one closed port or unknown network a second, and here are many.
-fn tell_all_errors(namespace: &Namespace) {
+pub(crate) fn tell_all_errors(namespace: &Namespace) {
     namespace.run("sysctl", &["-q", "-w", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"]);
 }
 

@@ -11,6 +11,7 @@ use crate::harness::process::Process;
 use crate::harness::router::{Neighbour, Router, Table};
 use crate::harness::site::{self, Site};
 use crate::harness::wait;
+use crate::resolvers::tell_all_errors;
 
 /// The addresses of the first server.
 const BACKENDS: [&str; 2] = ["10.98.0.11", "fd00:98::11"];
@@ -56,25 +57,28 @@ fn site_with_bird() -> (Site, Neighbour, Bird, Table) {
     (site, neighbour, bird, table)
 }
 
-/// What Herald says of the check.
-fn detail(herald: &Herald) -> String {
-    let status = herald.status().unwrap();
-    status["services"][0]["backends"][0]["checks"][0]["detail"].as_str().unwrap_or_default().to_owned()
+/// Waits until Herald says this of the check: what has changed the routes may not have been its last run.
+#[track_caller]
+fn wait_for_detail(herald: &Herald, detail: &str) {
+    wait::until_equal("what the check says", &serde_json::json!(detail), || {
+        Ok(herald.status()?["services"][0]["backends"][0]["checks"][0]["detail"].clone())
+    });
 }
 
 fn comes_and_goes(kind: &str, ipv6: bool) {
     let (site, neighbour, bird, table) = site_with_bird();
+    tell_all_errors(&site.servers);
     let decapsulator = Decapsulator::start(&site.servers);
     let check = format!("type = \"{kind}\"");
     let herald = Herald::start(&site.herald, &config(&neighbour, &check, ipv6));
     wait::until_equal("the routes", &table, || bird.table());
-    assert_eq!(detail(&herald), "echo reply");
+    wait_for_detail(&herald, "echo reply");
 
     // The host itself is well, and says that the port is closed.
     decapsulator.stop();
     let gone = wait::until_equal("the withdrawal", &Table::new(), || bird.table());
     println!("decapsulation stopped: withdrawn after {} ms", gone.as_millis());
-    assert_eq!(detail(&herald), "port unreachable: nothing there takes packets out of UDP");
+    wait_for_detail(&herald, "port unreachable: nothing there takes packets out of UDP");
 
     let decapsulator = Decapsulator::start(&site.servers);
     wait::until_equal("the routes again", &table, || bird.table());
@@ -82,7 +86,7 @@ fn comes_and_goes(kind: &str, ipv6: bool) {
     site.servers
         .run("nft", &[&format!("table inet mute {{ chain input {{ type filter hook input priority 0; {MUTE} }}; }};")]);
     wait::until_equal("the withdrawal", &Table::new(), || bird.table());
-    assert_eq!(detail(&herald), "no echo reply within 400 ms");
+    wait_for_detail(&herald, "no echo reply within 400 ms");
     site.servers.run("nft", &["delete table inet mute"]);
     wait::until_equal("the routes once more", &table, || bird.table());
     decapsulator.stop();
@@ -120,7 +124,7 @@ fn a_host_that_cannot_be_reached() {
     wait::until_equal("the routes", &table, || bird.table());
     site.herald.ip(&["route", "add", "unreachable", "10.98.0.11/32"]);
     wait::until_equal("the withdrawal", &Table::new(), || bird.table());
-    assert_eq!(detail(&herald), "no route to host");
+    wait_for_detail(&herald, "no route to host");
     site.herald.ip(&["route", "delete", "unreachable", "10.98.0.11/32"]);
     wait::until_equal("the routes again", &table, || bird.table());
 }

@@ -8,6 +8,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 mod wget;
+mod wrapper;
 
 use std::fmt::Write as _;
 
@@ -83,13 +84,27 @@ impl Probe {
 
 /// What `words` asks, if it is a well-known program. `limit` is the time that it has, in seconds.
 pub(super) fn native(words: &[String], limit: f64) -> Option<Native> {
-    let (program, arguments) = well_known(words)?;
-    let read = match program {
-        "curl" => curl::read(arguments, limit),
-        "wget" => wget::read(arguments, limit),
-        _ => dig::read(arguments, limit),
+    if let [shell, option, script] = words
+        && ["sh", "bash", "dash", "ash"].contains(&shell.rsplit('/').next().unwrap_or_default())
+        && option == "-c"
+    {
+        return of_shell(script, limit);
+    }
+    let run = wrapper::unwrap(words)?;
+    let own = run.limit.map_or(limit, |seconds| seconds.min(limit));
+    let read = match (run.kept, run.program) {
+        (Some(why), _) => Err(why),
+        (None, "curl") => curl::read(run.arguments, own),
+        (None, "wget") => wget::read(run.arguments, own),
+        (None, _) => dig::read(run.arguments, own),
     };
-    let native = match read.and_then(accepted) {
+    let limited = |mut probe: Probe| {
+        if !probe.keys.iter().any(|(name, ..)| *name == "timeout") {
+            probe.timeout(own, limit, "by the program timeout");
+        }
+        probe
+    };
+    let native = match read.map(limited).and_then(accepted) {
         Ok(probe) => Native::Same(probe),
         Err(why) => Native::Kept(why),
     };
@@ -100,18 +115,12 @@ pub(super) fn native(words: &[String], limit: f64) -> Option<Native> {
 pub(super) fn of_shell(command: &str, limit: f64) -> Option<Native> {
     let command = shell::bare(command);
     let words = words::split(command).ok()?;
-    well_known(&words)?;
-    match shell::sign(command) {
-        Some('\n') => Some(Native::Kept("there is more than one line for a shell".to_owned())),
-        Some(sign) => Some(Native::Kept(format!("`{sign}` is for a shell"))),
-        None => native(&words, limit),
-    }
-}
-
-fn well_known(words: &[String]) -> Option<(&str, &[String])> {
-    let at = words.iter().position(|word| word != "/usr/bin/env")?;
-    let program = words[at].rsplit('/').next()?;
-    ["curl", "wget", "dig"].contains(&program).then_some((program, &words[at + 1..]))
+    let native = native(&words, limit)?;
+    Some(match shell::sign(command) {
+        Some('\n') => Native::Kept("there is more than one line for a shell".to_owned()),
+        Some(sign) => Native::Kept(format!("`{sign}` is for a shell")),
+        None => native,
+    })
 }
 
 /// Why an option keeps its program.
@@ -146,8 +155,12 @@ fn accepted(probe: Probe) -> Result<Probe, String> {
 
 /// What is to be said of a command that stays as it was. `has_user`: the check says who the program runs as.
 pub(super) fn remarks(words: &[String], native: Option<&Native>, has_user: bool, draft: &mut Draft) {
-    if words.iter().take(3).any(|word| word.rsplit('/').next() == Some("sudo")) {
-        draft.comment("sudo has no effect in the sandbox of herald.service: say `user = …` in its place.");
+    if let Some(user) = wrapper::sudo_user(words) {
+        draft.comment(&format!(
+            "sudo fails in the sandbox of herald.service (NoNewPrivileges): take it away and say `user = {}`, which needs \
+             CAP_SETUID and CAP_SETGID.",
+            super::draft::string(&cut(user))
+        ));
     }
     let probe = match native {
         None => return,

@@ -116,6 +116,13 @@ fn times_are_the_shorter_ones() {
         ("wget --timeout=1 http://127.0.0.1", None),
         ("dig @127.0.0.1 +time=1 +tries=1 .", Some("\"1s\"")),
         ("dig @127.0.0.1 +time=1 +retry=1 .", None),
+        ("timeout 1 curl http://127.0.0.1", Some("\"1s\"")),
+        ("/usr/bin/timeout -k 5 1.5 curl -m 5 http://127.0.0.1", Some("\"1500ms\"")),
+        ("timeout 1.5 curl -m 1 http://127.0.0.1", Some("\"1s\"")),
+        ("timeout 2 curl http://127.0.0.1", None),
+        ("timeout 1m curl http://127.0.0.1", None),
+        ("timeout 1 dig @127.0.0.1 .", Some("\"1s\"")),
+        ("bash -c 'timeout 1 curl http://127.0.0.1'", Some("\"1s\"")),
     ] {
         assert_eq!(timeout(command).as_deref(), expected, "{command}");
     }
@@ -213,6 +220,12 @@ fn what_is_not_the_same_is_not_offered() {
         ("wget -e use_proxy=yes http://10.0.0.1/", "`-e` of wget has no equal here"),
         ("wget -nc http://10.0.0.1/", "`-n` of wget has no equal here"),
         ("wget --post-file=x http://10.0.0.1/", "`--post-file` of wget has no equal here"),
+        ("sudo -u www curl http://10.0.0.1/", "sudo runs curl as another user"),
+        ("env A=secret curl http://10.0.0.1/", "`A` in the environment may change what is asked"),
+        ("A=secret curl http://10.0.0.1/", "`A` in the environment may change what is asked"),
+        ("timeout -x 2 curl http://10.0.0.1/", "`-x` of timeout has no equal here"),
+        ("timeout 2 curl -L http://10.0.0.1/", "`-L` of curl has no equal here"),
+        ("sh -c 'curl http://10.0.0.1/ | grep x'", "`|` is for a shell"),
         ("dig www.example.net", "dig asks the servers of /etc/resolv.conf"),
         (
             "dig @ns.example.net a.b",
@@ -233,8 +246,7 @@ fn what_is_not_the_same_is_not_offered() {
     ] {
         assert_eq!(kept(command), expected, "{command}");
     }
-    for other in ["/bin/true", "", "test -e /x && curl http://10.0.0.1/", "sudo curl http://10.0.0.1/", "/usr/bin/env"]
-    {
+    for other in ["/bin/true", "", "test -e /x && curl http://10.0.0.1/", "sudo /bin/true", "/usr/bin/env"] {
         assert_eq!(of_shell(other, 2.0), None, "{other}");
     }
 }
@@ -262,4 +274,7 @@ fn what_is_replaced_is_said() {
     let text = remarks("curl -L http://10.0.0.1/", false);
     assert_eq!(text, "# `-L` of curl has no equal here, so the program stays.\n");
     assert_eq!(remarks("/bin/true", false), "");
+    let text = remarks("sudo -u www curl http://10.0.0.1/", false);
+    assert!(text.contains("take it away and say `user = \"www\"`, which"), "{text}");
+    assert!(text.ends_with("# sudo runs curl as another user, so the program stays.\n"), "{text}");
 }

@@ -16,49 +16,93 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c.is_whitespace() || "[](),".contains(c)).filter(|word| !word.is_empty())
 }
 
-/// Standard communities as Herald writes them, or the word that is none.
-pub(super) fn communities(text: &str) -> Result<Vec<String>, String> {
-    words(text).map(|word| community(word).ok_or_else(|| word.to_owned())).collect()
+/// Communities as Herald writes them, and the words that are none.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Communities {
+    pub(super) ours: Vec<String>,
+    pub(super) unknown: Vec<String>,
+}
+
+fn read(text: &str, one: fn(&str) -> Option<String>) -> Communities {
+    let mut communities = Communities::default();
+    for word in words(text) {
+        match one(word) {
+            Some(ours) => communities.ours.push(ours),
+            None => communities.unknown.push(word.to_owned()),
+        }
+    }
+    communities
+}
+
+/// Standard ones.
+pub(super) fn communities(text: &str) -> Communities {
+    read(text, community)
 }
 
 fn community(word: &str) -> Option<String> {
-    let number = match word.to_ascii_lowercase().as_str() {
-        "no-export" | "no_export" => 0xffff_ff01,
-        "no-advertise" | "no_advertise" => 0xffff_ff02,
-        "no-export-subconfed" => 0xffff_ff03,
+    let low = word.to_ascii_lowercase();
+    let number = match low.as_str() {
+        // Herald has no name for it (RFC 3765).
         "nopeer" | "no-peer" => 0xffff_ff04,
-        "blackhole" => 0xffff_029a,
-        low => match low.strip_prefix("0x") {
+        _ if low.contains(':') => return low.parse::<Community>().ok().map(|community| community.to_string()),
+        _ => match low.strip_prefix("0x") {
             Some(digits) => u32::from_str_radix(digits, 16).ok()?,
-            None if word.contains(':') => return word.parse::<Community>().ok().map(|community| community.to_string()),
-            None => word.parse().ok()?,
+            // ExaBGP 5 knows `no_export`, too.
+            None => match low.replace('_', "-").parse::<Community>() {
+                Ok(named) => return Some(named.to_string()),
+                Err(()) => low.parse().ok()?,
+            },
         },
     };
     Some(Community(number).to_string())
 }
 
-pub(super) fn large(text: &str) -> Result<Vec<String>, String> {
-    let large = |word: &str| word.parse::<LargeCommunity>().map(|it| it.to_string()).map_err(|()| word.to_owned());
-    words(text).map(large).collect()
-}
-
-pub(super) fn extended(text: &str) -> Result<Vec<String>, String> {
-    words(text).map(|word| extended_community(word).ok_or_else(|| word.to_owned())).collect()
-}
-
-fn extended_community(word: &str) -> Option<String> {
-    let ours = match word.split_once(':') {
-        Some(("target", rest)) => format!("rt:{rest}"),
-        Some(("origin", rest)) => format!("soo:{rest}"),
-        // Without a kind it is a target.
-        Some((_, rest)) if !rest.contains(':') => format!("rt:{word}"),
-        Some(_) => return None,
-        None => {
-            let digits = word.strip_prefix("0x").filter(|digits| digits.len() == 16 && digits.is_ascii())?;
-            format!("generic:0x{}:0x{}", &digits[..8], &digits[8..])
+pub(super) fn large(text: &str) -> Communities {
+    read(text, |word| match word.parse::<LargeCommunity>() {
+        Ok(large) => Some(large.to_string()),
+        // All 96 bits as one number.
+        Err(()) => {
+            let bits = word.parse::<u128>().ok().filter(|bits| *bits < 1 << 96)?;
+            let part = |shift: u32| u32::try_from(bits >> shift & u128::from(u32::MAX)).ok();
+            Some(LargeCommunity(part(64)?, part(32)?, part(0)?).to_string())
         }
+    })
+}
+
+pub(super) fn extended(text: &str) -> Communities {
+    read(text, extended_community)
+}
+
+/// By their octets, where Herald has no form of its own for the kind.
+fn extended_community(word: &str) -> Option<String> {
+    let octets = |octets: u64| Some(ExtendedCommunity(octets.to_be_bytes()).to_string());
+    if let Some(digits) = word.strip_prefix("0x").or(word.strip_prefix("0X")) {
+        let is_whole = digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        return octets(u64::from_str_radix(digits, 16).ok().filter(|_| is_whole)?);
+    }
+    if word == "redirect-to-nexthop" {
+        return octets(0x0800 << 48);
+    }
+    let (kind, rest) = match word.split_once(':')? {
+        (_, rest) if !rest.contains(':') => ("target", word),
+        both => both,
     };
-    ours.parse::<ExtendedCommunity>().ok().map(|_| ours)
+    let (first, second) = rest.split_once(':')?;
+    let asn = |text: &str| text.parse::<u16>().ok().map(u64::from);
+    let ours = match kind {
+        "target" => format!("rt:{rest}"),
+        "origin" => format!("soo:{rest}"),
+        "target4" => format!("rt:{}L:{second}", first.trim_end_matches('L')),
+        "origin4" => format!("soo:{}L:{second}", first.trim_end_matches('L')),
+        "redirect" => return octets(0x8008 << 48 | asn(first)? << 32 | u64::from(second.parse::<u32>().ok()?)),
+        // A number of octets each second, which ExaBGP takes for an integer and sends as a float.
+        "bandwidth" => {
+            let speed = second.parse::<u32>().ok()? as f32;
+            return octets(0x4004 << 48 | asn(first)? << 32 | u64::from(speed.to_bits()));
+        }
+        _ => return None,
+    };
+    ours.parse::<ExtendedCommunity>().ok().map(|community| community.to_string())
 }
 
 /// How often our AS stands in the path beyond what the session asks for.
@@ -98,16 +142,40 @@ mod tests {
 
     #[test]
     fn communities_in_our_words() {
-        let ours = communities("[ 65000:100, no_export nopeer 0xffff029a 4259840100 ]").unwrap();
+        let known = |communities: Communities| {
+            assert_eq!(communities.unknown, [""; 0]);
+            communities.ours
+        };
+        let ours = known(communities("[ 65000:100, no_export nopeer 0xffff029a 4259840100 ]"));
         assert_eq!(ours, ["65000:100", "no-export", "65535:65284", "blackhole", "65000:100"]);
-        assert_eq!(communities("65000:100 x:1").unwrap_err(), "x:1");
-        assert_eq!(large("65000:1:2 4200000001:0:0").unwrap(), ["65000:1:2", "4200000001:0:0"]);
-        assert!(large("65000:1").is_err());
-        let ours = extended("target:65000:100 origin:192.0.2.1:5 65000:7 0x0002fde800000064").unwrap();
-        assert_eq!(ours, ["rt:65000:100", "soo:192.0.2.1:5", "rt:65000:7", "generic:0x0002fde8:0x00000064"]);
-        for word in ["redirect:65000:1", "0x12", "bandwidth:1:2", "x", "0xé002fde80000006"] {
-            assert_eq!(extended(word).unwrap_err(), word);
-        }
+        // What Herald knows by name, ExaBGP or not.
+        let names =
+            "NO-ADVERTISE no-export-subconfed no-peer blackhole graceful-shutdown accept-own llgr-stale no-llgr";
+        let ours = known(communities(names));
+        assert_eq!(ours.join(" "), names.to_lowercase().replace("no-peer", "65535:65284"));
+        let ours = known(large("65000:1:2 4200000001:0:0 1199038364795415822340"));
+        assert_eq!(ours, ["65000:1:2", "4200000001:0:0", "65:1:4"]);
+        let ours = known(extended("target:65000:100 origin:192.0.2.1:5 65000:7 0x0002fde800000064 target4:65000:7"));
+        assert_eq!(ours, ["rt:65000:100", "soo:192.0.2.1:5", "rt:65000:7", "rt:65000:100", "rt:65000L:7"]);
+        // Each as ExaBGP 4.2 packs it.
+        let ours = known(extended("redirect:65000:1 bandwidth:65000:1000 origin4:65000L:3 redirect-to-nexthop"));
+        assert_eq!(
+            ours,
+            ["generic:0x8008fde8:0x1", "generic:0x4004fde8:0x447a0000", "soo:65000L:3", "generic:0x8000000:0x0"]
+        );
+    }
+
+    /// One that is unknown does not take the others with it.
+    #[test]
+    fn communities_stay_without_those_that_are_unknown() {
+        let split = |communities: Communities| (communities.ours.join(" "), communities.unknown.join(" "));
+        let expect = |ours: &str, unknown: &str| (ours.to_owned(), unknown.to_owned());
+        assert_eq!(split(communities("65000:1 x no-export 65536:1 y:1")), expect("65000:1 no-export", "x 65536:1 y:1"));
+        assert_eq!(split(large("65000:1 1:2:3 1:2:3:4")), expect("1:2:3", "65000:1 1:2:3:4"));
+        assert_eq!(
+            split(extended("l2info:1:2:3:4 target:1:2 0x12 0xé002fde80000006 redirect:1.2.3.4:5 x")),
+            expect("rt:1:2", "l2info:1:2:3:4 0x12 0xé002fde80000006 redirect:1.2.3.4:5 x")
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::super::draft::{Draft, Fault, Place, string, written};
-use super::attributes::{self, Ground, inline, toml_list};
+use super::attributes::{self, Communities, Ground, inline, toml_list};
 use super::options::Options;
 
 /// What is the same for all addresses of a check.
@@ -45,12 +45,20 @@ impl Announcement {
             })
         };
         let (prepend, down_prepend) = (path("up-as-path"), path("down-as-path"));
-        let mut read = |option: &str, with: fn(&str) -> Result<Vec<String>, String>| {
+        let mut read = |option: &str, with: fn(&str) -> Communities| {
             let Some(given) = options.last(option) else { return Vec::new() };
-            with(&given.value).unwrap_or_else(|word| {
-                refused.push((given.place.clone(), format!("`--{option}`: {word:?} has no counterpart")));
-                Vec::new()
-            })
+            let communities = with(&given.value);
+            if !communities.unknown.is_empty() {
+                let words: Vec<String> = communities.unknown.iter().map(|word| format!("{word:?}")).collect();
+                let (have, are, them) = if words.len() == 1 { ("has", "is", "it") } else { ("have", "are", "them") };
+                let what = format!(
+                    "`--{option}`: {} {have} no counterpart and {are} left out: without {them} the route may go further than it \
+                     did",
+                    words.join(" ")
+                );
+                refused.push((given.place.clone(), what));
+            }
+            communities.ours
         };
         let standard = read("community", attributes::communities);
         let disabled = read("disabled-community", attributes::communities);
@@ -63,6 +71,9 @@ impl Announcement {
         }
         refused.sort();
         refused.dedup();
+        if !refused.is_empty() {
+            draft.blank();
+        }
         refused.iter().for_each(|(place, what)| draft.refuse(place, what));
         Ok(Announcement {
             place: place.clone(),

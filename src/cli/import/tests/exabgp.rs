@@ -368,10 +368,13 @@ fn what_has_no_counterpart_is_told() {
             "as-path = 65001 65002\n",
             "web.conf:3: `--as-path` holds other AS numbers than our own, which Herald does not announce",
         ),
-        ("community = 1:2 x\n", "web.conf:3: `--community`: \"x\" has no counterpart"),
         (
-            "extended-community = redirect:1:2\n",
-            "web.conf:3: `--extended-community`: \"redirect:1:2\" has no counterpart",
+            "community = 1:2 x no-export y\n",
+            "web.conf:3: `--community`: \"x\" \"y\" have no counterpart and are left out: without them the route may go further than it did",
+        ),
+        (
+            "extended-community = l2info:1:2:3:4 1:2\n",
+            "web.conf:3: `--extended-community`: \"l2info:1:2:3:4\" has no counterpart and is left out: without it the route may go further than it did",
         ),
         ("comunity = 1:2\n", "web.conf:3: `--comunity` is no option of the health check"),
         (
@@ -381,7 +384,11 @@ fn what_has_no_counterpart_is_told() {
     ] {
         let translation = own(more).unwrap();
         assert_eq!(translation.refused, [expected], "{more}");
-        assert!(translation.toml.contains(&format!("# NOT TRANSLATED: {expected}\n")), "{}", translation.toml);
+        assert!(
+            translation.toml.replace("\n# ", " ").contains(&format!(" NOT TRANSLATED: {expected}\n")),
+            "{}",
+            translation.toml
+        );
         config(&translation.toml);
     }
     for (more, expected) in [
@@ -404,6 +411,26 @@ fn what_has_no_counterpart_is_told() {
         );
         config(&translation.toml);
     }
+}
+
+/// What limits how far a route goes stays when its neighbour in the list cannot.
+#[test]
+fn communities_stay_without_those_that_are_unknown() {
+    let of = |more: &str| only_vip(&config(&own(more).unwrap().toml));
+    let text = "community = 65000:1 x no-export graceful-shutdown\nextended-community = target:65010:99 l2info:1:2:3:4\n\
+                disabled-community = y no-advertise\n";
+    let vip = of(text);
+    assert_eq!(
+        vip.attributes.to_string(),
+        "med 100, communities 65000:1 graceful-shutdown no-export rt:65010:99",
+        "sorted by their numbers"
+    );
+    let OnDown::Degrade(degraded) = &vip.on_down else { panic!("{vip:?}") };
+    assert_eq!(degraded.to_string(), "med 1000, communities no-advertise rt:65010:99");
+    let refused = own(text).unwrap().refused;
+    assert_eq!(refused.len(), 3, "{refused:?}");
+    let vip = of("extended-community = redirect:65010:1\n");
+    assert_eq!(vip.attributes.to_string(), "med 100, communities generic:0x8008fdf2:0x1");
 }
 
 /// The address of the session is what it would be anyway; another one is said.

@@ -81,22 +81,45 @@ fn standard_input_will_do() {
     assert!(text(&output.stdout).contains("[checks.web]"), "{output:?}");
 }
 
-/// Files that exabgp.conf names are read from beside it; one that is not there is nothing to guess about.
+/// Files that exabgp.conf names are looked for where they may be; one that is nowhere is nothing to guess about.
 #[test]
 fn files_within_files() {
     let directory = tempfile::tempdir().unwrap();
-    let conf = "process web {\n  run exabgp healthcheck --config web.conf;\n}\n\
-                neighbor 10.0.0.2 {\n  local-as 65001;\n  peer-as 65000;\n  router-id 10.0.0.1;\n  api {\n    processes [ web ];\n  }\n}\n";
-    fs::write(directory.path().join("exabgp.conf"), conf).unwrap();
-    let run = || {
-        let path = directory.path().join("exabgp.conf");
-        herald(Path::new("/"), &["import", "exabgp-healthcheck", path.to_str().unwrap()])
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = directory.path().join("exabgp.conf");
+    let import = |config: &str| {
+        let conf = format!(
+            "process web {{\n  run exabgp healthcheck --config {config};\n}}\nneighbor 10.0.0.2 {{\n  local-as 65001;\n  \
+             peer-as 65000;\n  router-id 10.0.0.1;\n  api {{\n    processes [ web ];\n  }}\n}}\n"
+        );
+        fs::write(&path, conf).unwrap();
+        herald(elsewhere.path(), &["import", "exabgp-healthcheck", path.to_str().unwrap()])
     };
-    let output = run();
+    let named = |config: &str, name: &str| {
+        let output = import(config);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(text(&output.stdout).contains(&format!("[checks.{name}]")), "{output:?}");
+    };
+    let write = |directory: &Path, name: &str| {
+        fs::write(directory.join("web.conf"), format!("ip = 192.0.2.1\ncommand = true\nname = {name}\n")).unwrap();
+    };
+    let output = import("web.conf");
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("web.conf: No such file"), "{output:?}");
-    fs::write(directory.path().join("web.conf"), "ip = 192.0.2.1\ncommand = true\nname = the-web\n").unwrap();
-    let output = run();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stdout).contains("[checks.the-web]"), "{output:?}");
+    let beside = directory.path().join("web.conf");
+    let said = format!(
+        "exabgp.conf:2: --config names web.conf, which is not there: looked for {}, web.conf\n",
+        beside.display()
+    );
+    assert!(text(&output.stderr).ends_with(&said), "{output:?}");
+    write(elsewhere.path(), "where-one-stands");
+    named("web.conf", "where-one-stands");
+    write(directory.path(), "beside");
+    named("web.conf", "beside");
+    named(elsewhere.path().join("web.conf").to_str().unwrap(), "where-one-stands");
+    // As it was on a host from which the files were copied.
+    named("/nowhere/exabgp/web.conf", "beside");
+    fs::create_dir(directory.path().join("directory")).unwrap();
+    let output = import("directory");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).ends_with("directory: Is a directory (os error 21)\n"), "{output:?}");
 }

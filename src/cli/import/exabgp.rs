@@ -1,16 +1,18 @@
-//! ExaBGP's health check (`python3 -m exabgp healthcheck`, of ExaBGP 4 and 5): exabgp.conf with the processes that run it
+//! ExaBGP's health check (`python3 -m exabgp healthcheck`, of ExaBGP 3.4 to 5): exabgp.conf with the processes that run it
 //! and the neighbours that are told, and the files that it reads itself.
 
 mod attributes;
+mod capability;
 mod check;
 mod conf;
+mod files;
 mod neighbor;
 mod options;
+mod read;
 mod vip;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
@@ -19,19 +21,16 @@ use super::draft::{Draft, Fault, Names, Place, cut, string, written};
 use super::facts::{Facts, Families};
 use attributes::Ground;
 use check::Check;
-use conf::Statement;
+pub(super) use files::{Wanted, wanted};
 use neighbor::{Neighbor, Told};
-use options::Word;
 
 /// More than anybody has of each, so that what is printed stays within limits, too.
 const MAX_CHECKS: usize = 1024;
 const MAX_NEIGHBORS: usize = 1024;
 const MAX_VIPS: usize = 4096;
-const MAX_TEMPLATES: usize = 16;
 
-/// How the health check is called in a command line.
-const PROGRAMS: [&str; 5] =
-    ["healthcheck", "healthcheck.py", "exabgp-healthcheck", "exabgp.application.healthcheck", "exabgp_healthcheck"];
+/// Files of the health check's own, by the exabgp.conf that names them and the name that they have there.
+pub(super) type NamedFiles = BTreeMap<(String, String), File>;
 
 /// Everything that the files say.
 #[derive(Default)]
@@ -45,31 +44,14 @@ struct Site {
     faults: Vec<Fault>,
     /// Whether there is no room for more.
     is_full: bool,
-}
-
-/// Files that the processes of exabgp.conf read: by the name that they have there, where they are.
-pub(super) fn wanted(files: &[File]) -> BTreeMap<String, PathBuf> {
-    let mut wanted = BTreeMap::new();
-    for file in files.iter().filter(|file| is_conf(&file.text)) {
-        // What is wrong is told later.
-        for process in conf::parse(&file.name, &file.text).unwrap_or_default() {
-            for name in arguments(&process).and_then(|words| options::parse(&words).ok()).iter().flat_map(configs) {
-                let directory = Path::new(&file.name).parent().unwrap_or(Path::new(""));
-                wanted.insert(name.clone(), directory.join(name));
-            }
-        }
-    }
-    wanted
-}
-
-fn configs(options: &options::Options) -> Vec<String> {
-    options.last("config").map(|given| given.value.clone()).into_iter().collect()
+    /// What each file was taken for.
+    taken_for: Vec<String>,
 }
 
 /// Translates the files; `named` has those that were [`wanted`].
 pub(super) fn translate(
     files: &[File],
-    named: &BTreeMap<String, File>,
+    named: &NamedFiles,
     facts: &Facts,
     mut draft: Draft,
 ) -> Result<Draft, Vec<Fault>> {
@@ -89,130 +71,14 @@ pub(super) fn translate(
         return Err(site.faults);
     }
     site.part();
+    site.taken_for.iter().for_each(|text| draft.comment(text));
     site.write(facts, &mut draft).map_err(|fault| vec![fault])?;
     site.faults.sort_by(|one, other| one.place.cmp(&other.place));
     draft.refuse_all(&site.faults);
     Ok(draft)
 }
 
-/// Whether it is exabgp.conf, and not a file of the health check's own: its first word opens a block.
-fn is_conf(text: &str) -> bool {
-    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    let word = first.and_then(|line| line.split(|c: char| c.is_whitespace() || c == '{').next());
-    word.is_some_and(|word| ["process", "neighbor", "template", "group"].contains(&word))
-        && !first.unwrap_or_default().contains('=')
-        || first.is_some_and(|line| line.ends_with('{'))
-}
-
-/// What a process tells the health check, if that is what it runs.
-fn arguments(process: &Statement) -> Option<Vec<Word>> {
-    let block = process.block.as_ref().filter(|_| process.key() == "process")?;
-    let run = block.iter().find(|statement| statement.key() == "run")?;
-    let is_program = |word: &String| PROGRAMS.contains(&word.rsplit('/').next().unwrap_or_default());
-    let at = run.arguments().iter().take(8).position(is_program)?;
-    let words = run.arguments()[at + 1..].iter();
-    Some(words.map(|text| Word { text: text.clone(), place: run.place.clone() }).collect())
-}
-
 impl Site {
-    fn read(&mut self, file: &File, named: &BTreeMap<String, File>) {
-        if !is_conf(&file.text) {
-            let stem = Path::new(&file.name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("check");
-            let place = Place { file: file.name.clone(), line: 1 };
-            let options = options::parse(&options::of_file(&file.name, &file.text));
-            return self.add(stem, options.and_then(|options| Check::new(stem, None, &place, options)));
-        }
-        let statements = match conf::parse(&file.name, &file.text) {
-            Ok(statements) => statements,
-            Err(fault) => return self.faults.push(fault.without(&file.name)),
-        };
-        let templates: Vec<&Statement> = statements.iter().filter(|it| it.key() == "template").collect();
-        let templates: Vec<&Statement> = templates.iter().flat_map(|it| it.block.iter().flatten()).collect();
-        for statement in &statements {
-            match (statement.key(), &statement.block) {
-                ("process", Some(block)) => self.process(statement, block, named),
-                ("neighbor", Some(block)) => self.neighbor(statement, block, &templates),
-                ("template", Some(_)) => {}
-                _ => self.refuse(&statement.place, "a statement that exabgp.conf does not have here"),
-            }
-        }
-    }
-
-    fn refuse(&mut self, place: &Place, what: impl Into<String>) {
-        self.faults.push(Fault::new(place, what));
-    }
-
-    fn process(&mut self, process: &Statement, block: &[Statement], named: &BTreeMap<String, File>) {
-        let name = process.argument();
-        let Some(words) = arguments(process) else {
-            let what = format!("process {} does not run the health check: Herald has no processes", cut(name));
-            return self.refuse(&process.place, what);
-        };
-        for statement in block.iter().filter(|it| !["run", "encoder", "respawn"].contains(&it.key())) {
-            self.refuse(&statement.place, "a statement that process does not have");
-        }
-        let check = || {
-            // The file's options first, so that those of the command line go before.
-            let own = options::parse(&words)?;
-            let mut all: Vec<Word> = Vec::new();
-            for file in configs(&own).iter().filter_map(|config| named.get(config)) {
-                all.extend(options::of_file(&file.name, &file.text));
-            }
-            all.extend(words);
-            Check::new(name, Some(name), &process.place, options::parse(&all)?)
-        };
-        self.add(name, check());
-    }
-
-    fn add(&mut self, name: &str, check: Result<Check, Fault>) {
-        match check {
-            Ok(check) if self.has_room(&check.place, [1, 0, check.vips.len()]) => self.checks.push(check),
-            Ok(_) => {}
-            Err(fault) => self.faults.push(fault.without(name)),
-        }
-    }
-
-    /// Whether there is room for so many checks, neighbours and addresses more. What does not fit is told once.
-    fn has_room(&mut self, place: &Place, [checks, neighbors, vips]: [usize; 3]) -> bool {
-        let vips: usize = self.checks.iter().map(|check| check.vips.len()).sum::<usize>() + vips;
-        let fits = self.checks.len() + checks <= MAX_CHECKS
-            && self.neighbors.len() + neighbors <= MAX_NEIGHBORS
-            && vips <= MAX_VIPS;
-        if !fits && !self.is_full {
-            self.is_full = true;
-            let message = format!(
-                "more than {MAX_CHECKS} health checks, {MAX_NEIGHBORS} neighbors or {MAX_VIPS} addresses: what is from here on is \
-                 left out, so translate them in parts"
-            );
-            self.refuse(place, message);
-        }
-        !self.is_full
-    }
-
-    fn neighbor(&mut self, statement: &Statement, block: &[Statement], templates: &[&Statement]) {
-        let mut all = Vec::new();
-        for inherit in block.iter().filter(|it| it.key() == "inherit") {
-            let names = inherit.arguments().iter().filter(|word| !["[", "]", ","].contains(&word.as_str()));
-            for (count, name) in names.enumerate() {
-                if count == MAX_TEMPLATES {
-                    self.refuse(&inherit.place, "there are too many templates");
-                    break;
-                }
-                let template = templates.iter().find(|it| it.key() == "neighbor" && it.argument() == name);
-                match template {
-                    Some(template) => all.extend(template.block.iter().flatten()),
-                    None => self.refuse(&inherit.place, format!("there is no template {}", cut(name))),
-                }
-            }
-        }
-        all.extend(block);
-        match Neighbor::read(statement.argument(), &statement.place, &all) {
-            Ok(neighbor) if self.has_room(&statement.place, [0, 1, 0]) => self.neighbors.push(neighbor),
-            Ok(_) => {}
-            Err(fault) => self.faults.push(fault),
-        }
-    }
-
     /// Those of the command line, or else those that the checks themselves name.
     fn named_neighbors(&self, facts: &Facts) -> Vec<Neighbor> {
         if !facts.peer.is_empty() {
@@ -267,7 +133,10 @@ impl Site {
     /// The checks that speak to a neighbour.
     fn heard(&self, neighbor: &Neighbor) -> Vec<&Check> {
         let heard = |check: &&Check| {
-            let may = check.process.as_ref().is_none_or(|process| neighbor.listens_to(process));
+            let may = check.processes.iter().any(|process| match process {
+                Some(process) => neighbor.listens_to(process),
+                None => true,
+            });
             may && (check.neighbors.is_empty() || check.neighbors.iter().any(|it| it.to_string() == neighbor.address))
         };
         self.checks.iter().filter(heard).collect()
@@ -294,7 +163,7 @@ impl Site {
         self.restart(draft);
         draft.blank();
         let next_hops = self.next_hops(draft);
-        self.peers(local_as, facts, next_hops, draft);
+        self.peers(local_as, identifier, facts, next_hops, draft);
         let mut names = Names::default();
         for check in &self.checks {
             check.write(ground, &mut names, draft)?;
@@ -311,19 +180,29 @@ impl Site {
         Ground { local_as, internal: relations.contains(&true), external: relations.contains(&false) }
     }
 
+    /// The longest for which a neighbour keeps routes, if any does.
+    fn restart_time(&self) -> Option<u16> {
+        self.neighbors.iter().filter_map(Neighbor::restart_time).max()
+    }
+
     /// `[bgp.graceful_restart]`.
     fn restart(&self, draft: &mut Draft) {
         // Longer than Herald may take for first verdicts.
         const SHORTEST: u16 = 31;
-        let Some(longest) = self.neighbors.iter().filter_map(Neighbor::restart_time).max() else { return };
+        let Some(longest) = self.restart_time() else { return };
         draft.blank();
         draft.comment(
             "ExaBGP says End-of-RIB as soon as it is back; Herald once first verdicts are in (startup_deadline), so that what is \
              healthy never goes.",
         );
         draft.table("[bgp.graceful_restart]");
-        let remark = if longest < SHORTEST { "must be longer than startup_deadline" } else { "" };
-        draft.noted("restart_time", format!("\"{}s\"", longest.clamp(SHORTEST, 4095)), remark);
+        let mut times = self.neighbors.iter().filter_map(Neighbor::restart_time);
+        let remark = match longest < SHORTEST {
+            true => format!("{longest} s in ExaBGP; it must be longer than startup_deadline"),
+            false if times.any(|time| time != longest) => "the longest of ExaBGP's".to_owned(),
+            false => String::new(),
+        };
+        draft.noted("restart_time", format!("\"{}s\"", longest.clamp(SHORTEST, 4095)), &remark);
     }
 
     /// Where all checks of a family send traffic; next hops are the peer's here, and not the route's.
@@ -351,7 +230,14 @@ impl Site {
         })
     }
 
-    fn peers(&self, local_as: Option<u32>, facts: &Facts, next_hops: [Option<IpAddr>; 2], draft: &mut Draft) {
+    fn peers(
+        &self,
+        local_as: Option<u32>,
+        router_id: Option<Ipv4Addr>,
+        facts: &Facts,
+        next_hops: [Option<IpAddr>; 2],
+        draft: &mut Draft,
+    ) {
         let mut families = Families::default();
         self.checks.iter().flat_map(|check| &check.vips).for_each(|vip| families.add(vip.addr()));
         let mut names = Names::default();
@@ -378,14 +264,17 @@ impl Site {
                 peer_as: facts.peer_as.clone(),
                 next_hop_ipv4: next_hops[0],
                 next_hop_ipv6,
+                router_id,
+                restart_time: self.restart_time(),
             };
             neighbor.write(local_as, &told, &mut names, draft);
         }
         for neighbor in &self.deaf {
             draft.blank();
             let address = cut(&neighbor.address);
-            draft
-                .comment(&format!("neighbor {address} is left out: no health check may speak to it (api, processes)."));
+            draft.comment(&format!(
+                "neighbor {address} is left out: no health check speaks to it (`processes` in its api, or --neighbor)."
+            ));
         }
         if self.neighbors.is_empty() {
             Facts { peer: Vec::new(), ..facts.clone() }.peers(families, draft);

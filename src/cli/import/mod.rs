@@ -13,7 +13,6 @@ mod program;
 mod tests;
 mod words;
 
-use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,8 +44,9 @@ Example:
       /etc/anycast-healthchecker.d/*.conf --local-as 65001 > herald.toml";
 
 const EXABGP: &str = "\
-A file that a process reads by --config is looked for beside exabgp.conf. Files
-of the health check alone know nothing of BGP: say that by the options.
+A file that a process reads by --config is looked for where it says, beside
+exabgp.conf and in the current directory. Files of the health check alone know
+nothing of BGP: say that by the options.
 
 Example:
   herald import exabgp-healthcheck /etc/exabgp/exabgp.conf > herald.toml
@@ -127,11 +127,31 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 /// The files, and those that they name.
-fn read_all(paths: &[PathBuf], is_exabgp: bool) -> Result<(Vec<File>, BTreeMap<String, File>), String> {
+fn read_all(paths: &[PathBuf], is_exabgp: bool) -> Result<(Vec<File>, exabgp::NamedFiles), String> {
     let files = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-    let wanted = if is_exabgp { exabgp::wanted(&files) } else { BTreeMap::new() };
-    let named = wanted.into_iter().map(|(name, path)| Ok((name, read(&path)?))).collect::<Result<_, String>>()?;
+    let wanted = if is_exabgp { exabgp::wanted(&files) } else { Vec::new() };
+    let find = |wanted: exabgp::Wanted| Ok(((wanted.place.file.clone(), wanted.name.clone()), find(&wanted)?));
+    let named = wanted.into_iter().map(find).collect::<Result<_, String>>()?;
     Ok((files, named))
+}
+
+/// The first that is there.
+fn find(wanted: &exabgp::Wanted) -> Result<File, String> {
+    for path in &wanted.paths {
+        let name = path.display().to_string();
+        match read_text(path) {
+            Ok(text) => return Ok(File { name, text }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("herald import: {name}: {error}")),
+        }
+    }
+    let paths: Vec<String> = wanted.paths.iter().map(|path| path.display().to_string()).collect();
+    Err(format!(
+        "herald import: {}: --config names {}, which is not there: looked for {}",
+        wanted.place,
+        wanted.name,
+        paths.join(", ")
+    ))
 }
 
 fn read(path: &Path) -> Result<File, String> {

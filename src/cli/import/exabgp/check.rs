@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::super::draft::{Draft, Fault, Names, Place, cut, duration, header_key, list, string, written};
 use super::super::program;
+use super::MAX_NEIGHBORS;
 use super::attributes::Ground;
 use super::options::{Given, Options};
 use super::vip::Announcement;
@@ -20,8 +21,12 @@ const LONGEST: f64 = 60.0;
 pub(super) struct Check {
     pub(super) name: String,
     pub(super) place: Place,
-    /// The process of exabgp.conf that runs it.
-    pub(super) process: Option<String>,
+    /// The processes of exabgp.conf that run it, each as the neighbours know it; `None` for one that speaks to all.
+    pub(super) processes: Vec<Option<String>>,
+    /// Of these, those that were joined to the first.
+    joined: Vec<Place>,
+    /// The file that it reads.
+    pub(super) config: Option<String>,
     pub(super) options: Options,
     /// In the order of their metrics. Empty when it takes whatever is on the loopback interface.
     pub(super) vips: Vec<IpNet>,
@@ -44,7 +49,9 @@ impl Check {
         let mut check = Check {
             name,
             place: place.clone(),
-            process: process.map(str::to_owned),
+            processes: vec![process.map(str::to_owned)],
+            joined: Vec::new(),
+            config: None,
             options,
             vips: Vec::new(),
             taken: BTreeSet::new(),
@@ -55,6 +62,26 @@ impl Check {
         check.vips = check.read_vips()?;
         check.interfaces = check.read_interfaces()?;
         Ok(check)
+    }
+
+    /// Whether another one does the same, by another process.
+    pub(super) fn is_same(&self, other: &Check) -> bool {
+        fn told(check: &Check) -> impl Iterator<Item = (&str, &str)> {
+            let given = check.options.given.iter().filter(|given| given.name != "name");
+            given.map(|given| (given.name, given.value.as_str()))
+        }
+        told(self).eq(told(other))
+            && self.options.unknown.is_empty()
+            && other.options.unknown.is_empty()
+            && self.processes.len() < MAX_NEIGHBORS
+            && self.processes.iter().chain(&other.processes).all(Option::is_some)
+            && !other.processes.iter().any(|process| self.processes.contains(process))
+    }
+
+    /// The neighbours of both are told of one.
+    pub(super) fn join(&mut self, other: Check) {
+        self.processes.extend(other.processes);
+        self.joined.push(other.place);
     }
 
     fn read_vips(&self) -> Result<Vec<IpNet>, Fault> {
@@ -110,6 +137,9 @@ impl Check {
         let name = names.choose(&self.name);
         draft.blank();
         draft.comment(&format!("{} of {}.", cut(&self.name), self.place));
+        for place in &self.joined {
+            draft.comment(&format!("{place}: the same check; here it is one, for the neighbors of both."));
+        }
         for (place, what) in &self.options.unknown {
             draft.refuse(place, what);
         }
@@ -211,7 +241,13 @@ impl Check {
         }
         if self.vips.is_empty() {
             draft.blank();
-            draft.comment("For each of these VIPs, with a metric that is higher by --increase each time:");
+            let start = self.options.last("start-ip").map_or(String::new(), |given| {
+                format!(", beginning with number {} of them, counted from 0 (--start-ip)", cut(&given.value))
+            });
+            let increase = self.options.integer("increase", 1)?;
+            draft.comment(&format!(
+                "For each of these VIPs, with a metric that is higher by {increase} each time{start}:"
+            ));
             announcement.sample(draft);
         }
         if let (Some(given), true) = (self.options.last("disable"), self.degrades()) {
@@ -276,7 +312,6 @@ impl Check {
             ("silent", LOG),
             ("debug", "`log = \"debug\"` in [daemon]"),
             ("no-ack", "there is nobody between Herald and the routers"),
-            ("config", "its options are read together with these"),
             ("help", "is nothing to be translated"),
         ];
         let mut first = true;
@@ -286,6 +321,16 @@ impl Check {
                 draft.blank();
             }
             draft.comment(&format!("{}: --{option}: {instead}.", given.place));
+        }
+        if let Some(given) = self.options.last("config") {
+            if first {
+                draft.blank();
+            }
+            let what = match &self.config {
+                Some(file) => format!("the options of {} are among these", cut(file)),
+                None => "a file that is named within such a file is not read".to_owned(),
+            };
+            draft.comment(&format!("{}: --config: {what}.", given.place));
         }
     }
 }

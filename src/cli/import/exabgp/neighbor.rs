@@ -1,13 +1,16 @@
-//! A neighbour of ExaBGP, and the peer that it becomes.
+//! A neighbour of ExaBGP.
+
+mod peer;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::super::draft::{Draft, Fault, Names, Place, list, string};
-use super::super::facts::Families;
+use super::super::draft::{Fault, Place};
 use super::attributes::asn;
+use super::capability;
 use super::conf::Statement;
+pub(super) use peer::Told;
 
 /// Statements that mean nothing here, and why.
 const NEEDLESS: [(&str, &str); 8] = [
@@ -24,6 +27,8 @@ const NEEDLESS: [(&str, &str); 8] = [
 /// Blocks with routes of their own, or for what Herald does not do.
 const ROUTES: [&str; 5] = ["static", "announce", "flow", "l2vpn", "operational"];
 
+/// More than there are kinds of settings.
+const MAX_SETTINGS: usize = 256;
 /// How many patterns one neighbour may have, and how large each may become.
 const MAX_PATTERNS: usize = 16;
 const MAX_PATTERN: usize = 1 << 16;
@@ -54,23 +59,16 @@ pub(super) struct Neighbor {
     /// `Some(None)`: for as long as the hold time.
     graceful_restart: Option<Option<u16>>,
     extended_next_hop: bool,
+    /// What the capability of that name says, and where.
+    next_hop_capability: Option<(bool, Place)>,
     extended_messages: bool,
     version: bool,
-    processes: Vec<String>,
+    /// Those that may speak to it.
+    pub(super) processes: Vec<String>,
     matches: Vec<regex::Regex>,
+    /// What changes nothing here, and why.
     needless: Vec<(Place, String)>,
     refused: Vec<(Place, String)>,
-}
-
-/// What the peers of a file are told.
-pub(super) struct Told {
-    /// In which they differ from the others; `None` when they get all there is.
-    pub(super) accept: Option<Vec<String>>,
-    pub(super) families: Families,
-    /// As TOML, for a neighbour that does not say it itself.
-    pub(super) peer_as: Option<String>,
-    pub(super) next_hop_ipv4: Option<IpAddr>,
-    pub(super) next_hop_ipv6: Option<IpAddr>,
 }
 
 impl Neighbor {
@@ -79,8 +77,13 @@ impl Neighbor {
         Neighbor { address: address.to_string(), place: place.cloned(), ..Neighbor::default() }
     }
 
-    /// Reads the statements of a `neighbor` block, those of its templates first.
-    pub(super) fn read(address: &str, place: &Place, statements: &[&Statement]) -> Result<Neighbor, Fault> {
+    /// Reads the statements of a `neighbor` block, and those of its templates, which go before them.
+    pub(super) fn read(
+        address: &str,
+        place: &Place,
+        own: &[&Statement],
+        inherited: &[&Statement],
+    ) -> Result<Neighbor, Fault> {
         let valid = address.parse::<IpAddr>().is_ok() || address.parse::<IpNet>().is_ok();
         if !valid {
             return Err(Fault::new(place, "`neighbor` is followed by neither an address nor a prefix").without("it"));
@@ -91,18 +94,64 @@ impl Neighbor {
             is_configured: true,
             ..Neighbor::default()
         };
-        for statement in statements {
+        for statement in own.iter().chain(inherited) {
             if let Err(what) = neighbor.statement(statement) {
                 neighbor.refuse(statement, &what);
             }
         }
+        neighbor.overruled(own, inherited);
+        match neighbor.next_hop_capability.take() {
+            Some((false, _)) => neighbor.extended_next_hop = false,
+            Some((true, place)) if !neighbor.extended_next_hop => neighbor.remark(&place, "nexthop", true),
+            _ => {}
+        }
         Ok(neighbor)
+    }
+
+    /// Tells what a template says otherwise. ExaBGP (4 and 5) lets it go before the neighbour's own word.
+    fn overruled(&mut self, own: &[&Statement], inherited: &[&Statement]) {
+        let settings = |statements: &[&Statement]| -> Vec<Statement> {
+            let inner = |statement: &Statement| match &statement.block {
+                None => vec![statement.clone()],
+                Some(block) if statement.key() == "capability" => block.clone(),
+                Some(_) => Vec::new(),
+            };
+            statements
+                .iter()
+                .flat_map(|statement| inner(statement))
+                .filter(|it| it.key() != "inherit")
+                .take(MAX_SETTINGS)
+                .collect()
+        };
+        let (own, inherited) = (settings(own), settings(inherited));
+        for (index, one) in own.iter().map(|one| (0, one)).chain((1..).zip(&inherited)) {
+            let later = inherited[index..].iter().rev().find(|later| later.key() == one.key());
+            if let Some(later) = later.filter(|later| later.arguments() != one.arguments()) {
+                let what = format!(
+                    "{}: {} does not count: in ExaBGP that of the template goes before it ({}).",
+                    one.place,
+                    shown(one.key()),
+                    later.place
+                );
+                self.needless.push((one.place.clone(), what));
+            }
+        }
+    }
+
+    /// Says why a capability changes nothing here.
+    fn remark(&mut self, place: &Place, key: &str, on: bool) {
+        if let Some(why) = capability::remark(key, on) {
+            self.needless.push((place.clone(), format!("{place}: {key}: {why}.")));
+        }
     }
 
     fn statement(&mut self, statement: &Statement) -> Result<(), String> {
         let key = statement.key();
         if let Some(block) = &statement.block {
             return self.block(key, block, &statement.place);
+        }
+        if capability::KEYS.contains(&key) {
+            return self.capability(statement);
         }
         let value = statement.argument();
         let wrong = || format!("`{key}` has no such value");
@@ -124,14 +173,20 @@ impl Neighbor {
             "listen" => self.listen = Some(value.parse().map_err(|_| wrong())?).filter(|port| *port > 0),
             "connect" => self.connect = Some(value.parse().map_err(|_| wrong())?).filter(|port| *port > 0),
             "outgoing-ttl" => self.outgoing_ttl = ttl(value).ok_or_else(wrong)?,
+            // ExaBGP 3 has no more than this by that name: what it receives is not looked at.
+            "ttl-security" if value.is_empty() => self.outgoing_ttl = Some(255),
+            "ttl-security" => self.outgoing_ttl = ttl(value).ok_or_else(wrong)?,
             "incoming-ttl" => self.incoming_ttl = ttl(value).ok_or_else(wrong)?,
-            "md5-password" => self.password = Some(statement.place.clone()),
+            "md5-password" | "md5" => self.password = Some(statement.place.clone()),
             "md5-base64" => self.base64 = value == "auto" || truth(value).ok_or_else(wrong)?,
             "md5-ip" => self.refuse(statement, "`md5-ip`: the password is that of the neighbour's address"),
-            _ if NEEDLESS.iter().any(|(known, _)| *known == key) => {
-                self.needless.push((statement.place.clone(), key.to_owned()));
-            }
-            _ => self.refuse(statement, &format!("{} is not known within neighbor", shown(key))),
+            _ => match NEEDLESS.iter().find(|(known, _)| *known == key) {
+                Some((_, why)) => {
+                    let place = statement.place.clone();
+                    self.needless.push((place.clone(), format!("{place}: {key}: {why}.")));
+                }
+                None => self.refuse(statement, &format!("{} is not known within neighbor", shown(key))),
+            },
         }
         Ok(())
     }
@@ -153,7 +208,8 @@ impl Neighbor {
                 }
             }
             "api" => block.iter().for_each(|statement| self.api(statement)),
-            "add-path" => self.refused.push((place.clone(), "`add-path`: there is one path for each VIP".to_owned())),
+            // For which families, if the capability is on.
+            "add-path" => {}
             _ if ROUTES.contains(&key) && block.is_empty() => {}
             _ if ROUTES.contains(&key) => {
                 let what = "Herald announces VIPs; a service with `required = 0` and `checks = []` is always announced";
@@ -176,29 +232,39 @@ impl Neighbor {
     fn capability(&mut self, statement: &Statement) -> Result<(), String> {
         let (key, value) = (statement.key(), statement.argument());
         let wrong = || format!("`{key}` has no such value");
-        let on = || truth(value).ok_or_else(wrong);
-        match key {
-            "graceful-restart" if ["disable", "disabled"].contains(&value) => self.graceful_restart = None,
-            "graceful-restart" if value.is_empty() => self.graceful_restart = Some(None),
-            "graceful-restart" => {
-                let seconds: u16 = value.parse().map_err(|_| wrong())?;
-                self.graceful_restart = (seconds > 0).then_some(Some(seconds));
-            }
-            // ExaBGP has it on by default, and nobody needs it for a few routes.
-            "extended-message" => self.extended_messages = on()?,
-            "nexthop" => self.extended_next_hop |= on()?,
-            "software-version" => self.version = on()?,
-            "asn4" | "route-refresh" | "multi-session" | "operational" | "aigp" => {
-                let off = !value.is_empty() && !on()?;
-                if off && key == "asn4" {
-                    self.refuse(statement, "`asn4 disable`: AS numbers of four octets are always offered");
-                } else {
-                    self.needless.push((statement.place.clone(), key.to_owned()));
-                }
-            }
-            "add-path" => self.refuse(statement, "`add-path`: there is one path for each VIP"),
-            _ => self.refuse(statement, &format!("{} is not known within capability", shown(key))),
+        if key == "graceful-restart" {
+            self.graceful_restart = match value {
+                "disable" | "disabled" => None,
+                // The hold time.
+                "" | "0" => Some(None),
+                _ => Some(Some(value.parse().map_err(|_| wrong())?)),
+            };
+            return Ok(());
         }
+        if !capability::KEYS.contains(&key) {
+            self.refuse(statement, &format!("{} is not known within capability", shown(key)));
+            return Ok(());
+        }
+        let on = match (key, value) {
+            ("add-path", "receive") => true,
+            ("add-path", "send" | "send/receive" | "receive/send") => {
+                self.refuse(statement, "`add-path`: there is one path for each VIP, and it has no ID");
+                return Ok(());
+            }
+            _ => truth(value).ok_or_else(wrong)?,
+        };
+        match (key, on) {
+            ("extended-message", _) => self.extended_messages = on,
+            ("software-version", _) => self.version = on,
+            ("asn4", false) => self.refuse(statement, "`asn4 disable`: AS numbers of four octets are always offered"),
+            ("nexthop", true) => {
+                self.next_hop_capability = Some((on, statement.place.clone()));
+                return Ok(());
+            }
+            ("nexthop", false) => self.next_hop_capability = Some((on, statement.place.clone())),
+            _ => {}
+        }
+        self.remark(&statement.place, key, on);
         Ok(())
     }
 
@@ -259,143 +325,9 @@ impl Neighbor {
 
     /// How long its routes may stay while we are away.
     pub(super) fn restart_time(&self) -> Option<u16> {
-        self.graceful_restart.map(|time| time.unwrap_or(self.hold_time.unwrap_or(180)))
+        let time = self.graceful_restart.map(|time| time.unwrap_or(self.hold_time.unwrap_or(180)));
+        time.filter(|seconds| *seconds > 0)
     }
-
-    /// `[[bgp.peer]]`.
-    pub(super) fn write(&self, common: Option<u32>, told: &Told, names: &mut Names, draft: &mut Draft) {
-        draft.blank();
-        let over_ipv4 = !self.address.contains(':');
-        let internal = self.is_internal(common);
-        if let Some(place) = &self.place {
-            draft.comment(&format!("neighbor {} of {place}.", self.address));
-        }
-        for (place, what) in &self.refused {
-            draft.refuse(place, what);
-        }
-        self.needless(draft);
-        let name = names.choose(self.description.as_deref().unwrap_or(&self.address));
-        self.secret(&name, draft);
-        if self.outgoing_ttl.is_none() && self.incoming_ttl.is_none() && internal != Some(true) {
-            draft.comment("ExaBGP sends with the system's TTL, Herald to external peers with 1: a router that is further away needs `multihop`.");
-        }
-        if self.is_configured && self.hold_time.is_none() {
-            draft.comment(
-                "ExaBGP's hold time is 180 s where none is said, Herald's 9 s with keepalives every 3 s (hold_time).",
-            );
-        }
-        draft.table("[[bgp.peer]]");
-        draft.key("name", string(&name));
-        draft.key("address", string(&self.address));
-        let peer_as = match self.peer_as {
-            Some(Some(number)) if internal == Some(true) && number > 0 => Some(string("internal")),
-            Some(Some(number)) => Some(number.to_string()),
-            // Any but ours.
-            Some(None) => Some(string("external")),
-            None => told.peer_as.clone(),
-        };
-        draft.fact("peer_as", peer_as, "65000", "the router's AS number, or \"internal\"");
-        if let Some(own) = self.local_as.filter(|own| common.is_some_and(|common| common != *own)) {
-            draft.key("local_as", own);
-        }
-        self.transport(&name, draft);
-        self.session(draft);
-        self.next_hops(told, over_ipv4, draft);
-        if let Some(accept) = &told.accept {
-            let value = format!("{{ accept = {} }}", list(accept));
-            draft.noted("export", value, "of the processes that may speak to it");
-        }
-    }
-
-    fn transport(&self, name: &str, draft: &mut Draft) {
-        if let Some(source) = self.local_address.filter(|_| !self.address.contains('/')) {
-            draft.key("source", string(&source.to_string()));
-        }
-        if let Some(interface) = &self.interface {
-            draft.key("interface", string(interface));
-        }
-        if let Some(port) = self.connect {
-            draft.key("port", port);
-        }
-        if self.password.is_some() {
-            draft.key("password_file", string(&secret_file(name)));
-        }
-        match (self.incoming_ttl, self.outgoing_ttl) {
-            (Some(least), _) => draft.noted("ttl_security", 256 - u16::from(least.max(2)), "and sends with 255"),
-            (None, Some(ttl)) => draft.key("multihop", ttl),
-            (None, None) => {}
-        }
-        match (self.passive, self.listen) {
-            (true, _) => draft.key("mode", string("passive")),
-            (false, Some(_)) => draft.key("mode", string("both")),
-            (false, None) => {}
-        }
-    }
-
-    fn session(&self, draft: &mut Draft) {
-        if let Some(seconds) = self.hold_time {
-            draft.key("hold_time", format!("\"{seconds}s\""));
-        }
-        if !self.families.is_empty() {
-            let mut families = self.families.clone();
-            families.sort();
-            families.dedup();
-            if families.len() == 1 {
-                draft.key("families", list(&families));
-            }
-        }
-        for (key, on) in [
-            ("extended_next_hop", self.extended_next_hop),
-            ("extended_messages", self.extended_messages),
-            ("advertise_version", self.version),
-            ("graceful_restart", self.graceful_restart.is_some()),
-        ] {
-            if on {
-                draft.key(key, true);
-            }
-        }
-    }
-
-    fn next_hops(&self, told: &Told, over_ipv4: bool, draft: &mut Draft) {
-        let speaks = |family: &str| self.families.is_empty() || self.families.iter().any(|it| it == family);
-        let own = [
-            ("next_hop_ipv4", "ipv4", told.families.ipv4, told.next_hop_ipv4, over_ipv4, "\"10.99.1.2\""),
-            ("next_hop_ipv6", "ipv6", told.families.ipv6, told.next_hop_ipv6, !over_ipv4, "\"fd00:99:1::2\""),
-        ];
-        for (key, family, used, chosen, is_self, stand_in) in own {
-            let by_other = family == "ipv4" && self.extended_next_hop;
-            // Where the session itself has such an address, that is what ExaBGP's `self` means.
-            if !used || !speaks(family) || (chosen.is_none() && (is_self || by_other)) {
-                continue;
-            }
-            let ask = format!("this host's own address of {family}, where traffic for its VIPs shall go");
-            draft.fact(key, chosen.map(|address| string(&address.to_string())), stand_in, &ask);
-        }
-    }
-
-    /// The password stays where it is; how it gets where it shall be.
-    fn secret(&self, name: &str, draft: &mut Draft) {
-        let Some(place) = &self.password else { return };
-        let encoded = if self.base64 { ", decoded from base64" } else { "" };
-        draft.comment(&format!(
-            "Put the md5-password of {place}{encoded} into {}, in one line, for its owner (Herald's user) alone: install -m \
-             600 -o herald /dev/stdin {0}",
-            secret_file(name)
-        ));
-    }
-
-    fn needless(&self, draft: &mut Draft) {
-        for (place, key) in &self.needless {
-            let why =
-                NEEDLESS.iter().find(|(known, _)| known == key).map_or("as Herald does it anyway", |(_, why)| why);
-            draft.comment(&format!("{place}: {key}: {why}."));
-        }
-    }
-}
-
-fn secret_file(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
-    format!("/etc/herald/secrets/{}", name.chars().map(plain).collect::<String>().trim_start_matches('.'))
 }
 
 /// A name that somebody mistyped, for people; what is no name may be a secret.

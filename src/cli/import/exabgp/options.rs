@@ -122,7 +122,8 @@ pub(super) fn parse(words: &[Word]) -> Result<Options, Fault> {
             }
         };
         if found.is_empty() {
-            options.unknown.push(unknown("a word that belongs to no option of the health check".to_owned()));
+            let what = format!("{} is a word that belongs to no option of the health check", named(&word.text));
+            options.unknown.push(unknown(what));
         }
         for Named { name, takes, attached } in found {
             let value = match (takes, attached) {
@@ -189,6 +190,12 @@ fn recognise(text: &str) -> Result<Vec<Named>, String> {
         all.push(Named { name, takes: *takes, attached });
     }
     Ok(all)
+}
+
+/// A word, unless there may be a password in it.
+fn named(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,".contains(c);
+    if word.len() <= 80 && word.chars().all(plain) { format!("`{word}`") } else { "this".to_owned() }
 }
 
 /// A name that somebody mistyped; what is not a name may be a secret.
@@ -296,6 +303,10 @@ mod tests {
         let said = parsed("--pasword|s3cret|-Z|--ip|192.0.2.1|word|--s3 cret").unwrap();
         assert!(!said.contains("s3cret") && !said.contains("cret"), "{said}");
         assert_eq!(said.matches("no option of the health check").count(), 3, "{said}");
+        // A command without its quotes, which argparse does not take either.
+        let said = parsed("-c|curl|http://10.0.0.1/x|http://u:s3cret@x").unwrap();
+        assert!(said.contains("`http://10.0.0.1/x` is a word that belongs to no option"), "{said}");
+        assert!(said.ends_with("this is a word that belongs to no option of the health check"), "{said}");
         assert_eq!(parsed("--ip|--name|x").unwrap_err(), "f:1: `--ip` needs a value");
         assert_eq!(parsed("--sudo=1").unwrap_err(), "f:1: `--sudo` takes no value");
     }

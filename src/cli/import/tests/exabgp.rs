@@ -4,10 +4,13 @@ use super::*;
 use crate::cli::import::exabgp as source;
 use crate::config::{HoldTime, Mode, NextHop4, OnDown, Reach, Vip};
 
-fn exabgp(files: &[File], facts: &Facts) -> Result<Translation, Vec<String>> {
-    let named: BTreeMap<String, File> = source::wanted(files)
-        .into_keys()
-        .map(|name| (name.clone(), file(&name, "# its own file\nname = other\ninterval = 7\nrise = 4\n")))
+pub(super) fn exabgp(files: &[File], facts: &Facts) -> Result<Translation, Vec<String>> {
+    let named = source::wanted(files)
+        .into_iter()
+        .map(|wanted| {
+            let own = file(&wanted.name, "# its own file\nname = other\ninterval = 7\nrise = 4\n");
+            ((wanted.place.file, wanted.name), own)
+        })
         .collect();
     translate("ExaBGP", files, |draft| source::translate(files, &named, facts, draft))
         .map_err(|faults| faults.iter().map(ToString::to_string).collect())
@@ -140,12 +143,12 @@ fn options_all_count() {
     }
 }
 
-const CONF: &str = "process a { run exabgp healthcheck --cmd true --ip 192.0.2.1; }\n\
+pub(super) const CONF: &str = "process a { run exabgp healthcheck --cmd true --ip 192.0.2.1; }\n\
                     process b { run python3 -m exabgp healthcheck --config own --cmd false --ip 192.0.2.2 --rise 5; }\n\
                     neighbor 10.0.0.2 {\nlocal-address 10.0.0.1;\nlocal-as 65001;\npeer-as 65000;\n\
                     api { processes [ a, b ]; }\nMORE\n}\n";
 
-fn conf(more: &str) -> Result<Translation, Vec<String>> {
+pub(super) fn conf(more: &str) -> Result<Translation, Vec<String>> {
     exabgp(&[file("exabgp.conf", &CONF.replace("MORE", more))], &Facts::default())
 }
 
@@ -400,6 +403,7 @@ fn what_has_no_counterpart_is_told() {
         ("role customer;", "exabgp.conf:8: `role` is not known within neighbor"),
         ("family { ipv4 flow; }", "exabgp.conf:8: a family that Herald does not have"),
         ("capability { add-path send; }", "exabgp.conf:8: `add-path`"),
+        ("capability { asn4 disable; }", "exabgp.conf:8: `asn4 disable`"),
         ("api { processes-match [ '(?=x)' ]; }", "exabgp.conf:8: `processes-match`"),
         ("}\nprocess c { run /bin/x;", "exabgp.conf:9: process c does not run the health check"),
     ] {
@@ -431,6 +435,26 @@ fn communities_stay_without_those_that_are_unknown() {
     assert_eq!(refused.len(), 3, "{refused:?}");
     let vip = of("extended-community = redirect:65010:1\n");
     assert_eq!(vip.attributes.to_string(), "med 100, communities generic:0x8008fdf2:0x1");
+}
+
+/// Whatever is on its first line.
+#[test]
+fn what_a_file_was_taken_for_is_said() {
+    let line = "process a { run python3 -m exabgp healthcheck -c true --ip=203.0.113.1; }\n";
+    let conf = format!(
+        "{line}neighbor 10.0.0.1 {{ local-address 10.0.0.2; local-as 65001; peer-as 65000; api {{ processes [ a ]; }} }}\n"
+    );
+    let translation = exabgp(&[file("f", &conf), file("web", "ip = ::1\n")], &Facts::default()).unwrap();
+    assert_eq!((&translation.refused[..], translation.gaps.len()), (&[][..], 1), "{}", translation.toml);
+    for said in [
+        "# f is taken for a configuration of ExaBGP.\n",
+        "# web is taken for options of the health check (`healthcheck --config`).\n",
+    ] {
+        assert!(translation.toml.contains(said), "{}", translation.toml);
+    }
+    let odd = exabgp(&[file("f", &conf), file("odd", "hello: world\n")], &Facts::default()).unwrap();
+    let what = "odd:1: neither a block of exabgp.conf nor an option of the health check is in it, so odd is left out";
+    assert_eq!(odd.refused, [what]);
 }
 
 /// The address of the session is what it would be anyway; another one is said.

@@ -84,10 +84,7 @@ impl Probe {
 
 /// What `words` asks, if it is a well-known program. `limit` is the time that it has, in seconds.
 pub(super) fn native(words: &[String], limit: f64) -> Option<Native> {
-    if let [shell, option, script] = words
-        && ["sh", "bash", "dash", "ash"].contains(&shell.rsplit('/').next().unwrap_or_default())
-        && option == "-c"
-    {
+    if let Some(script) = given_to_shell(words) {
         return of_shell(script, limit);
     }
     let run = wrapper::unwrap(words)?;
@@ -109,6 +106,19 @@ pub(super) fn native(words: &[String], limit: f64) -> Option<Native> {
         Err(why) => Native::Kept(why),
     };
     Some(native)
+}
+
+/// What `sh -c` is told.
+fn given_to_shell(words: &[String]) -> Option<&str> {
+    let [shell, option, script] = words else { return None };
+    let is_shell = ["sh", "bash", "dash", "ash"].contains(&shell.rsplit('/').next().unwrap_or_default());
+    (is_shell && option == "-c").then_some(script)
+}
+
+/// The words of the one program that `sh -c` runs, if that is all it does.
+pub(super) fn script(words: &[String]) -> Option<Vec<String>> {
+    let command = shell::bare(given_to_shell(words)?);
+    shell::sign(command).is_none().then(|| words::split(command).ok())?
 }
 
 /// The same of what a shell runs.

@@ -301,7 +301,7 @@ impl Check {
         let all = [
             ("label", "Herald's addresses have no label"),
             ("label-exact-match", "Herald's addresses have no label"),
-            ("dynamic-ip-setup", "`bind` does so: the address goes unbind_delay after the withdrawal"),
+            ("dynamic-ip-setup", if self.degrades() { STAYS } else { GOES }),
             ("sudo", "Herald adds addresses itself, with CAP_NET_ADMIN"),
             ("group", "a check runs with the groups of its user"),
             ("path-id", "Herald has one path for each VIP, without an ID"),
@@ -335,6 +335,8 @@ impl Check {
     }
 }
 
+const GOES: &str = "`bind` does so: the address goes unbind_delay after the withdrawal";
+const STAYS: &str = "the address goes while the service is down; here it stays, as the route does";
 const LOG: &str = "the log goes to stderr, and with the unit to the journal";
 
 /// What the shell runs.

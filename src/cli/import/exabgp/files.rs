@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::File;
 use super::super::draft::Place;
+use super::super::program;
 use super::conf::{self, Statement};
 use super::options::{self, Options, Word};
 
@@ -31,10 +32,8 @@ pub(in super::super) fn wanted(files: &[File]) -> Vec<Wanted> {
         // What is wrong is told later.
         let statements = conf::parse(&file.name, &file.text).unwrap_or_default();
         for process in processes(&statements) {
-            let Some((name, place)) = arguments(process).and_then(|words| options::parse(&words).ok()).and_then(config)
-            else {
-                continue;
-            };
+            let options = arguments(process).and_then(|words| options::parse(&words).ok());
+            let Some((name, place)) = options.as_ref().and_then(config) else { continue };
             if !wanted.iter().any(|other| other.name == name && other.place.file == place.file) {
                 wanted.push(Wanted { paths: paths(&file.name, &name), place, name });
             }
@@ -43,7 +42,7 @@ pub(in super::super) fn wanted(files: &[File]) -> Vec<Wanted> {
     wanted
 }
 
-fn config(options: Options) -> Option<(String, Place)> {
+fn config(options: &Options) -> Option<(String, Place)> {
     options.last("config").map(|given| (given.value.clone(), given.place.clone()))
 }
 
@@ -92,9 +91,10 @@ pub(super) fn arguments(process: &Statement) -> Option<Vec<Word>> {
     let block = process.block.as_ref().filter(|_| process.key() == "process")?;
     let run = block.iter().find(|statement| statement.key() == "run")?;
     let is_program = |word: &String| PROGRAMS.contains(&word.rsplit('/').next().unwrap_or_default());
-    let at = run.arguments().iter().take(8).position(is_program)?;
-    let words = run.arguments()[at + 1..].iter();
-    Some(words.map(|text| Word { text: text.clone(), place: run.place.clone() }).collect())
+    let script = program::script(run.arguments());
+    let all = script.as_deref().unwrap_or(run.arguments());
+    let at = all.iter().take(8).position(is_program)?;
+    Some(all[at + 1..].iter().map(|text| Word { text: text.clone(), place: run.place.clone() }).collect())
 }
 
 #[cfg(test)]

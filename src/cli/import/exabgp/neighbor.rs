@@ -55,6 +55,7 @@ pub(super) struct Neighbor {
     incoming_ttl: Option<u8>,
     password: Option<Place>,
     base64: bool,
+    md5_ip: Option<(IpAddr, Place)>,
     families: Vec<String>,
     /// `Some(None)`: for as long as the hold time.
     graceful_restart: Option<Option<u16>>,
@@ -100,6 +101,11 @@ impl Neighbor {
             }
         }
         neighbor.overruled(own, inherited);
+        // That of the session is ExaBGP's default.
+        let local = neighbor.local_address;
+        if let Some((_, place)) = neighbor.md5_ip.take().filter(|(address, _)| local != Some(*address)) {
+            neighbor.refused.push((place, "`md5-ip`: the password is that of the neighbour's address".to_owned()));
+        }
         match neighbor.next_hop_capability.take() {
             Some((false, _)) => neighbor.extended_next_hop = false,
             Some((true, place)) if !neighbor.extended_next_hop => neighbor.remark(&place, "nexthop", true),
@@ -179,7 +185,7 @@ impl Neighbor {
             "incoming-ttl" => self.incoming_ttl = ttl(value).ok_or_else(wrong)?,
             "md5-password" | "md5" => self.password = Some(statement.place.clone()),
             "md5-base64" => self.base64 = value == "auto" || truth(value).ok_or_else(wrong)?,
-            "md5-ip" => self.refuse(statement, "`md5-ip`: the password is that of the neighbour's address"),
+            "md5-ip" => self.md5_ip = Some((value.parse().map_err(|_| wrong())?, statement.place.clone())),
             _ => match NEEDLESS.iter().find(|(known, _)| *known == key) {
                 Some((_, why)) => {
                     let place = statement.place.clone();

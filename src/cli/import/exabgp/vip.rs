@@ -13,6 +13,8 @@ pub(super) struct Announcement {
     down_metric: i64,
     increase: i64,
     degrade: bool,
+    /// Whether addresses come and go with the route.
+    dynamic: bool,
     local_pref: Option<i64>,
     prepend: Option<usize>,
     communities: Vec<String>,
@@ -67,6 +69,7 @@ impl Announcement {
         let joined = |first: Vec<String>| first.into_iter().chain(others.iter().cloned()).collect::<Vec<_>>();
         let down_communities = options.has("disabled-community").then(|| joined(disabled));
         if let Some(given) = options.last("disabled-as-path") {
+            draft.blank();
             draft.comment(&format!("{}: --disabled-as-path: what is disabled is drained and withdrawn.", given.place));
         }
         refused.sort();
@@ -81,6 +84,7 @@ impl Announcement {
             down_metric: options.integer("down-metric", 1000)?,
             increase: options.integer("increase", 1)?,
             degrade,
+            dynamic: options.has("dynamic-ip-setup"),
             local_pref,
             prepend,
             communities: joined(standard),
@@ -116,7 +120,12 @@ impl Announcement {
         draft.key("address", string(&written(vip)));
         let is_host = vip.prefix_len() == vip.max_prefix_len();
         if let Some(interface) = bind.filter(|_| is_host && (!is_asked || self.degrade)) {
-            draft.key("bind", string(interface));
+            let goes = !self.degrade && !self.dynamic;
+            draft.noted(
+                "bind",
+                string(interface),
+                if goes { "goes after a withdrawal; ExaBGP leaves it there" } else { "" },
+            );
         }
         self.keys(index, draft)
     }

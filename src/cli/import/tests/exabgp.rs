@@ -399,7 +399,7 @@ fn what_has_no_counterpart_is_told() {
             "static { route 192.0.2.0/24 next-hop self; }",
             "exabgp.conf:8: `static` and what is in it: Herald announces VIPs",
         ),
-        ("md5-ip 10.0.0.1;", "exabgp.conf:8: `md5-ip`"),
+        ("md5-ip 10.0.0.7;", "exabgp.conf:8: `md5-ip`"),
         ("role customer;", "exabgp.conf:8: `role` is not known within neighbor"),
         ("family { ipv4 flow; }", "exabgp.conf:8: a family that Herald does not have"),
         ("capability { add-path send; }", "exabgp.conf:8: `add-path`"),
@@ -435,6 +435,35 @@ fn communities_stay_without_those_that_are_unknown() {
     assert_eq!(refused.len(), 3, "{refused:?}");
     let vip = of("extended-community = redirect:65010:1\n");
     assert_eq!(vip.attributes.to_string(), "med 100, communities generic:0x8008fdf2:0x1");
+}
+
+/// What becomes of an address while its service is down.
+#[test]
+fn addresses_come_and_go_as_is_said() {
+    for (more, remark, said) in [
+        ("", "", ""),
+        ("withdraw-on-down\n", " # goes after a withdrawal; ExaBGP leaves it there", ""),
+        ("withdraw-on-down\ndynamic-ip-setup\n", "", "--dynamic-ip-setup: `bind` does so"),
+        ("dynamic-ip-setup\n", "", "--dynamic-ip-setup: the address goes while the service is down; here it stays"),
+    ] {
+        let toml = own(more).unwrap().toml;
+        let bind = toml.lines().find(|line| line.starts_with("bind")).unwrap();
+        assert!(bind.ends_with(&format!("= \"lo\"{remark}")) && toml.contains(said), "{more}: {toml}");
+    }
+}
+
+/// A shell that runs nothing else is no other program.
+#[test]
+fn health_checks_within_a_shell() {
+    let run = |run: &str| {
+        let neighbor = CONF.lines().skip(2).map(|line| format!("{line}\n")).collect::<String>().replace("MORE", "");
+        exabgp(&[file("f", &format!("process a {{ run {run}; }}\n{neighbor}"))], &Facts::default())
+    };
+    let translation =
+        run("/bin/sh -c \"exec python3 -m exabgp healthcheck --ip 192.0.2.1 --cmd 'test -e /x'\"").unwrap();
+    assert!(translation.toml.contains("[\"/bin/sh\", \"-c\", \"test -e /x\"]"), "{}", translation.toml);
+    assert_eq!(translation.refused, [""; 0]);
+    assert!(run("/bin/sh -c \"python3 -m exabgp healthcheck --ip 192.0.2.1 | tee /x\"").is_err());
 }
 
 /// Whatever is on its first line.

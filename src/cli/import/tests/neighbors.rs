@@ -2,7 +2,7 @@
 
 use super::exabgp::{CONF, conf, exabgp};
 use super::*;
-use crate::config::{Bgp, Mode, Reach};
+use crate::config::{Bgp, Mode, Reach, RestartTime};
 
 /// Two processes, and these neighbours.
 fn with(neighbors: &str) -> Translation {
@@ -27,7 +27,7 @@ fn graceful_restart_is_that_of_each_neighbor() {
     };
     let times = |translation: &Translation| {
         let peers = bgp(translation).peers;
-        peers.iter().map(|peer| peer.session.graceful_restart.map(|time| time.as_secs())).collect::<Vec<_>>()
+        peers.iter().map(|peer| peer.session.graceful_restart.map(RestartTime::as_secs)).collect::<Vec<_>>()
     };
     let one = both("", "capability { graceful-restart 120; }");
     assert_eq!(times(&one), [None, Some(120)], "{}", one.toml);
@@ -119,6 +119,17 @@ fn capabilities_are_told_as_they_are() {
     assert!(session("capability { nexthop; } nexthop { ipv4 unicast ipv6; }").extended_next_hop);
     assert!(!session("capability { nexthop disable; } nexthop { ipv4 unicast ipv6; }").extended_next_hop);
     assert!(!session("capability { nexthop; }").extended_next_hop);
+}
+
+/// The address of the session is what ExaBGP takes anyway.
+#[test]
+fn the_address_of_a_password_is_that_of_the_session() {
+    let refused = |more: &str| conf(&format!("md5-password x; {more}")).unwrap().refused;
+    assert_eq!(refused("md5-ip 10.0.0.1;"), [""; 0]);
+    assert_eq!(
+        refused("md5-ip 10.0.0.7;"),
+        ["exabgp.conf:8: `md5-ip`: the password is that of the neighbour's address"]
+    );
 }
 
 /// A router that connects to us may come by any interface.

@@ -275,6 +275,7 @@ impl Site {
             draft.comment(&format!(
                 "neighbor {address} is left out: no health check speaks to it (`processes` in its api, or --neighbor)."
             ));
+            neighbor.routes.iter().for_each(|(place, what)| draft.refuse(place, what));
         }
         if self.neighbors.is_empty() {
             Facts { peer: Vec::new(), ..facts.clone() }.peers(families, draft);

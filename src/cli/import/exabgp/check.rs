@@ -183,7 +183,8 @@ impl Check {
         } else {
             draft.noted("interval", time("interval", interval)?, "from start to start; ExaBGP's is from end to start");
         }
-        if fast < interval && fast > 0.0 {
+        let usual = if interval > 0.0 { interval } else { 5.0 };
+        if fast < usual && fast > 0.0 {
             draft.key("fast_interval", time("fast-interval", fast)?);
         }
         match timeout {

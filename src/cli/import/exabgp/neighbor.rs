@@ -70,6 +70,8 @@ pub(super) struct Neighbor {
     /// What changes nothing here, and why.
     needless: Vec<(Place, String)>,
     refused: Vec<(Place, String)>,
+    /// Of what is refused, the routes of its own: they are missed even where nothing else of it is wanted.
+    pub(super) routes: Vec<(Place, String)>,
 }
 
 impl Neighbor {
@@ -219,7 +221,7 @@ impl Neighbor {
             _ if ROUTES.contains(&key) && block.is_empty() => {}
             _ if ROUTES.contains(&key) => {
                 let what = "Herald announces VIPs; a service with `required = 0` and `checks = []` is always announced";
-                self.refused.push((place.clone(), format!("`{key}` and what is in it: {what}")));
+                self.routes.push((place.clone(), format!("`{key}` and what is in it: {what}")));
             }
             _ => self.refused.push((place.clone(), format!("{} is not known within neighbor", shown(key)))),
         }
@@ -231,7 +233,10 @@ impl Neighbor {
         match (statement.key(), statement.argument()) {
             ("all", _) => both.iter().for_each(|family| self.families.push((*family).to_owned())),
             (family, "unicast") if both.contains(&family) => self.families.push(family.to_owned()),
-            _ => self.refuse(statement, "a family that Herald does not have"),
+            (family, kind) => {
+                let name = if kind.is_empty() { shown(family) } else { format!("{} {}", shown(family), shown(kind)) };
+                self.refuse(statement, &format!("{name} is a family that Herald does not have"));
+            }
         }
     }
 

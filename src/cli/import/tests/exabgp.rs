@@ -401,7 +401,7 @@ fn what_has_no_counterpart_is_told() {
         ),
         ("md5-ip 10.0.0.7;", "exabgp.conf:8: `md5-ip`"),
         ("role customer;", "exabgp.conf:8: `role` is not known within neighbor"),
-        ("family { ipv4 flow; }", "exabgp.conf:8: a family that Herald does not have"),
+        ("family { ipv4 flow; }", "exabgp.conf:8: `ipv4` `flow` is a family that Herald does not have"),
         ("capability { add-path send; }", "exabgp.conf:8: `add-path`"),
         ("capability { asn4 disable; }", "exabgp.conf:8: `asn4 disable`"),
         ("api { processes-match [ '(?=x)' ]; }", "exabgp.conf:8: `processes-match`"),
@@ -450,6 +450,13 @@ fn addresses_come_and_go_as_is_said() {
         let bind = toml.lines().find(|line| line.starts_with("bind")).unwrap();
         assert!(bind.ends_with(&format!("= \"lo\"{remark}")) && toml.contains(said), "{more}: {toml}");
     }
+}
+
+/// It is as if it were the default, and so is what goes with it.
+#[test]
+fn an_interval_of_0_is_the_default() {
+    let timing = config(&own("interval = 0\n").unwrap().toml).checks[0].timing;
+    assert_eq!((timing.interval.as_secs(), timing.fast_interval.as_secs()), (5, 1));
 }
 
 /// A shell that runs nothing else is no other program.

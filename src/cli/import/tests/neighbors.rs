@@ -132,6 +132,17 @@ fn the_address_of_a_password_is_that_of_the_session() {
     );
 }
 
+/// Routes that ExaBGP announces itself are missed, whoever got them.
+#[test]
+fn routes_of_neighbors_that_are_left_out_are_told() {
+    let translation = with(&format!(
+        "neighbor 10.0.0.2 {{ local-address 10.0.0.1; {OWN} }}\n\
+         neighbor 10.0.0.3 {{ local-address 10.0.0.1; hold-tim 3; static {{ route 192.0.2.0/24 next-hop self; }} }}\n"
+    ));
+    let [refused] = translation.refused.as_slice() else { panic!("{:?}", translation.refused) };
+    assert!(refused.starts_with("f:4: `static` and what is in it"), "{refused}");
+}
+
 /// A router that connects to us may come by any interface.
 #[test]
 fn interfaces_are_for_connections_of_our_own() {

@@ -29,7 +29,7 @@ impl Neighbor {
         if let Some(place) = &self.place {
             draft.comment(&format!("neighbor {} of {place}.", self.address));
         }
-        for (place, what) in &self.refused {
+        for (place, what) in self.refused.iter().chain(&self.routes) {
             draft.refuse(place, what);
         }
         self.needless.iter().for_each(|(_, what)| draft.comment(what));

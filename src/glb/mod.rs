@@ -7,7 +7,8 @@
 //! - What is checked no more keeps its last verdict, as long as its text goes on.
 //!
 //! The first change is written at once, further ones after `min_write_interval`, together. One job runs at a time; one
-//! that fails is repeated with growing pauses. `document` is one text and its health.
+//! that fails is repeated with growing pauses. Once a minute, and at every reload, the destination is looked at: what
+//! somebody else has made of it is put right. `document` is one text and its health.
 
 mod document;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use document::Document;
 /// After the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
+/// So often the destination is looked at although nothing has changed: somebody may have removed or damaged it.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,6 +142,8 @@ struct Flight {
     counts: (usize, usize),
     /// A reload has changed where it goes: its outcome says nothing any more.
     stale: bool,
+    /// Nothing has changed: it looks whether the destination is as it was.
+    is_look: bool,
 }
 
 /// The tables in force, and what has become of them.
@@ -151,6 +156,8 @@ pub struct Glb {
     next: Option<Document>,
     /// When it will be in any case.
     next_at: Option<Instant>,
+    /// A reload wants the destination to be looked at.
+    look_due: bool,
     /// What the destination holds.
     held: Option<(Arc<ForwardingTable>, Vec<bool>)>,
     flight: Option<Flight>,
@@ -202,6 +209,8 @@ impl Glb {
             self.command = None; // how another has ended says nothing of this one
         }
         self.config = config.cloned();
+        // Who reloads may have seen that something is wrong with the destination.
+        self.look_due = true;
         let Some(config) = config else { return };
         let (shown, next) = (self.shown.take(), self.next.take());
         let predecessors: Vec<&Document> = shown.iter().chain(&next).collect();
@@ -262,13 +271,18 @@ impl Glb {
         let is_held = |(held, health): &(Arc<ForwardingTable>, Vec<bool>)| {
             (Arc::ptr_eq(held, &table) || held.text == table.text) && *health == healthy
         };
-        if !self.command_due && self.held.as_ref().is_some_and(is_held) {
+        let is_look = !self.command_due && self.held.as_ref().is_some_and(is_held);
+        let is_due = std::mem::take(&mut self.look_due) || self.next_look().is_some_and(|at| at <= now);
+        if is_look && !is_due {
             return None; // what had changed has changed back
         }
         self.last_id += 1;
         let id = self.last_id;
-        self.pause = now.checked_add(config.min_write_interval);
-        self.flight = Some(Flight { id, table: table.clone(), healthy: healthy.clone(), counts, stale: false });
+        if !is_look {
+            self.pause = now.checked_add(config.min_write_interval);
+        }
+        self.flight =
+            Some(Flight { id, table: table.clone(), healthy: healthy.clone(), counts, stale: false, is_look });
         Some(Job { id, config, table, healthy, run_anyway: self.command_due })
     }
 
@@ -339,7 +353,7 @@ impl Glb {
             State::Failing
         } else if self.next.is_some() {
             State::Waiting
-        } else if self.flight.is_some() || self.changed.is_some() {
+        } else if self.flight.as_ref().is_some_and(|flight| !flight.is_look) || self.changed.is_some() {
             State::Writing
         } else {
             State::Written
@@ -380,7 +394,12 @@ impl Glb {
         self.config.as_ref().filter(|config| idle && config.destination.is_some())?;
         match self.changed {
             Some(since) => Some(self.pause.map_or(since, |pause| pause.max(since))),
-            None => self.retry,
+            None => self.retry.or(self.next_look()),
         }
+    }
+
+    /// When the destination is looked at again.
+    fn next_look(&self) -> Option<Instant> {
+        self.written.and_then(|at| at.checked_add(LOOK_EVERY))
     }
 }

@@ -25,6 +25,8 @@ fn parsed(main: &str, json: &str) -> config::Config {
     parse_with(&[source("f", main)], &texts).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
+/// Between two looks at a destination that is as it shall be.
+const LOOK: Duration = Duration::from_secs(60);
 const MAIN: &str = "[glb]\nsource = '/t'\ndestination = '/d'\nreload_command = 'true'\n";
 
 /// The core, with what the health core and the driver would tell it.
@@ -138,7 +140,27 @@ fn nothing_is_written_before_all_first_verdicts() {
     assert_eq!(world.state(), State::Writing);
     world.succeed(&job);
     assert_eq!((world.state(), world.job().is_none()), (State::Written, true));
-    assert_eq!(world.glb.poll_timeout(), None);
+    assert_eq!(world.glb.poll_timeout(), Some(world.now + LOOK));
+}
+
+/// Whatever somebody else has made of the destination.
+#[test]
+fn the_destination_is_looked_at_once_a_minute_and_at_a_reload() {
+    let mut world = World::settled(&[1, 2]);
+    let told = world.notices.len();
+    world.pass(LOOK);
+    let look = world.job().unwrap();
+    assert_eq!((&*look.healthy, look.run_anyway, world.state()), (&[true, true][..], false, State::Written));
+    world.end(&look, Ok(false), None);
+    assert!(world.job().is_none() && world.notices.len() == told, "what is right is no news");
+    world.reload(MAIN, &table(&[1, 2]));
+    let look = world.job().unwrap();
+    assert!(!look.run_anyway);
+    // A change is not held up by it, and what had to be written once more is told.
+    world.succeed(&look);
+    assert!(matches!(world.notices.last(), Some(Notice::Written { changed: true, .. })), "{:?}", world.notices);
+    world.verdict(1, false);
+    assert!(world.job().is_some());
 }
 
 #[test]
@@ -195,7 +217,10 @@ fn a_change_during_a_write_is_written_after_it() {
 fn a_new_backend_is_never_unhealthy_for_being_new() {
     let mut world = World::settled(&[1, 2]);
     world.reload(MAIN, &table(&[1, 2, 3]));
-    assert!(world.job().is_none(), "there is no verdict on the new one");
+    let look = world.job().unwrap();
+    assert_eq!(&*look.table.text, &*table(&[1, 2]), "there is no verdict on the new one");
+    world.end(&look, Ok(false), None);
+    assert!(world.job().is_none());
     // Meanwhile the old ones are kept in step, in the old text.
     world.verdict(2, false);
     let job = world.job().unwrap();
@@ -238,7 +263,7 @@ fn a_failed_write_is_repeated_with_growing_pauses() {
     }
     let job = world.job().unwrap();
     world.succeed(&job);
-    assert_eq!((world.state(), world.glb.poll_timeout()), (State::Written, None));
+    assert_eq!((world.state(), world.glb.poll_timeout()), (State::Written, Some(world.now + LOOK)));
     let told = world.notices.iter().filter(|notice| matches!(notice, Notice::WriteFailed(..))).count();
     assert_eq!(told, 1, "{:?}", world.notices);
     world.pass(100 * SECOND);
@@ -262,7 +287,7 @@ fn a_failed_command_runs_again_by_itself() {
     world.pass(2 * SECOND);
     let job = world.job().unwrap();
     world.end(&job, Ok(false), Some(Ok(())));
-    assert_eq!((world.state(), world.glb.poll_timeout()), (State::Written, None));
+    assert_eq!((world.state(), world.glb.poll_timeout()), (State::Written, Some(world.now + LOOK)));
     let heard = |wanted: &Notice| world.notices.iter().filter(|notice| *notice == wanted).count();
     assert_eq!(heard(&Notice::CommandFailed("exit status 1".to_owned())), 1);
     assert_eq!(heard(&Notice::CommandSucceeded), 1);

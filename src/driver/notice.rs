@@ -26,6 +26,7 @@ use crate::driver::netlink::addresses::Note;
 use crate::engine::aggregate::AggregateReason;
 use crate::engine::drain::DrainNotice;
 use crate::engine::{self, PeerReload, Refusal, RefusalReason, status::Reason};
+use crate::prefix::Prefix;
 use workers::Workers;
 
 /// Something that operators shall hear of.
@@ -75,6 +76,8 @@ pub(crate) enum Notice {
         /// How many.
         targets: usize,
     },
+    /// The data plane of a VIP could not be readied or freed, and why; or could again.
+    DataPlane(Prefix, Option<String>),
     /// Of addresses of VIPs.
     Address(Note),
     /// Nobody sees to them, and why.
@@ -145,6 +148,8 @@ pub(crate) fn kind(notice: &Notice) -> Option<&'static str> {
     let notice = match notice {
         Notice::Engine(_, notice) => notice,
         Notice::Address(note) => return address::kind(note),
+        Notice::DataPlane(_, Some(_)) => return Some("runs of the data_plane hook failed"),
+        Notice::DataPlane(_, None) => return Some("runs of the data_plane hook succeeded again"),
         _ => return None,
     };
     match notice {
@@ -187,6 +192,8 @@ pub(crate) fn word(notice: &Notice, say: &mut dyn FnMut(Level, String)) {
         Notice::Warnings(warnings) => {
             return warnings.iter().for_each(|warning| say(Level::Warn, warning.to_string()));
         }
+        Notice::DataPlane(vip, Some(error)) => (Level::Warn, format!("vip {vip}: the data_plane hook failed: {error}")),
+        Notice::DataPlane(vip, None) => (Level::Info, format!("vip {vip}: the data_plane hook succeeds again")),
         Notice::Reloading(by, path) => (Level::Info, format!("{by}: reloading {}", path.display())),
         Notice::Changed(path) => (Level::Info, format!("{} has changed: reading it", path.display())),
         Notice::NotWatched(path, error) => {

@@ -1,9 +1,10 @@
-//! What `status` says of the configuration: what is in force since when, and whether a reload has failed.
+//! What `status` says of files: what configuration is in force since when, whether a reload has failed, and whether the state
+//! file cannot be written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::status::ConfigLine;
+use super::status::{ConfigLine, StateFileLine};
 use crate::config::{Config, Diagnostic};
 use crate::wall::Timestamp;
 
@@ -21,6 +22,8 @@ pub(super) struct ConfigState {
     /// Only GLB's tables were read then.
     tables_failed: Option<Failure>,
     warnings: Arc<[String]>,
+    /// While the state file cannot be written.
+    unwritten: Option<StateFileLine>,
 }
 
 impl ConfigState {
@@ -31,7 +34,18 @@ impl ConfigState {
             failed: None,
             tables_failed: None,
             warnings: lines(&config.warnings),
+            unwritten: None,
         }
+    }
+
+    /// The state file could not be written, and why, or could again.
+    pub(super) fn written(&mut self, at: Timestamp, path: &Path, fault: Option<&String>) {
+        let since = self.unwritten.as_ref().map_or(at, |line| line.since);
+        self.unwritten = fault.map(|error| StateFileLine { path: path.to_owned(), since, error: error.clone() });
+    }
+
+    pub(super) fn unwritten(&self) -> Option<&StateFileLine> {
+        self.unwritten.as_ref()
     }
 
     /// A reload was taken, of GLB's tables alone or of all: then no other failure stands.

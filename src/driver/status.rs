@@ -32,6 +32,20 @@ pub struct Status {
     pub hooks: Vec<HookLine>,
     /// The configuration in force.
     pub config: ConfigLine,
+    /// While the state file cannot be written: a restart goes on from what was written before. Else `null`.
+    #[serde(default)]
+    pub state_file: Option<StateFileLine>,
+}
+
+/// A state file that cannot be written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StateFileLine {
+    /// Where it should be.
+    pub path: PathBuf,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why.
+    pub error: String,
 }
 
 /// One hook.

@@ -339,7 +339,7 @@ impl Engine {
             Target::Backend(service, _) => return format!("it does not count for service {service} any more"),
             Target::All => "all routes",
             Target::Prefix(_) => "its route",
-            Target::Service(_) => "the routes of its VIPs",
+            Target::Service(_) => "the routes of the VIPs that need it",
             Target::Peer(_) => "the routes that it has",
         };
         match self.config.daemon.drain_time {

@@ -460,6 +460,7 @@ fn a_data_plane_that_fails_hangs_or_is_slow(kind: Kind) {
     let mut herald = Herald::start(&scene.site.herald, &scene.config("", &hook(&scene, "echo no table; exit 3")));
     let failed = "healthy, but the data plane is not ready: exit status 3: no table";
     wait_for_reason(&herald, "holding", failed);
+    site::wait_for_log(&herald, "vip 192.0.2.1/32: the data_plane hook failed: exit status 3: no table");
     wait::until(
         "another attempt",
         || if asked(&scene).len() > 1 { Ok(()) } else { Err(format!("{:?}", asked(&scene))) },
@@ -468,6 +469,7 @@ fn a_data_plane_that_fails_hangs_or_is_slow(kind: Kind) {
     // It is slow, and works.
     hook(&scene, "sleep 0.3");
     scene.wait_for_routes();
+    site::wait_for_log(&herald, "vip 192.0.2.1/32: the data_plane hook succeeds again");
     // It works no more, which is no reason to withdraw anything.
     let hangs = hook(&scene, "sleep 60");
     herald.reload_good(&scene.config("", &hangs));

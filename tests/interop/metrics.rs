@@ -140,8 +140,8 @@ fn the_manual_has_every_metric_and_no_other() {
 }
 
 /// Which of it a healthy daemon does not say: what there is while it waits, and what not every peer and check has.
-const RARE: [&str; 4] =
-    ["wait.", "peers[].calls", "peers[].graceful_restart.", "services[].backends[].checks[].tripwire."];
+const RARE: [&str; 5] =
+    ["wait.", "state_file.", "peers[].calls", "peers[].graceful_restart.", "services[].backends[].checks[].tripwire."];
 
 #[test]
 fn the_manual_has_every_key_of_every_object_and_no_other() {

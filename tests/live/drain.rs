@@ -105,6 +105,33 @@ fn drains_outlive_the_daemon() {
     router.expect(&announce(VIP));
 }
 
+/// A full disk, as far as the daemon can see.
+#[test]
+fn a_drain_that_no_file_remembers_says_so() {
+    let mut router = Router::start();
+    let backend = Backend::start(0);
+    let herald = announcing(&config(&router, backend.port, TWO, "0s").replace("[daemon]", ONE_SECOND), &mut router);
+    let state = herald.state();
+    herald.wait_for_status("the state file", |status| state.exists() && status["state_file"].is_null());
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    let (_, first) = herald.says(&["drain", "192.0.2.1"]);
+    assert!(first.starts_with("vip 192.0.2.1/32 is drained: "), "{first}");
+    let status = herald.wait_for_status("the fault", |status| status["state_file"].is_object());
+    assert_eq!(status["state_file"]["error"], "it is no regular file", "{status}");
+    assert_eq!(status["state_file"]["path"], state.to_str().unwrap());
+    let (_, second) = herald.says(&["drain", "192.0.2.2"]);
+    let warning = "; IT DOES NOT OUTLIVE A RESTART: the state file cannot be written: it is no regular file";
+    assert!(second.ends_with(warning), "{second}");
+    let (_, page) = herald.says(&["status", "--only", "peers"]);
+    assert!(page.contains("state file NOT WRITTEN for ") && page.contains("it is no regular file"), "{page}");
+    fs::remove_dir(&state).unwrap();
+    herald.says(&["undrain", "192.0.2.2"]);
+    herald.wait_for_status("the file again", |status| state.exists() && status["state_file"].is_null());
+    let (_, third) = herald.says(&["drain", "192.0.2.2"]);
+    assert!(!third.contains("RESTART"), "{third}");
+}
+
 #[test]
 fn services_backends_peers_and_all() {
     let mut router = Router::start();
@@ -115,7 +142,7 @@ fn services_backends_peers_and_all() {
     router.wait_for(&Seen::EndOfRib);
     let target = format!("web/127.0.0.1:{}", backend.port);
     for (target, said) in [
-        ("web", "service web is drained: withdrawing the routes of its VIPs".to_owned()),
+        ("web", "service web is drained: withdrawing the routes of the VIPs that need it".to_owned()),
         (&target, format!("backend {target} is drained: it does not count for service web any more")),
         ("peer/tor-a", "peer tor-a is drained: withdrawing the routes that it has".to_owned()),
         ("all", "everything is drained: withdrawing all routes".to_owned()),

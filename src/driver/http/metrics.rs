@@ -129,6 +129,8 @@ impl Page<'_, '_> {
         let loaded = config.loaded_at.since_epoch().as_secs_f64();
         let help = "When the configuration in force was read, since the epoch";
         self.gauge("config_loaded_timestamp_seconds", help, loaded)?;
+        let help = "1: the state file cannot be written, and a restart goes on from what was written before";
+        self.gauge("state_file_failing", help, u64::from(self.status.state_file.is_some()))?;
         self.gauge("config_stale", "1: the last reload failed, and files say something else", u64::from(config.stale))?;
         let ready = u64::from(self.status.engine.wait.is_none());
         self.gauge("ready", "1: the wait for first verdicts after a start is over", ready)?;

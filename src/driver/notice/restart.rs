@@ -90,7 +90,7 @@ pub(super) fn word(notice: &Restart, say: &mut dyn FnMut(Level, String)) {
         }
         Restart::Writing { path, outcome: Err(error) } => {
             let text = format!("state file {} cannot be written: {error}", path.display());
-            (Level::Warn, text + "; the next start knows nothing of what is announced now")
+            (Level::Warn, text + "; a restart goes on from what it says, and without drains that it does not have")
         }
         Restart::Writing { path, outcome: Ok(()) } => {
             (Level::Info, format!("state file {} can be written again", path.display()))
@@ -153,8 +153,7 @@ mod tests {
         assert_eq!(aside(Some("/s.bad".into())), text);
         let text = "WARN state file /s is not used, and cannot be renamed: a later version wrote it (format 2.1)";
         assert_eq!(aside(None), text);
-        let text =
-            "WARN state file /s cannot be written: no space; the next start knows nothing of what is announced now";
+        let text = "WARN state file /s cannot be written: no space; a restart goes on from what it says, and without drains that it does not have";
         assert_eq!(lines(Restart::Writing { path: path(), outcome: Err("no space".to_owned()) }), [text]);
     }
 }

@@ -1,7 +1,8 @@
 //! What VIPs stand on: their addresses on this host, and the data plane.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
@@ -14,8 +15,35 @@ use crate::driver::netlink::addresses::{Addresses, News, Note, Watched};
 use crate::driver::notice::Notice;
 use crate::driver::scribe::Scribe;
 use crate::engine::Input;
+use crate::engine::data_plane_job::DataPlaneOutcome;
 use crate::engine::ground::AddressAction;
 use crate::prefix::Prefix;
+
+/// Between two words of one VIP whose data plane fails each time otherwise.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// VIPs whose data plane could not be readied, or freed, by the last run: what was said of it, and when.
+#[derive(Default)]
+struct Faults(BTreeMap<Prefix, (Instant, String)>);
+
+impl Faults {
+    /// What there is to tell: a fault, or `None` for its end.
+    #[expect(clippy::option_option, reason = "nothing to tell, and the end of what was told")]
+    fn news(&mut self, now: Instant, vip: Prefix, fault: Option<&String>) -> Option<Option<String>> {
+        let Some(fault) = fault else { return self.0.remove(&vip).map(|_| None) };
+        let is_told = self.0.get(&vip).is_some_and(|(at, told)| told == fault || now < *at + PAUSE);
+        if is_told {
+            return None;
+        }
+        self.0.insert(vip, (now, fault.clone()));
+        Some(Some(fault.clone()))
+    }
+
+    /// VIPs that are gone fail no more.
+    fn retain(&mut self, config: &Config) {
+        self.0.retain(|vip, _| config.vips.contains_key(vip));
+    }
+}
 
 /// Those who see to it.
 pub(super) struct Ground {
@@ -24,13 +52,14 @@ pub(super) struct Ground {
     /// Why it does not, once that has been said.
     fault: Option<String>,
     pub(super) data_plane: DataPlane,
+    faults: Faults,
 }
 
 impl Ground {
     pub(super) fn new(post: impl Fn(Mail) + Send + Sync + 'static, plan: &Plan) -> io::Result<Ground> {
         let data_plane = DataPlane::new(move |outcome| post(Mail::DataPlane(outcome)));
         data_plane.configure(plan.data_plane())?;
-        Ok(Ground { addresses: None, fault: None, data_plane })
+        Ok(Ground { addresses: None, fault: None, data_plane, faults: Faults::default() })
     }
 
     /// Removes what is still to be removed, and says so. Returns how many runs of the data plane's hook come to nothing.
@@ -48,8 +77,18 @@ impl Ground {
 }
 
 impl Reactor {
+    /// What came of a run of the data plane's hook: what is wrong is told once, until something else is.
+    pub(super) fn hear_of_data_plane(&mut self, outcome: DataPlaneOutcome) {
+        let now = clock();
+        if let Some(news) = self.ground.faults.news(now, outcome.vip, outcome.result.as_ref().err()) {
+            self.scribe.note(Notice::DataPlane(outcome.vip, news));
+        }
+        self.feed(now, Input::DataPlaneDone(outcome));
+    }
+
     /// From now on the addresses of these VIPs are told of.
     pub(super) fn watch_addresses(&mut self, config: &Config) {
+        self.ground.faults.retain(config);
         let watched = watched(config);
         if !watched.is_empty() {
             self.start_addresses();
@@ -140,4 +179,32 @@ fn watched(config: &Config) -> Vec<Watched> {
         (interface.is_some() || vip.require_address).then_some(Watched { prefix: *prefix, interface })
     };
     config.vips.iter().filter_map(matters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_plane_that_fails_is_told_once_until_it_fails_otherwise() {
+        let (now, second) = (clock(), Duration::from_secs(1));
+        let vip = |text: &str| text.parse::<Prefix>().unwrap();
+        let (one, other) = (vip("192.0.2.1"), vip("192.0.2.2"));
+        let fault = |text: &str| Some(Some(text.to_owned()));
+        let mut faults = Faults::default();
+        let mut news =
+            |at: Duration, vip, text: Option<&str>| faults.news(now + at, vip, text.map(str::to_owned).as_ref());
+        assert_eq!(news(Duration::ZERO, one, None), None, "nothing was wrong");
+        assert_eq!(news(Duration::ZERO, one, Some("exit status 3")), fault("exit status 3"));
+        assert_eq!(news(Duration::ZERO, other, Some("exit status 3")), fault("exit status 3"));
+        assert_eq!(news(second, one, Some("exit status 3")), None);
+        // One that says something else each time is no flood.
+        assert_eq!(news(2 * second, one, Some("pid 7 is gone")), None);
+        assert_eq!(news(60 * second, one, Some("pid 9 is gone")), fault("pid 9 is gone"));
+        assert_eq!(news(600 * second, one, Some("pid 9 is gone")), None);
+        assert_eq!(news(601 * second, one, None), Some(None));
+        assert_eq!(news(602 * second, one, None), None);
+        faults.retain(&Config::default());
+        assert!(faults.0.is_empty(), "VIPs that are gone");
+    }
 }

@@ -15,7 +15,15 @@ use crate::driver::signal::Request;
 use crate::driver::status::{PoolLine, Status};
 use crate::driver::{clock, wall_clock};
 use crate::engine::Input;
-use crate::engine::drain::Drain;
+use crate::engine::drain::{Drain, DrainAnswer};
+
+/// What an operator has to know of a drain that nothing remembers.
+fn with_doubt(mut answer: DrainAnswer, unwritten: Option<String>) -> DrainAnswer {
+    if let Some(error) = unwritten {
+        answer.text += &format!("; IT DOES NOT OUTLIVE A RESTART: the state file cannot be written: {error}");
+    }
+    answer
+}
 
 /// For a reply: nothing that is replied has what JSON does not.
 fn as_value(answer: impl serde::Serialize) -> serde_json::Value {
@@ -37,10 +45,11 @@ impl Reactor {
             Mail::Control(Ask::Broken(error)) => self.scribe.note(Notice::ControlBroken(error)),
             Mail::Written(outcome) => {
                 let path = self.keeper.path().to_owned();
+                self.state.written(wall_clock().timestamp(clock()), &path, outcome.as_ref().err());
                 self.scribe.note(Notice::Restart(Restart::Writing { path, outcome }));
             }
             Mail::Addresses(news) => self.hear_of_addresses(news),
-            Mail::DataPlane(outcome) => self.feed(clock(), Input::DataPlaneDone(outcome)),
+            Mail::DataPlane(outcome) => self.hear_of_data_plane(outcome),
             Mail::Hook(news) => self.scribe.note(Notice::Hook(news)),
             Mail::Paths(suspicion) => self.suspect(suspicion),
             Mail::Glb(outcome) => self.feed(clock(), Input::GlbDone(outcome)),
@@ -71,7 +80,9 @@ impl Reactor {
             Change::Drain(target, Terms { time, reason, by }) => {
                 let since = wall.timestamp(now);
                 let drain = Drain { reason, by: Some(by), since, until: time.map(|time| since.after(time)) };
-                self.engine.drain(now, &wall, &target, drain).map(as_value)
+                let unwritten = self.state.unwritten().map(|line| line.error.clone());
+                let answer = self.engine.drain(now, &wall, &target, drain);
+                answer.map(|answer| as_value(with_doubt(answer, unwritten)))
             }
             Change::Undrain(target, by) => self.engine.undrain(now, &target, Some(by)).map(as_value),
             Change::Why(vip) => self.engine.why(&vip, &wall).map(as_value),
@@ -104,6 +115,7 @@ impl Reactor {
             },
             hooks: self.hooks.lines(&wall).into_iter().chain(self.ground.data_plane.line(&wall)).collect(),
             config: self.state.line(),
+            state_file: self.state.unwritten().cloned(),
         }
     }
 

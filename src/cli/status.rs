@@ -111,6 +111,11 @@ fn gets_everything(peer: &PeerLine) -> bool {
     peer.state == "established" && peer.without_next_hop.is_empty() && peer.not_offered.is_empty()
 }
 
+/// Healthy or not: routers have its route.
+fn has_route(vip: &VipLine) -> bool {
+    ["announced", "degraded", "frozen"].contains(&vip.state.as_str()) && !vip.peers.is_empty()
+}
+
 impl Mood {
     fn of(state: &str) -> Mood {
         match state {
@@ -190,6 +195,11 @@ impl<'a> Page<'a> {
                 self.line(&format!("  {error}"));
             }
         }
+        if let Some(state_file) = &self.status.state_file {
+            let head = self.paint(Mood::Bad, "state file NOT WRITTEN");
+            let (age, error) = (self.since(state_file.since), &state_file.error);
+            self.line(&format!("{head} for {age}: {error}; drains and holds do not outlive a restart"));
+        }
         for line in &self.status.listen {
             match &line.error {
                 None => self.line(&format!("listening on {}", line.address)),
@@ -236,8 +246,12 @@ impl<'a> Page<'a> {
     fn vips(&mut self) {
         let mut vips: Vec<&VipLine> = self.status.engine.vips.iter().collect();
         vips.sort_by_key(|vip| (is_announced(vip), Mood::of(&vip.state)));
-        let good = vips.iter().filter(|vip| is_announced(vip)).count();
-        self.heading("VIPs", good, vips.len(), "announced");
+        // A route that stays although its service is down, or with worse attributes, is there all the same.
+        let told = vips.iter().filter(|vip| has_route(vip)).count();
+        let others = ["degraded", "frozen"].map(|state| (vips.iter().filter(|vip| vip.state == state).count(), state));
+        let others: String =
+            others.iter().filter(|it| it.0 > 0).map(|(count, state)| format!(", {count} {state}")).collect();
+        self.heading("VIPs", told, vips.len(), &format!("announced{others}"));
         let width = widest(vips.iter().map(|vip| vip.address.as_str()));
         for vip in vips {
             let mood = if is_announced(vip) { Mood::Good } else { Mood::of(&vip.state).min(Mood::Unsure) };

@@ -20,7 +20,7 @@ struct Scene {
     servers: Option<[Nginx; 2]>,
     herald: Herald,
     config: String,
-    _router: Box<dyn Router>,
+    router: Box<dyn Router>,
     site: Site,
 }
 
@@ -36,7 +36,7 @@ impl Scene {
         browser.prefer("light");
         browser.open(ADDRESS);
         browser.wait_for("the page", "typeof byId === 'function' && byId('about').textContent.includes('VIPs')");
-        let mut scene = Scene { browser, servers, herald, config, _router: router, site };
+        let mut scene = Scene { browser, servers, herald, config, router, site };
         scene.says("about", "2 of 2 VIPs announced");
         scene
     }
@@ -164,9 +164,16 @@ fn what_must_not_be_missed_is_in_plain_sight() {
     scene.says_not("banners", "stale");
     scene.says("about", "2 of 2 VIPs announced");
 
+    scene.router.kill();
+    scene.says("banners", "Peer router is ");
+    scene.router.start();
+    scene.says_not("banners", "Peer router");
+    scene.says("about", "2 of 2 VIPs announced");
+
     let servers = scene.servers.take();
     drop(servers);
     scene.says("banners", "GUARD:");
+    scene.says("about", "2 of 2 VIPs announced, 2 frozen");
     scene.says("vips", "frozen");
     scene.browser.prefer("dark");
     scene.browser.picture("dark-guard");

@@ -120,7 +120,7 @@ fn warnings_say_what_is_probably_not_meant() {
         (to("192.0.2.1"), "f:4:1: peer `tor`: its address 192.0.2.1 is a VIP, too".to_owned()),
         (with("peer_as", "next_hop_ipv4 = '127.0.0.1'"), "f:4:1: peer `tor`: the next hop 127.0.0.1 is a loopback address, which a router does not take".to_owned()),
         (with("peer_as", "next_hop_ipv6 = ['::1', 'fe80::2']"), "f:4:1: peer `tor`: the next hop ::1 is a loopback address, which a router does not take".to_owned()),
-        (BASE.replace("192.0.2.1", "127.0.0.5"), "f:18:1: VIP `127.0.0.5/32` is of a loopback address, which routers do not take".to_owned()),
+        (BASE.replace("192.0.2.1", "127.0.0.5"), "f:17:1: VIP `127.0.0.5/32` is of a loopback address, which routers do not take".to_owned()),
         (
             format!("{BASE}on_down = 'withdraw'\ndegraded = {{ med = 1 }}\n"),
             "f:20:1: `degraded` does nothing while `on_down = \"withdraw\"`".to_owned(),

@@ -58,11 +58,12 @@ impl Census {
         self.is_due.then_some(self.next)
     }
 
-    /// `3 of 4 VIPs announced, 1 withdrawn`.
+    /// `3 of 4 VIPs announced, 1 withdrawn`. What is degraded or frozen is announced, too.
     fn words(&self) -> String {
         let all: usize = self.vips.values().sum();
         let announced = vip_state(VipState::Announced);
-        let count = self.vips.get(announced).copied().unwrap_or_default();
+        let routed = [VipState::Announced, VipState::Degraded, VipState::Frozen].map(vip_state);
+        let count: usize = routed.iter().filter_map(|state| self.vips.get(state)).sum();
         let others = self.vips.iter().filter(|(state, count)| **state != announced && **count > 0);
         let others: String = others.map(|(state, count)| format!(", {count} {state}")).collect();
         format!("{count} of {all} VIP{} announced{others}", if all == 1 { "" } else { "s" })
@@ -112,6 +113,9 @@ mod tests {
         census.count(&event(Some(VipState::Holding), Some(VipState::Announced)));
         census.count(&event(None, Some(VipState::Withdrawn)));
         assert_eq!(census.words(), "1 of 2 VIPs announced, 1 withdrawn");
+        census.count(&event(Some(VipState::Announced), Some(VipState::Frozen)));
+        assert_eq!(census.words(), "1 of 2 VIPs announced, 1 frozen, 1 withdrawn");
+        census.count(&event(Some(VipState::Frozen), Some(VipState::Announced)));
         census.count(&event(Some(VipState::Withdrawn), None));
         assert_eq!(census.words(), "1 of 1 VIP announced");
     }

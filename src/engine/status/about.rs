@@ -113,7 +113,7 @@ impl Engine {
                 let why = match why {
                     DoubtEnd::Recovered => "enough has recovered",
                     DoubtEnd::SelfChecksPass => "all self-checks pass, so the fault is not ours",
-                    DoubtEnd::SelfCheckRecovered => "the self-checks pass again",
+                    DoubtEnd::SelfCheckRecovered => "the self-checks that were the reason pass again",
                     DoubtEnd::Limit => "it has lasted for its limit",
                     DoubtEnd::Unconfigured => "it is no longer configured",
                 };

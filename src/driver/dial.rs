@@ -141,7 +141,7 @@ pub(super) fn explain(error: &io::Error, peer: &Peer) -> String {
                 "{words} (nobody on the link has this address, or the router is further away than a TTL of {ttl}: multihop)"
             )
         }
-        (Some(libc::ETIMEDOUT), _) => format!("{words}{}", Suspects::of(&peer.session.transport).of_silence()),
+        (Some(libc::ETIMEDOUT), _) => format!("{words}{}", Suspects::of(&peer.session.transport)),
         _ => words,
     }
 }

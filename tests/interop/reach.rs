@@ -154,7 +154,7 @@ fn two_hops(kind: Kind, ipv6: bool) {
     let mut router = kind.start(&far, "10.99.1.1", &Plan::new(&neighbour).multihop(2));
     let _server = site.server(0);
     let herald = Herald::start(&site.herald, &site::config(&neighbour, ""));
-    wait_for_reason(&herald, &["the TTL is 1", "multihop"]);
+    wait_for_reason(&herald, &["a TTL of 1", "multihop"]);
     herald.reload_good(&site::config(&neighbour, "multihop = 2"));
     site::wait_for_routes(&neighbour, &*router);
     drop(herald);

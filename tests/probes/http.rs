@@ -134,7 +134,9 @@ fn what_a_server_says_with_a_status_is_told() {
         talk.say("HTTP/1.1 503 x\r\nContent-Length: 9\r\n\r\n");
         talk.linger();
     });
-    fails(&get(&slow, http()), status);
+    let outcome = get(&slow, http());
+    fails(&outcome, status);
+    assert!(outcome.took < PLENTY / 2, "the rest was waited for: {outcome:?}");
 }
 
 #[test]

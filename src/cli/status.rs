@@ -21,7 +21,7 @@ use super::client::{self, AskError};
 use super::terminal::{self, Mood};
 use crate::driver::status::Status;
 use crate::engine::aggregate::AggregateLine;
-use crate::engine::status::{PeerLine, VipLine};
+use crate::engine::status::{ALL_UP, PeerLine, VipLine};
 use crate::wall::Timestamp;
 
 use filter::{Filter, Section};
@@ -252,14 +252,19 @@ impl<'a> Page<'a> {
         let others: String =
             others.iter().filter(|it| it.0 > 0).map(|(count, state)| format!(", {count} {state}")).collect();
         self.heading("VIPs", told, vips.len(), &format!("announced{others}"));
+        let peers = &self.status.engine.peers;
+        let are_drained = !peers.is_empty() && peers.iter().all(|peer| peer.drained);
+        let untold = if are_drained { "no peer has it: all are drained" } else { "no peer has it" };
         let width = widest(vips.iter().map(|vip| vip.address.as_str()));
         for vip in vips {
             let mood = if is_announced(vip) { Mood::Good } else { Mood::of(&vip.state).min(Mood::Unsure) };
             let state = self.paint(mood, &format!("{:<9}", vip.state));
             let why = match (vip.state.as_str(), vip.peers.as_slice()) {
-                ("announced" | "degraded" | "frozen", []) => "no peer has it".to_owned(),
+                ("announced" | "degraded" | "frozen", []) => untold.to_owned(),
                 // It will not stay so.
-                ("announced", peers) if vip.until.is_none() => format!("to {}", peers.join(", ")),
+                ("announced", peers) if vip.until.is_none() && vip.reason == ALL_UP => {
+                    format!("to {}", peers.join(", "))
+                }
                 ("announced" | "degraded" | "frozen", peers) => format!("to {}: {}", peers.join(", "), vip.reason),
                 _ => vip.reason.clone(),
             };

@@ -118,6 +118,9 @@ pub struct ServiceReason {
     pub failing: Option<(SocketAddr, Arc<str>, String)>,
 }
 
+/// Why a VIP is announced, when there is no more to say.
+pub const ALL_UP: &str = "all services are up";
+
 impl Reason {
     /// Whether it is the same for all VIPs with this cause.
     pub(super) fn is_shared(&self) -> bool {
@@ -183,7 +186,7 @@ impl fmt::Display for Reason {
                 _,
             ) => f.write_str(&self.about),
             (VipCause::HoldDown(_), _) => f.write_str("healthy; it has fallen, and waits for hold_down to pass"),
-            (VipCause::AllUp, _) => f.write_str("all services are up"),
+            (VipCause::AllUp, _) => f.write_str(ALL_UP),
             (VipCause::StartUp, _) => f.write_str("healthy; waiting for first verdicts of other VIPs"),
             (VipCause::HoldUp(_), _) => f.write_str("healthy; waiting for hold_up to pass"),
             (VipCause::Stopping, _) => f.write_str("herald is stopping"),
@@ -261,7 +264,10 @@ impl Engine {
             address: vip.to_string(),
             state: vip_state(status.state).to_owned(),
             since: clock.timestamp(status.since),
-            reason: self.reason(status.cause, vip, known).to_string(),
+            reason: match status.cause {
+                VipCause::AllUp => self.all_up(entry),
+                cause => self.reason(cause, vip, known).to_string(),
+            },
             until: status.cause.until().map(|at| clock.timestamp(at)),
             services: entry.services.iter().map(|index| self.config.services[*index].name.to_string()).collect(),
             peers: self.told(vip, peers),

@@ -188,6 +188,11 @@ impl Health {
         self.services.state(service).unwrap_or(ServiceState::Undecided)
     }
 
+    /// Whether sorry backends stand in for those of a service.
+    pub fn is_on_sorry(&self, service: usize) -> bool {
+        self.services.is_on_sorry(service)
+    }
+
     /// A service at a glance, by its index in the configuration.
     ///
     /// # Panics

@@ -314,6 +314,10 @@ impl Services {
         Some(self.services.get(service)?.state)
     }
 
+    pub(super) fn is_on_sorry(&self, service: usize) -> bool {
+        self.services.get(service).is_some_and(|service| service.on_sorry)
+    }
+
     /// A service at a glance, if there is one at this index.
     pub(super) fn status(&self, service: usize) -> Option<ServiceStatus> {
         let service = self.services.get(service)?;

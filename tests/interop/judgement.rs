@@ -244,6 +244,7 @@ fn quorum(kind: Kind) {
     scene.wait("the sorry backend", &up);
     let (_, page) = herald.says(&["status"]);
     assert!(page.contains("on its sorry backends"), "{page}");
+    assert!(page.contains("all services are up; on sorry backends: "), "{page}");
     scene.switches.on("c");
     scene.wait_for_none();
     scene.switches.off("c");
@@ -277,6 +278,8 @@ fn policies_and_dependencies(kind: Kind) {
         first => Err(first.to_string()),
     });
     scene.stays("any service will do", &all);
+    let reason = herald.vip("192.0.2.1/32").unwrap()["reason"].clone();
+    assert_eq!(reason, "1 of 2 services are up, and any will do");
     scene.switches.off("b");
     scene.wait("what hangs on it goes with it", &table(&["10.20.0.1/32"]));
     let reason = herald.vip("2001:db8::1/128").unwrap()["reason"].clone();

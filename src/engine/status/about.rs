@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::super::Engine;
-use super::vip_state;
+use super::{ALL_UP, vip_state};
 use crate::announce::{Doubt, DoubtEnd, Fault, GroundCause, GuardEvent, VipCause};
-use crate::config::{Dependency, Rung};
+use crate::config::{Dependency, Rung, Vip};
 use crate::health::ServiceState;
 use crate::prefix::Prefix;
 
@@ -43,6 +43,23 @@ impl Engine {
             VipCause::Ground(ground) => self.ground_fault(ground, vip),
             _ => String::new(),
         }
+    }
+
+    /// Why a VIP is announced: also where it is by one service of several, or by sorry backends.
+    pub(super) fn all_up(&self, vip: &Vip) -> String {
+        let up = vip.services.iter().filter(|index| self.health.service_state(**index) == ServiceState::Up).count();
+        let (all, sorry) = (vip.services.len(), vip.services.iter().filter(|index| self.health.is_on_sorry(**index)));
+        let sorry: Vec<&str> =
+            sorry.filter_map(|index| self.config.services.get(*index)).map(|service| &*service.name).collect();
+        let mut text = match up == all {
+            true => ALL_UP.to_owned(),
+            false => format!("{up} of {all} services are up, and any will do"),
+        };
+        if !sorry.is_empty() {
+            // Nothing fails to be written to a String.
+            let _written = write!(text, "; on sorry backends: {}", sorry.join(", "));
+        }
+        text
     }
 
     /// `vip 192.0.2.2/32` or `service dns`.

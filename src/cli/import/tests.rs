@@ -1,6 +1,7 @@
 //! Whole sources, and what Herald makes of their translation. Here those of anycast-healthchecker.
 
 mod exabgp;
+mod faults;
 mod neighbors;
 
 use super::*;

@@ -1,8 +1,8 @@
 //! curl: its options, as far as they can be said here or do not matter.
 
-use super::arguments::{self, Known, NONE};
-use super::request::{Means, Request, takes};
-use super::{Probe, unequal};
+use super::Probe;
+use super::arguments::{Known, NONE};
+use super::request::{Means, Request};
 
 /// What is not here is not understood: `-L` (redirects are not followed), proxies, sockets, retries, files to send.
 const OPTIONS: &[Known<Means>] = &[
@@ -56,11 +56,7 @@ const OPTIONS: &[Known<Means>] = &[
 ];
 
 pub(super) fn read(words: &[String], limit: f64) -> Result<Probe, String> {
-    let mut request = Request::default();
-    for given in arguments::read("curl", words, OPTIONS, takes)? {
-        let means = given.means.unwrap_or(Means::Url);
-        request.apply(means, &given.value).ok_or_else(|| unequal("curl", &given.written))?;
-    }
+    let request = Request::read("curl", words, OPTIONS)?;
     let fails = request.fails;
     let mut probe = request.probe("curl", limit)?;
     let (statuses, remark) = match fails {

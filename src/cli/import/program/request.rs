@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::draft::{header_key, list, string};
-use super::{Probe, nameless};
+use super::arguments::{self, Known};
+use super::{Probe, nameless, unequal};
 
 /// What an option of curl or wget says about the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub(super) enum Means {
 }
 
 /// Whether it takes a value.
-pub(super) fn takes(means: Means) -> bool {
+fn takes(means: Means) -> bool {
     use Means::{Fail, Head, Http10, Idle, Insecure, Ipv6};
     !matches!(means, Idle | Fail | Insecure | Head | Http10 | Ipv6(_))
 }
@@ -96,8 +97,18 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// What these words ask, by the options of their program; or what keeps the program. What is no option is a URL.
+    pub(super) fn read(program: &str, words: &[String], options: &'static [Known<Means>]) -> Result<Request, String> {
+        let mut request = Request::default();
+        for given in arguments::read(program, words, options, takes)? {
+            let means = given.means.unwrap_or(Means::Url);
+            request.apply(means, &given.value).ok_or_else(|| unequal(program, &given.written))?;
+        }
+        Ok(request)
+    }
+
     /// Takes what an option says; `None` when that cannot be said here.
-    pub(super) fn apply(&mut self, means: Means, value: &str) -> Option<()> {
+    fn apply(&mut self, means: Means, value: &str) -> Option<()> {
         let text = || Some(value.to_owned()).filter(|value| !value.is_empty());
         let absolute = || text().filter(|path| path.starts_with('/'));
         let seconds = || value.parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);

@@ -1,8 +1,8 @@
 //! GNU wget: its options, as far as they can be said here or do not matter.
 
-use super::arguments::{self, Known, NONE};
-use super::request::{Means, Request, takes};
-use super::{Probe, unequal};
+use super::Probe;
+use super::arguments::{Known, NONE};
+use super::request::{Means, Request};
 
 /// What is not here is not understood: files to send or to keep, `-e`, recursion.
 const OPTIONS: &[Known<Means>] = &[
@@ -53,11 +53,7 @@ const OPTIONS: &[Known<Means>] = &[
 ];
 
 pub(super) fn read(words: &[String], limit: f64) -> Result<Probe, String> {
-    let mut request = Request::default();
-    for given in arguments::read("wget", words, OPTIONS, takes)? {
-        let means = given.means.unwrap_or(Means::Url);
-        request.apply(means, &given.value).ok_or_else(|| unequal("wget", &given.written))?;
-    }
+    let request = Request::read("wget", words, OPTIONS)?;
     let (redirects, tries) = (request.redirects, request.tries);
     let mut probe = request.probe("wget", limit)?;
     if redirects != Some(0) {
